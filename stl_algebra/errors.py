@@ -1,0 +1,36 @@
+"""The one error users meet at the public boundary: it names the argument, the value and the cure."""
+
+from __future__ import annotations
+
+__all__ = ["EncoderFileError", "StlError"]
+
+
+class StlError(ValueError):
+    """A refused input: which argument, what it was, what is allowed, and how to mend it.
+
+    Parameters
+    ----------
+    argument : str
+        Name of the offending argument or file field, as the caller wrote it.
+    value : object
+        The value found (shortened to 120 characters in the message).
+    allowed : str
+        What would have been accepted.
+    cure : str, optional
+        What to do next.
+    """
+
+    def __init__(self, argument: str, value: object, allowed: str, cure: str = "") -> None:
+        shown = repr(value)
+        if len(shown) > 120:
+            shown = shown[:117] + "..."
+        self.argument, self.value, self.allowed, self.cure = argument, value, allowed, cure
+        super().__init__(f"{argument} = {shown}: expected {allowed}." + (f" {cure}" if cure else ""))
+
+
+class EncoderFileError(StlError):
+    """An encoder file that cannot be used: names the file, the field, what was found and what is needed."""
+
+    def __init__(self, path: object, field: str, found: object, needed: str, cure: str = "") -> None:
+        self.path, self.field = str(path), field
+        super().__init__(f"{path}: {field}", found, needed, cure)

@@ -1,0 +1,192 @@
+"""The polynomial system a bilinear algorithm satisfies, with tied terms and a scale per orbit.
+
+A term of the sum is written ``λ_l u_l ⊗ v_l ⊗ w_l``. Every entry of u, v, w is one unknown of ``theta``
+(several entries may share it: that is how a symmetry ties terms) and every orbit of terms has one
+scale λ, so that one entry of every vector can be pinned to 1 and a term fixed by the cyclic shift,
+``λ a ⊗ a ⊗ a``, needs no cube root of λ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from stl_algebra.errors import StlError
+
+__all__ = ["Model", "Tying", "free_tying", "square_side", "z3_tying"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Tying:
+    """Which unknown every factor entry reads.
+
+    Attributes
+    ----------
+    x, w, d : int arrays (r, a), (r, b), (r, c)
+        Unknown read by ``E_X[l, i]``, ``E_W[l, i]`` and ``D[i, l]``.
+    orbit : int array (r,)
+        Index of the scale λ of every term.
+    vectors : int array (k, width)
+        The unknowns grouped into the vectors whose scale is free (padded with -1).
+    cyclic : bool
+        Whether the tying is that of the cyclic shift, so one change of basis acts on all three sides.
+    """
+
+    x: Array
+    w: Array
+    d: Array
+    orbit: Array
+    vectors: Array
+    cyclic: bool = False
+
+    @property
+    def unknowns(self) -> int:
+        """Number of entries of ``theta`` (without the scales)."""
+        return int(max(self.x.max(), self.w.max(), self.d.max())) + 1
+
+
+def free_tying(a: int, b: int, c: int, r: int) -> Tying:
+    """Return the tying without any symmetry: every factor entry is its own unknown."""
+    x = np.arange(a * r).reshape(r, a)
+    w = np.arange(b * r).reshape(r, b) + a * r
+    d = np.arange(c * r).reshape(r, c) + (a + b) * r
+    width = max(a, b, c)
+    vectors = -np.ones((3 * r, width), dtype=np.int64)
+    for k, block in enumerate((x, w, d)):
+        vectors[k * r : (k + 1) * r, : block.shape[1]] = block
+    return Tying(x, w, d, np.arange(r), vectors)
+
+
+def square_side(dim: int) -> int:
+    """Return t with t² = dim, or 0."""
+    t = int(round(dim**0.5))
+    return t if t * t == dim else 0
+
+
+def z3_tying(t: int, fixed: int, orbits: int) -> Tying:
+    """Return the tying of the cyclic shift of ⟨t,t,t⟩: ``fixed`` terms a⊗a⊗a and ``orbits`` triples.
+
+    Terms come as ``fixed`` fixed ones, then (b,c,d) for every orbit, then all (c,d,b), then all (d,b,c);
+    the third factor is stored as D with C not transposed, hence the transposed index.
+    """
+    size = t * t
+    count = fixed + 3 * orbits
+    vec = np.arange(count * size).reshape(count, size)
+    swap = np.arange(size).reshape(t, t).T.reshape(-1)
+    fix, b, c, d = (
+        np.arange(fixed),
+        *(np.arange(orbits) + fixed + k * orbits for k in range(3)),
+    )
+    one, two, three = (
+        np.concatenate([fix, b, c, d]),
+        np.concatenate([fix, c, d, b]),
+        np.concatenate([fix, d, b, c]),
+    )
+    scale = np.concatenate([fix, *[np.arange(orbits) + fixed] * 3])
+    return Tying(vec[one], vec[two], vec[three][:, swap], scale, vec, cyclic=True)
+
+
+class Model:
+    """Residual, gradient and Gauss–Newton matrix of ``Σ λ u⊗v⊗w = T`` in the unknowns of a tying.
+
+    Parameters
+    ----------
+    target : float array (a, b, c)
+        Dense target tensor.
+    tying : Tying
+        Where every factor entry is read from.
+    """
+
+    def __init__(self, target: Array, tying: Tying) -> None:
+        self.target = np.asarray(target, dtype=np.float64)
+        self.tying = tying
+        a, b, c = self.target.shape
+        r = tying.x.shape[0]
+        if tying.x.shape != (r, a) or tying.w.shape != (r, b) or tying.d.shape != (r, c):
+            raise StlError("tying", (tying.x.shape, tying.w.shape, tying.d.shape),
+                           f"index arrays (r, {a}), (r, {b}), (r, {c})")
+        self.rank, self.shape = r, (a, b, c)
+        self.size = tying.unknowns
+        self.scales = int(tying.orbit.max()) + 1
+        self._columns = np.concatenate([tying.x.ravel(), tying.w.ravel(), tying.d.ravel()])
+        self._scale_columns = self.size + np.repeat(tying.orbit, a)
+
+    def split(self, theta: Array) -> tuple[Array, Array, Array, Array]:
+        """Return u (r,a), v (r,b), w (r,c) and the scale of every term (r,)."""
+        t = self.tying
+        return theta[t.x], theta[t.w], theta[t.d], theta[self.size :][t.orbit]
+
+    def residual(self, theta: Array) -> Array:
+        """Return ``T - Σ λ u⊗v⊗w`` as an (a, b, c) array."""
+        u, v, w, scale = self.split(theta)
+        vw = (v[:, :, None] * w[:, None, :]).reshape(self.rank, -1)
+        out: Array = self.target - ((scale[:, None] * u).T @ vw).reshape(self.shape)
+        return out
+
+    def normal_equations(self, theta: Array) -> tuple[Array, Array, Array]:
+        """Return the Gauss–Newton matrix JᵀJ, the descent direction Jᵀ·residual, and the residual.
+
+        Uses the Gram structure of a canonical polyadic model, so J itself (abc × unknowns) is never
+        formed: a block costs r² times two small vectors.
+        """
+        u, v, w, scale = self.split(theta)
+        a, b, c = self.shape
+        r = self.rank
+        first = scale[:, None] * u
+        uu, vv, ww = first @ first.T, v @ v.T, w @ w.T
+        blocks = [
+            [_diagonal(vv * ww, a), _cross(ww, first, v), _cross(vv, first, w)],
+            [None, _diagonal(uu * ww, b), _cross(uu, v, w)],
+            [None, None, _diagonal(uu * vv, c)],
+        ]
+        full = np.empty((r * (a + b + c),) * 2)
+        edge = np.cumsum([0, r * a, r * b, r * c])
+        for i in range(3):
+            for j in range(i, 3):
+                full[edge[i] : edge[i + 1], edge[j] : edge[j + 1]] = blocks[i][j]
+                if j > i:
+                    full[edge[j] : edge[j + 1], edge[i] : edge[i + 1]] = blocks[i][j].T
+        res = self.residual(theta)
+        vw = (v[:, :, None] * w[:, None, :]).reshape(r, b * c)
+        half = (first @ res.reshape(a, b * c)).reshape(r, b, c)
+        down = np.concatenate([
+            (vw @ res.reshape(a, b * c).T).ravel(),
+            np.einsum("lbc,lc->lb", half, w).ravel(),
+            np.einsum("lbc,lb->lc", half, v).ravel(),
+        ])
+        lift = self._chain(u, scale)
+        tied = (lift.T @ full) @ lift
+        return np.asarray(tied), np.asarray(lift.T @ down), res
+
+    def _chain(self, u: Array, scale: Array) -> sp.csr_matrix:
+        """Return d(λu, v, w)/d(theta, λ) as a sparse matrix."""
+        a, b, c = self.shape
+        r = self.rank
+        rows = np.arange(r * (a + b + c))
+        entries = np.concatenate([np.repeat(scale, a), np.ones(r * (b + c))])
+        return sp.csr_matrix(
+            (
+                np.concatenate([entries, u.ravel()]),
+                (np.concatenate([rows, np.arange(r * a)]), np.concatenate([self._columns, self._scale_columns])),
+            ),
+            shape=(rows.size, self.size + self.scales),
+        )
+
+
+def _diagonal(gram: Array, width: int) -> Array:
+    """Return the block gram[l,l'] δ_{aa'} of the Gauss–Newton matrix."""
+    return np.kron(gram, np.eye(width))
+
+
+def _cross(gram: Array, left: Array, right: Array) -> Array:
+    """Return the block ((l,a),(l',b)) ↦ gram[l,l'] left[l',a] right[l,b]."""
+    r, a = left.shape
+    b = right.shape[1]
+    out: Array = np.einsum("lm,ma,lb->lamb", gram, left, right, optimize=True).reshape(r * a, r * b)
+    return out

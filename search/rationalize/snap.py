@@ -1,0 +1,193 @@
+"""Progressive snapping: pin one unknown after the other to a small rational and solve for the rest."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .model import Model
+from .polish import null_space, polish
+
+__all__ = ["Snapped", "pin_vectors", "snap"]
+
+Array = NDArray[Any]
+# Values an unknown may be moved to along a flat direction, and how reluctantly (cost factors).
+VALUES: tuple[tuple[Fraction, float], ...] = (
+    (Fraction(0), 0.7), (Fraction(1), 1.0), (Fraction(-1), 1.0),
+    (Fraction(1, 2), 3.0), (Fraction(-1, 2), 3.0), (Fraction(2), 3.0), (Fraction(-2), 3.0),
+)
+NEAR = 1e-8       # an unknown this close to one of VALUES already has that value
+DETERMINED = 1e-5  # null-space row norm below which an unknown is fixed by the others
+LARGEST_DENOMINATOR = 720
+
+
+@dataclass
+class Snapped:
+    """Outcome of one pass of snapping.
+
+    Attributes
+    ----------
+    theta : float array
+        The final numerical solution.
+    exact : list of Fraction or None
+        The rational value of every unknown (None: not recognised).
+    moves, backtracks : int
+        How many unknowns were moved along flat directions, how many attempts were taken back.
+    reason : str
+        Empty when every unknown is rational.
+    """
+
+    theta: Array
+    exact: list[Fraction | None]
+    moves: int = 0
+    backtracks: int = 0
+    reason: str = ""
+    unknown: list[int] = field(default_factory=list)
+
+
+def pin_vectors(model: Model, theta: Array) -> tuple[Array, Array]:
+    """Rescale every vector so that one entry is 1, moving its scale into λ; mark that entry as pinned.
+
+    The pin is the entry that makes most of the vector's entries equal to 0 or ±1; the largest of those.
+    """
+    theta = theta.copy()
+    tying = model.tying
+    pinned = np.zeros(theta.size, dtype=bool)
+    owner = np.empty(model.size, dtype=np.int64)
+    factor = np.ones(len(tying.vectors))
+    for k, row in enumerate(tying.vectors):
+        idx = row[row >= 0]
+        owner[idx] = k
+        v = theta[idx]
+        top = float(np.abs(v).max())
+        if top == 0:
+            continue
+        best, choice = (-1, 0.0), 0
+        for i in np.flatnonzero(np.abs(v) > 1e-3 * top):
+            rel = v / v[i]
+            nice = int((np.abs(rel - np.clip(np.rint(rel), -1, 1)) < 1e-6).sum())
+            rank = (nice, round(abs(float(v[i])) / top, 6))
+            if rank > best:
+                best, choice = rank, int(i)
+        factor[k] = v[choice]
+        theta[idx] = v / v[choice]
+        pinned[idx[choice]] = True
+    first = np.unique(tying.orbit, return_index=True)[1]
+    for slot in (tying.x, tying.w, tying.d):
+        theta[model.size :] *= factor[owner[slot[first, 0]]]
+    return theta, pinned
+
+
+def _recognise(value: float, tol: float) -> Fraction | None:
+    """Return the simplest fraction within tol of value, if its denominator is small."""
+    guess = Fraction(value).limit_denominator(LARGEST_DENOMINATOR)
+    if abs(float(guess) - value) > tol:
+        return None
+    for den in range(1, guess.denominator + 1):
+        small = Fraction(round(value * den), den)
+        if abs(float(small) - value) <= tol:
+            return small
+    return guess
+
+
+def snap(
+    model: Model,
+    theta: Array,
+    pinned: Array,
+    rng: np.random.Generator,
+    deadline: float,
+    jitter: float = 0.0,
+    tries: int = 12,
+    bound: float = 64.0,
+) -> Snapped:
+    """Turn a numerical solution into a rational one by snapping unknowns one by one.
+
+    Unknowns that already equal a small rational are fixed at once. While flat directions remain, the
+    unknown that reaches such a value by the shortest move along them is fixed there and the system is
+    solved again for the others; a move after which the residual does not return to rounding is taken
+    back and the next one tried.
+
+    Parameters
+    ----------
+    model, theta : Model, float array
+        A solution to machine precision.
+    pinned : bool array
+        Unknowns pinned to 1 (see :func:`pin_vectors`).
+    rng : numpy Generator
+        Perturbs the order of the moves by the relative amount ``jitter``.
+    deadline : float
+        ``time.monotonic()`` at which to give up.
+    tries : int
+        Moves attempted before the pass fails.
+    bound : float
+        Largest unknown allowed.
+    """
+    out = Snapped(theta.copy(), [None] * theta.size)
+    for i in np.flatnonzero(pinned):
+        out.exact[i], out.theta[i] = Fraction(1), 1.0
+    free = ~pinned
+    values = np.array([float(v) for v, _ in VALUES])
+    weight = np.array([c for _, c in VALUES])
+    banned: set[tuple[int, int]] = set()
+    entries = np.arange(theta.size) < model.size
+    while True:
+        gap = np.abs(out.theta[:, None] - values)
+        near = gap.argmin(axis=1)
+        for i in np.flatnonzero(free & entries & (gap.min(axis=1) < NEAR)):
+            out.exact[i], out.theta[i], free[i] = VALUES[near[i]][0], values[near[i]], False
+        out.theta, size = polish(model, out.theta, free, steps=20, damping=1e-9)
+        if size > 1e-10:
+            out.reason = "fixing near-rational entries broke the identity"
+            return out
+        idx, basis = null_space(model, out.theta, free)
+        if basis.shape[1] == 0:
+            break
+        reach = np.linalg.norm(basis, axis=1)
+        movable = np.flatnonzero((reach > DETERMINED) & (idx < model.size))
+        if movable.size == 0:
+            movable = np.flatnonzero(reach > DETERMINED)
+        cost = np.abs(out.theta[idx[movable], None] - values) / reach[movable, None] * weight
+        if jitter:
+            cost = cost * np.exp(jitter * rng.standard_normal(cost.shape))
+        attempts = 0
+        for flat in np.argsort(cost, axis=None):
+            row, col = divmod(int(flat), len(values))
+            k = int(movable[row])
+            if (int(idx[k]), col) in banned:
+                continue
+            if time.monotonic() > deadline:
+                out.reason = "time is up"
+                return out
+            trial = out.theta.copy()
+            trial[idx] += basis @ (basis[k] * ((values[col] - trial[idx[k]]) / reach[k] ** 2))
+            trial[idx[k]] = values[col]
+            free[idx[k]] = False
+            trial, size = polish(model, trial, free, steps=40, damping=1e-4, bound=bound)
+            if size < 1e-12 and np.abs(trial).max() < bound:
+                out.theta, out.exact[idx[k]] = trial, VALUES[col][0]
+                out.moves += 1
+                break
+            free[idx[k]] = True
+            banned.add((int(idx[k]), col))
+            out.backtracks += 1
+            attempts += 1
+            if attempts >= tries:
+                out.reason = f"no move along {basis.shape[1]} flat directions keeps the identity"
+                return out
+        else:
+            out.reason = "no move left to try"
+            return out
+    for i in range(theta.size):
+        if out.exact[i] is None:
+            out.exact[i] = _recognise(float(out.theta[i]), 1e-9 * max(1.0, abs(out.theta[i])))
+            if out.exact[i] is None:
+                out.unknown.append(i)
+    if out.unknown:
+        shown = ", ".join(f"{out.theta[i]:.12g}" for i in out.unknown[:4])
+        out.reason = f"{len(out.unknown)} isolated entries are not small rationals ({shown})"
+    return out

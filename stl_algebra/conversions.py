@@ -1,0 +1,200 @@
+"""Moving encoders between rings: embeddings, reduction modulo p, floats, and restriction of scalars.
+
+Every map here is a ring homomorphism, so an identity that holds before holds after; what is no homomorphism
+(lifting GF(p) to Z, rounding floats) is refused with a pointer to the search that does it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from math import lcm
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .encoder import Encoder, Factor
+from .errors import StlError
+from .rings import Ring, ring
+from .targets import field_product, product_target
+
+__all__ = ["common_ring", "convert", "restrict_scalars"]
+
+_LADDER = ("Z", "Z[1/2]", "Q")
+
+
+def common_ring(one: Ring, two: Ring) -> Ring:
+    """The smallest ring both embed into.
+
+    Raises
+    ------
+    StlError
+        If none is known, e.g. for GF(2) and Q.
+    """
+    if one == two:
+        return one
+    if not one.exact or not two.exact:
+        if one.embeds and two.embeds:
+            return ring("C128") if one.is_complex or two.is_complex else ring("R64")
+    elif one.characteristic == two.characteristic:
+        for small, large in ((one, two), (two, one)):
+            if small.characteristic and small.degree == 1:
+                return large
+            if small.name in _LADDER:
+                if large.name in _LADDER:
+                    return ring(max(one.name, two.name, key=_LADDER.index))
+                return large
+        m, n = _conductor(one), _conductor(two)
+        if m and n:
+            return ring(f"Q(zeta_{lcm(m, n)})")
+    elif "Z" in (one.name, two.name):
+        return two if one.name == "Z" else one
+    raise StlError("ring", (one.name, two.name), "two rings with a common extension", "Convert one with to_ring first.")
+
+
+def convert(encoder: Encoder, goal: Ring) -> Encoder:
+    """The encoder over another ring, by the homomorphism between the two.
+
+    Raises
+    ------
+    StlError
+        If there is none: denominators not invertible, f without a root modulo p, lifting from GF(p), floats to exact.
+    """
+    here = encoder.ring
+    if here == goal:
+        return encoder
+    move = _homomorphism(encoder, here, goal)
+    factors = [Factor.of(*move(f), goal) for f in encoder.factors]
+    for f, name in zip(factors, ("e_x", "e_w", "d"), strict=True):
+        if goal.exact and not goal.admits_denominator(f.den):
+            raise StlError("ring", goal.name, f"a ring that holds the denominator {f.den} of {name}", "Use 'Q'.")
+    origin = {"family": f"to {goal.name}", "parents": [encoder.digest[:8]]}
+    return Encoder(encoder.target, goal, *factors, origin)
+
+
+def _homomorphism(encoder: Encoder, here: Ring, goal: Ring) -> Callable[[Factor], tuple[NDArray, int]]:
+    if not goal.exact:
+        if not here.embeds or (here.is_complex and goal.degree == 1):
+            raise StlError("ring", here.name, "a ring that embeds into the reals", "Use 'C128' for complex encoders.")
+        return lambda f: (_pairs(here.values(f.num, f.den)) if goal.degree == 2 else here.values(f.num, f.den), 1)
+    if not here.exact:
+        raise StlError("ring", here.name, "an exact ring", "Use search.rationalize to turn floats into exact numbers.")
+    if here.characteristic:
+        if goal.characteristic == here.characteristic and here.degree == 1:
+            return lambda f: (_pad(f.num, goal.degree), 1)
+        raise StlError(
+            "ring", goal.name, f"an extension of {here.name}", "Lifting to Z is a search: use search.hensel."
+        )
+    if goal.characteristic:
+        p = goal.characteristic
+        if any(f.den % p == 0 for f in encoder.factors):
+            raise StlError("ring", goal.name, f"a characteristic that divides no denominator (here {p} does)")
+        if here.degree == 1:
+            return lambda f: (_pad(f.num, goal.degree), f.den)
+        return lambda f: (_pad(_evaluate(f.num, _root_modulo(here, p), p), goal.degree), f.den)
+    if here.degree == 1:
+        return lambda f: (_pad(f.num, goal.degree), f.den)
+    m, n = _conductor(here), _conductor(goal)
+    if m and n and n % m == 0:
+        return lambda f: (_substitute(f.num, goal, n // m), f.den)
+    if goal.degree == 1 and all(not (f.num[..., 1:] != 0).any() for f in encoder.factors):
+        return lambda f: (f.num[..., 0], f.den)
+    raise StlError("ring", goal.name, f"a ring that contains {here.name}")
+
+
+def _conductor(base: Ring) -> int:
+    """n for Q(ζ_n) (4 for Q(i), 1 for the rationals), else 0."""
+    if base.name in _LADDER:
+        return 1
+    if base.name == "Q(i)":
+        return 4
+    match = re.fullmatch(r"Q\(zeta_(\d+)\)", base.name)
+    return int(match.group(1)) if match else 0
+
+
+def _pad(num: NDArray, degree: int) -> NDArray:
+    if degree == 1:
+        return num
+    return np.concatenate([num[..., None], np.zeros((*num.shape, degree - 1), num.dtype)], axis=-1)
+
+
+def _pairs(z: NDArray) -> NDArray:
+    return np.stack([z.real, z.imag if np.iscomplexobj(z) else np.zeros_like(z)], axis=-1)
+
+
+def _substitute(num: NDArray, goal: Ring, step: int) -> NDArray:
+    """x ↦ y^step, reduced modulo the polynomial of the larger cyclotomic field."""
+    k = goal.degree
+    powers = np.zeros((num.shape[-1], k), dtype=object)
+    element = np.zeros(k, dtype=object)
+    element[0] = 1
+    y = np.zeros(k, dtype=object)
+    y[1] = 1
+    for i in range(num.shape[-1]):
+        powers[i] = element
+        for _ in range(step):
+            element = goal.multiply(element, y).astype(object)
+    return num.astype(object) @ powers
+
+
+def _root_modulo(base: Ring, p: int) -> int:
+    import flint
+
+    roots = [int(r) for r, _ in flint.nmod_poly(list(base.polynomial), p).roots()]
+    if not roots:
+        raise StlError("ring", f"GF({p})", f"a prime modulo which {base.name} has a root", "Choose p ≡ 1 mod n for ζ_n.")
+    return min(roots)
+
+
+def _evaluate(num: NDArray, root: int, p: int) -> NDArray:
+    powers = np.array([pow(root, i, p) for i in range(num.shape[-1])], dtype=object)
+    return (num.astype(object) @ powers) % p
+
+
+def restrict_scalars(encoder: Encoder) -> Encoder:
+    """Weil restriction: an encoder over K = Q[x]/(f) of degree k as one over Q, for the same map on K-vectors.
+
+    A vector over K becomes k times as long (coefficient index fastest), the target becomes the tensor product with
+    the multiplication of K, and every product in K costs 2k − 1 rational ones (Toom–Cook; three for Q(i)). The
+    result is exact exactly when the encoder is, which makes it an independent proof of identities over K.
+
+    Raises
+    ------
+    StlError
+        If the encoder's ring is no number field.
+    """
+    from .schemes import toom_cook
+
+    base = encoder.ring
+    k = base.degree
+    if k == 1 or base.characteristic or not base.exact:
+        raise StlError("ring", base.name, "a number field of degree at least 2")
+    field_product = toom_cook(k, k)
+    reduction = _reduction(base)
+    goal = product_target(encoder.target, field_product(base.name))
+    steps = base.structure
+    out = []
+    for axis, f in enumerate(encoder.factors):
+        terms = (np.swapaxes(f.num, 0, 1) if axis == 2 else f.num).astype(object)
+        # multiplication by the coefficient, as a k×k matrix acting on coordinates: coef·x^j = Σ_t … x^t
+        mats = np.einsum("lai,ijt->latj", terms, steps.astype(object))
+        inner = field_product.factors[axis]
+        small = inner.num.astype(object)
+        if axis < 2:
+            num = np.einsum("qt,latj->lqaj", small, mats)
+        else:
+            num = np.einsum("latj,jq->lqat", mats, reduction.astype(object) @ small)
+        rows = num.reshape(encoder.rank * field_product.rank, -1)
+        out.append(((rows.T if axis == 2 else rows), f.den * inner.den))
+    factors = [Factor.of(num, den, ring("Q")) for num, den in out]
+    return Encoder(goal, ring("Q"), *factors, {"family": "restrict_scalars", "parents": [encoder.digest[:8]]})
+
+
+def _reduction(base: Ring) -> NDArray[np.int64]:
+    """(k, 2k−1): coefficients of a product polynomial reduced modulo f."""
+    k = base.degree
+    red = np.zeros((k, 2 * k - 1), dtype=np.int64)
+    for e in range(2 * k - 1):
+        i = min(e, k - 1)
+        red[:, e] = base.structure[i, e - i]
+    return red

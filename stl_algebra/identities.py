@@ -1,0 +1,372 @@
+"""Proving bilinear identities: the Brent equations, exactly, in blocked matrix products.
+
+T̂ − T has abc entries, each a sum over r terms. Written as a matrix product, D · (rows E_X[l,a]·E_W[l,b]), it costs
+one BLAS call per block, and it is *exact* in floating point for this reason:
+
+    every partial sum, in whatever order, is an integer of absolute value at most
+        S = max_c Σ_l |D[c,l]| · max_a |E_X[l,a]| · max_b |E_W[l,b]|,
+    and all integers up to 2^24 (float32) or 2^53 (float64) are floating-point numbers, so no operation rounds.
+
+When S is larger, the same products are taken modulo several primes, small enough for the argument to hold for
+residues, until the product of the primes exceeds twice the largest possible |T̂ − T|: zero modulo all of them is then
+zero (Chinese remainder theorem). Nothing is ever decided by a tolerance.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from math import gcd, isqrt, prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .encoder import Encoder
+from .errors import StlError
+from .rings import Ring, max_abs
+from .targets import Target, target
+
+__all__ = ["Equation", "Report", "residual_gcd", "rings_where_valid", "verify"]
+
+#: Bytes of one block of products; keeps ⟨16,16,16⟩ and larger in bounded memory.
+BLOCK_BYTES = 1 << 26
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Equation:
+    """One Brent equation that fails: its place (a, b, c), what the encoder gives and what the target needs."""
+
+    place: tuple[int, int, int]
+    text: str
+    found: str
+    needed: str
+
+    def __str__(self) -> str:
+        return f"{self.text}: found {self.found}, needed {self.needed}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Outcome of a verification; truthy exactly when the identity is proven.
+
+    Attributes
+    ----------
+    holds : bool
+        T̂ = T in the ring. Always False for numerical rings (see `residual`).
+    failing, total : int
+        Brent equations that fail, and all of them (abc).
+    first : tuple of Equation
+        The first few failures in order of (a, b, c).
+    method : str
+        The arithmetic used and why it is exact.
+    bound : int
+        S of the module docstring (for rings of degree k: of the coefficients).
+    residual : float
+        max |T̂ − T| for R64 and C128, else 0 or nan (not computed).
+    ring, digest : str
+    seconds : float
+    """
+
+    holds: bool
+    failing: int
+    total: int
+    first: tuple[Equation, ...]
+    method: str
+    bound: int
+    ring: str
+    digest: str
+    seconds: float
+    residual: float = float("nan")
+
+    def __bool__(self) -> bool:
+        return self.holds
+
+    def __str__(self) -> str:
+        if self.holds:
+            return f"proven over {self.ring}: {self.total} equations hold ({self.method})"
+        if not np.isnan(self.residual) and self.residual > 0:
+            return f"numerical over {self.ring}: max residual {self.residual:.3g}"
+        lines = [f"fails over {self.ring}: {self.failing} of {self.total} equations"]
+        return "\n  ".join(lines + [str(e) for e in self.first])
+
+
+def verify(encoder: Encoder, of: Target | str | tuple[int, int, int] | None = None) -> Report:
+    """Prove or refute T̂ = T over the encoder's ring.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    of : Target, name or (n, m, p), optional
+        Another target to compare with (its shape must fit); default: the encoder's own.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    StlError
+        If the target's shape does not fit the factors.
+
+    Notes
+    -----
+    Brent, "Algorithms for matrix multiplication" (1970), equations (5.03). Over a truncated ring Q[eps]/eps^(h+1)
+    the identity proven is T̂ = ε^h·T, an approximate algorithm of order h (Bini et al. 1979).
+    """
+    start = time.perf_counter()
+    goal = encoder.target if of is None else target(of)
+    if goal.shape != encoder.target.shape:
+        raise StlError("of", goal.name, f"a target of shape {encoder.target.shape}")
+    base = encoder.ring
+    if not base.exact:
+        return _numerical(encoder, goal, start)
+    x, w, d, scale = _integers(encoder, goal)
+    bound = _bound(x, w, d, base)
+    if base.characteristic:
+        if _residue_sum(base, base.characteristic, encoder.rank) >= 2**53:
+            raise StlError("rank", encoder.rank, f"at most {2**53 // base.characteristic**2} over {base.name}")
+        moduli = [base.characteristic]
+        method = f"residues modulo {base.characteristic} in float64, sums below 2^53"
+    elif bound + scale * int(max_abs(goal.value)) < 2**53:
+        kind = "float32" if bound + scale * int(max_abs(goal.value)) < 2**24 else "float64"
+        moduli = [0]
+        method = f"{kind} products, exact since every partial sum is at most {bound}"
+    else:
+        moduli = _primes(2 * (bound + scale * int(max_abs(goal.value))) + 1, base, encoder.rank)
+        method = f"Chinese remainders modulo {len(moduli)} primes, bound {bound.bit_length()} bits"
+    failing, places = _count(x, w, d, base, goal, scale, moduli)
+    first = tuple(_spell(encoder, goal, place) for place in places)
+    a, b, c = goal.shape
+    return Report(
+        failing == 0, failing, a * b * c, first, method, bound, base.name, encoder.digest,
+        time.perf_counter() - start, 0.0 if failing == 0 else float("nan"),
+    )  # fmt: skip
+
+
+# --------------------------------------------------------------- exact counting
+def _integers(encoder: Encoder, goal: Target) -> tuple[list[NDArray], list[NDArray], list[NDArray], int]:
+    """Coefficient slices of the numerators and the common denominator, the scale of T."""
+    slices = []
+    for f in encoder.factors:
+        num = f.num if f.num.ndim == 3 else f.num[..., None]
+        slices.append([num[..., t] for t in range(num.shape[2])])
+    scale = prod(f.den for f in encoder.factors)
+    return slices[0], slices[1], slices[2], scale
+
+
+def _bound(x: list[NDArray], w: list[NDArray], d: list[NDArray], base: Ring) -> int:
+    """Largest |coefficient| any partial sum of T̂ can reach, with the structure constants of the ring."""
+    def peak(parts: list[NDArray], axis: int) -> list[list[int]]:
+        return [[int(v) for v in np.abs(p).max(axis=axis)] if p.size else [0] * p.shape[1 - axis] for p in parts]
+
+    px, pw = peak(x, 1), peak(w, 1)
+    k, m = base.degree, np.abs(base.structure)
+    rank = x[0].shape[0]
+    inner = [[sum(int(m[i, j, t]) * px[i][l] * pw[j][l] for i in range(k) for j in range(k) if m[i, j, t])
+              for l in range(rank)] for t in range(k)]  # fmt: skip
+    worst = 0
+    for t in range(k):
+        rows = sum(
+            (int(m[i, j, t]) * np.abs(d[j]).astype(object).dot(np.array(inner[i], dtype=object))
+             for i in range(k) for j in range(k) if m[i, j, t]),
+            start=np.zeros(d[0].shape[0], dtype=object),
+        )  # fmt: skip
+        worst = max(worst, int(max(rows, default=0)))
+    return worst
+
+
+def _residue_sum(base: Ring, p: int, rank: int) -> int:
+    """Bound of a sum over l of products of balanced residues, with k² coefficient products each."""
+    weight = int(np.abs(base.structure).max()) * base.degree**2 if base.degree > 1 else 1
+    return (rank + 1) * weight * ((p + 1) // 2) ** 2
+
+
+def _primes(needed: int, base: Ring, rank: int) -> list[int]:
+    """Primes small enough for exact residue arithmetic whose product exceeds ``needed``."""
+    weight = int(np.abs(base.structure).max()) * base.degree**2 if base.degree > 1 else 1
+    p = min(2 * isqrt(2**52 // ((rank + 1) * weight)), 1 << 25)
+    found, total = [], 1
+    while total <= needed:
+        p -= 1
+        if p < 3:
+            raise StlError("factors", f"{needed.bit_length()}-bit bound", "smaller coefficients")
+        if p % 2 and all(p % s for s in range(3, isqrt(p) + 1, 2)):
+            found.append(p)
+            total *= p
+    return found
+
+
+def _residues(parts: list[NDArray], p: int, dtype: type) -> list[NDArray]:
+    """Balanced residues modulo p (the integers themselves for p = 0) as floats."""
+    if p == 0:
+        return [v.astype(dtype) for v in parts]
+    half = p // 2
+    return [(((v + half) % p) - half).astype(dtype) for v in parts]
+
+
+def _blocks(
+    x: list[NDArray], w: list[NDArray], d: list[NDArray], base: Ring, p: int, dtype: type
+) -> Iterator[tuple[int, NDArray]]:
+    """Yield (first a, T̂ coefficients of shape (k, c, block of a, b)), modulo p if p > 0."""
+    k, m = base.degree, base.structure
+    rank, a = x[0].shape
+    b, c = w[0].shape[1], d[0].shape[0]
+    step = max(1, BLOCK_BYTES // (8 * k * max(1, max(rank, c) * b)))
+    weights = np.concatenate(d, axis=0)
+    for lo in range(0, a, step):
+        hi = min(a, lo + step)
+        inner = []
+        for t in range(k):
+            total = np.zeros((rank, hi - lo, b), dtype=dtype)
+            for i, j in zip(*np.nonzero(m[:, :, t]), strict=True):
+                term = x[i][:, lo:hi, None] * w[j][:, None, :]
+                total += term if m[i, j, t] == 1 else m[i, j, t] * term
+            inner.append(_balance(total, p).reshape(rank, -1))
+        full = (weights @ np.concatenate(inner, axis=1)).reshape(k, c, k, hi - lo, b)
+        if k == 1:
+            yield lo, _balance(full[:, :, 0], p)
+            continue
+        out = np.zeros((k, c, hi - lo, b), dtype=dtype)
+        for i, j, t in zip(*np.nonzero(m), strict=True):
+            out[t] += m[i, j, t] * _balance(full[j, :, i], p)
+        yield lo, _balance(out, p)
+
+
+def _balance(v: NDArray, p: int) -> NDArray:
+    return v if p == 0 else v - p * np.rint(v / p)
+
+
+def _count(
+    x: list[NDArray], w: list[NDArray], d: list[NDArray], base: Ring, goal: Target, scale: int, moduli: list[int]
+) -> tuple[int, list[tuple[int, int, int]]]:
+    """Number of failing equations and the first few places, over all moduli together."""
+    a, b, c = goal.shape
+    if goal.quadratic:
+        return _count_quadratic(x, w, d, base, goal, scale, moduli)
+    bad: NDArray | None = None
+    level = base.degree - 1 if base.name.startswith("Q[eps]") else 0
+    for p in moduli:
+        small = p == 0 and _bound(x, w, d, base) + scale * int(max_abs(goal.value)) < 2**24
+        dtype = np.float32 if small else np.float64
+        parts = [_residues(v, p, dtype) for v in (x, w, d)]
+        wanted = [_signed(int(v) * scale, p) for v in goal.value]
+        found = []
+        for lo, block in _blocks(*parts, base, p, dtype):
+            inside = (goal.index[:, 0] >= lo) & (goal.index[:, 0] < lo + block.shape[2])
+            at = goal.index[inside]
+            block[level, at[:, 2], at[:, 0] - lo, at[:, 1]] -= np.array(wanted, dtype=dtype)[inside]
+            wrong = _balance(block, p) != 0
+            places = np.argwhere(wrong.any(axis=0))  # rows (c, a − lo, b)
+            if len(places):
+                places[:, 1] += lo
+                found.append((places[:, 1] * b + places[:, 2]) * c + places[:, 0])
+        mine = np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
+        bad = mine if bad is None else np.union1d(bad, mine)
+    assert bad is not None
+    bad = np.sort(bad)
+    return len(bad), [(int(v) // (b * c), int(v) // c % b, int(v) % c) for v in bad[:SHOWN]]
+
+
+def _signed(value: int, p: int) -> int:
+    return value if p == 0 else (value + p // 2) % p - p // 2
+
+
+def _count_quadratic(
+    x: list[NDArray], w: list[NDArray], d: list[NDArray], base: Ring, goal: Target, scale: int, moduli: list[int]
+) -> tuple[int, list[tuple[int, int, int]]]:
+    """As `_count` for C = f(A, A): compares T̂ + T̂ᵀ with T + Tᵀ in the first two indices."""
+    a, _, c = goal.shape
+    wrong = np.zeros((a, a, c), dtype=bool)
+    for p in moduli:
+        parts = [_residues(v, p, np.float64) for v in (x, w, d)]
+        full = np.concatenate([block for _, block in _blocks(*parts, base, p, np.float64)], axis=2)
+        for i, row in zip(goal.index, goal.value, strict=True):
+            full[0, i[2], i[0], i[1]] -= _signed(int(row) * scale, p)
+        total = _balance(full + np.swapaxes(full, 2, 3), p)
+        wrong |= (total != 0).any(axis=0).transpose(1, 2, 0)
+    places = np.argwhere(wrong)
+    return len(places), [(int(i), int(j), int(k)) for i, j, k in places[:SHOWN]]
+
+
+def _entry(encoder: Encoder, place: tuple[int, int, int]) -> list[Fraction]:
+    """One entry of T̂ in exact arithmetic (coefficients on the powers of x)."""
+    a, b, c = place
+    base = encoder.ring
+    x, w, d = encoder.e_x.num[:, a], encoder.e_w.num[:, b], encoder.d.num[c]
+    product = base.multiply(base.multiply(x.astype(object), w.astype(object)), d.astype(object))
+    total = product.astype(object).sum(axis=0)
+    den = prod(f.den for f in encoder.factors)
+    values = [Fraction(int(v), den) for v in np.atleast_1d(total)]
+    if base.characteristic:
+        values = [Fraction(int(v) % base.characteristic) for v in values]
+    return values
+
+
+def _spell(encoder: Encoder, goal: Target, place: tuple[int, int, int]) -> Equation:
+    def text(values: list[Fraction]) -> str:
+        names = ["", *(("x" if i == 1 else f"x^{i}") for i in range(1, len(values)))]
+        parts = [f"{v}{n and '·' + n}" for v, n in zip(values, names, strict=True) if v]
+        return " + ".join(parts) or "0"
+
+    values = _entry(encoder, place)
+    needed = [Fraction(0)] * len(values)
+    level = len(values) - 1 if encoder.ring.name.startswith("Q[eps]") else 0
+    hit = np.flatnonzero((goal.index == np.array(place)).all(axis=1))
+    if len(hit):
+        needed[level] = Fraction(int(goal.value[hit[0]]))
+    return Equation(place, goal.spell(*place), text(values), text(needed))
+
+
+# ------------------------------------------------------------------ relatives
+def _numerical(encoder: Encoder, goal: Target, start: float) -> Report:
+    e_x, e_w, d = encoder.floats()
+    residual = np.einsum("la,lb,cl->abc", e_x, e_w, d, optimize=True) - goal.dense()
+    if goal.quadratic:
+        residual = residual + np.swapaxes(residual, 0, 1)
+    worst = float(np.abs(residual).max()) if residual.size else 0.0
+    return Report(
+        False, int((residual != 0).sum()), residual.size, (), "float64, a numerical encoder proves nothing", 0,
+        encoder.ring.name, encoder.digest, time.perf_counter() - start, worst,
+    )  # fmt: skip
+
+
+def residual_gcd(encoder: Encoder) -> int:
+    """g = gcd of all entries of den·(T̂ − T) over Z or Q: the identity holds modulo m iff m divides g (0: holds).
+
+    Needs |T̂| below 2^53 in the integers of the numerators.
+    """
+    base = encoder.ring
+    if base.characteristic or not base.exact or base.degree > 1:
+        raise StlError("ring", base.name, "Z, Z[1/2] or Q")
+    x, w, d, scale = _integers(encoder, encoder.target)
+    if _bound(x, w, d, base) + scale >= 2**53:
+        raise StlError("encoder", encoder.label, "coefficients whose Brent sums stay below 2^53")
+    goal, g = encoder.target, 0
+    parts = [_residues(v, 0, np.float64) for v in (x, w, d)]
+    for lo, block in _blocks(*parts, base, 0, np.float64):
+        inside = (goal.index[:, 0] >= lo) & (goal.index[:, 0] < lo + block.shape[2])
+        at = goal.index[inside]
+        block[0, at[:, 2], at[:, 0] - lo, at[:, 1]] -= scale * goal.value[inside]
+        g = gcd(g, int(np.gcd.reduce(block.astype(np.int64), axis=None)))
+        if g == 1:
+            break
+    return g
+
+
+def rings_where_valid(encoder: Encoder, primes: tuple[int, ...] = (2, 3, 5, 7, 11, 13)) -> list[str]:
+    """Names of the rings in which the algorithm is exact: its own and the prime fields it can be reduced to.
+
+    For a scheme that fails over Z this finds "valid modulo 2 only" and its like (from `residual_gcd`).
+    """
+    names = [encoder.ring.name] if encoder.is_exact else []
+    base = encoder.ring
+    if not base.exact or base.characteristic or base.degree > 1:
+        return names
+    den = prod(f.den for f in encoder.factors)
+    if encoder.is_exact:
+        return names + [f"GF({p})" for p in primes if den % p]
+    g = residual_gcd(encoder)
+    return [f"GF({p})" for p in primes if g % p == 0 and den % p] + ([f"Z/{g}"] if g > 1 else [])

@@ -1,0 +1,288 @@
+"""Coefficient rings: one description serves them all.
+
+Every ring here is R[x]/(f) with R one of Z, Z[1/2], Q, Z/p or the float64 numbers, and f monic with integer
+coefficients. An element is its vector of coefficients on 1, x, …, x^(k−1); for k = 1 the coefficient axis is
+dropped. So Q(i) is Q[x]/(x²+1), GF(4) is (Z/2)[x]/(x²+x+1), complex floats are R64[x]/(x²+1), and the
+polynomials in ε up to order h, in which border-rank identities live, are Q[x]/(x^(h+1)).
+"""
+
+from __future__ import annotations
+
+import cmath
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import StlError
+
+__all__ = ["Ring", "as_exact", "fit", "max_abs", "ring"]
+
+#: Largest characteristic: residues below 2^25 keep the float64 modular products of `identities` exact.
+MAX_CHARACTERISTIC = 1 << 25
+MAX_DEGREE = 64
+ALLOWED = (
+    "Z, Z[1/2], Q, Q(i), Q(zeta_n), Q(sqrt(d)), GF(p), GF(p^k), Q[eps]/eps^k, R64 or C128, "
+    f"with p < 2^25 and degree at most {MAX_DEGREE}"
+)
+
+
+@dataclass(frozen=True)
+class Ring:
+    """The ring R[x]/(f).
+
+    Attributes
+    ----------
+    name : str
+        Canonical name, e.g. ``"Q(sqrt(3))"``; `ring` parses it back.
+    characteristic : int
+        p for the rings over Z/p, else 0.
+    polynomial : tuple of int
+        Coefficients of the monic f, lowest first; ``(0, 1)`` (f = x) when the ring is R itself.
+    denominators : str
+        ``"none"`` (Z, Z/p and floats), ``"2"`` (powers of two) or ``"any"``.
+    exact : bool
+        False for R64 and C128, whose coefficients are float64.
+    root : complex
+        Image of x under the embedding into C that `Encoder.floats` uses (meaningless over Z/p and in Q[eps]).
+    """
+
+    name: str
+    characteristic: int = 0
+    polynomial: tuple[int, ...] = (0, 1)
+    denominators: str = "none"
+    exact: bool = True
+    root: complex = 0j
+
+    @property
+    def degree(self) -> int:
+        return len(self.polynomial) - 1
+
+    @property
+    def embeds(self) -> bool:
+        """True if elements are (approximately) real or complex numbers, so that float views exist."""
+        return self.characteristic == 0 and not self.name.startswith("Q[eps]")
+
+    @property
+    def is_complex(self) -> bool:
+        return self.degree > 1 and abs(self.root.imag) > 0
+
+    @property
+    def structure(self) -> NDArray[np.int64]:
+        """M, shape (k, k, k), with x^i · x^j = Σ_t M[i, j, t] x^t."""
+        return _structure(self.polynomial)
+
+    def admits_denominator(self, den: int) -> bool:
+        if self.denominators == "any":
+            return True
+        return den == 1 or (self.denominators == "2" and den & (den - 1) == 0)
+
+    def multiply(self, a: NDArray, b: NDArray) -> NDArray:
+        """Elementwise product of two broadcastable arrays of ring elements (coefficient axis last if k > 1)."""
+        k = self.degree
+        if k == 1:
+            return self.reduce(_times(a, b))
+        parts = []
+        for t in range(k):
+            total = None
+            for i, j in zip(*np.nonzero(self.structure[:, :, t]), strict=True):
+                term = _times(_times(a[..., i], b[..., j]), np.asarray(self.structure[i, j, t]))
+                total = term if total is None else _plus(total, term)
+            parts.append(total if total is not None else np.zeros(np.broadcast_shapes(a.shape, b.shape)[:-1], a.dtype))
+        return self.reduce(np.stack(np.broadcast_arrays(*parts), axis=-1))
+
+    def reduce(self, a: NDArray) -> NDArray:
+        """Canonical representatives: residues 0 … p−1 over Z/p, unchanged otherwise."""
+        if self.characteristic:
+            a = a % self.characteristic
+        return fit(a) if self.exact else a
+
+    def values(self, num: NDArray, den: int) -> NDArray:
+        """The embedded numbers num/den as float64 (or complex128 when the embedding is not real)."""
+        if not self.embeds:
+            raise StlError("ring", self.name, "a ring with real or complex values", "Lift the encoder to Z or Q first.")
+        if den.bit_length() > 1000 or (num.dtype == object and max_abs(num).bit_length() > 1000):
+            shape = num.shape
+            f = np.array([float(Fraction(int(v), den)) for v in num.ravel()]).reshape(shape)
+        else:
+            f = num.astype(np.float64) / float(den)
+        if self.degree == 1:
+            return f
+        powers = np.array([self.root**i for i in range(self.degree)])
+        z = f @ powers
+        return z if self.is_complex else z.real
+
+
+@lru_cache(maxsize=256)
+def _structure(f: tuple[int, ...]) -> NDArray[np.int64]:
+    k = len(f) - 1
+    power = np.zeros((2 * k - 1, k), dtype=np.int64)
+    power[:k] = np.eye(k, dtype=np.int64)
+    for e in range(k, 2 * k - 1):
+        carry = power[e - 1, -1]
+        power[e, 1:] = power[e - 1, :-1]
+        power[e] -= carry * np.array(f[:k], dtype=np.int64)
+    index = np.add.outer(np.arange(k), np.arange(k))
+    result = power[index]
+    result.setflags(write=False)
+    return result
+
+
+def max_abs(a: NDArray) -> int | float:
+    """Largest absolute value of an array, 0 for an empty one (a Python int for integer arrays)."""
+    if a.size == 0:
+        return 0
+    if a.dtype == object:
+        return max(abs(int(v)) for v in a.ravel())
+    if a.dtype.kind == "f":
+        return float(np.abs(a).max())
+    return max(int(a.max()), -int(a.min()))
+
+
+def _times(a: NDArray, b: NDArray) -> NDArray:
+    """Product that widens int64 to Python integers when it could overflow."""
+    if a.dtype.kind == "i" and b.dtype.kind == "i" and int(max_abs(a)) * int(max_abs(b)) >= 2**62:
+        a = a.astype(object)
+    return a * b
+
+
+def _plus(a: NDArray, b: NDArray) -> NDArray:
+    if a.dtype.kind == "i" and b.dtype.kind == "i" and int(max_abs(a)) + int(max_abs(b)) >= 2**62:
+        a = a.astype(object)
+    return a + b
+
+
+def fit(a: NDArray) -> NDArray:
+    """int64 when every entry fits below 2^62, Python integers (dtype object) otherwise."""
+    if a.dtype == object:
+        return a.astype(np.int64) if int(max_abs(a)) < 2**62 else a
+    return a.astype(np.int64) if a.dtype.kind in "iub" else a
+
+
+def as_exact(values: object, argument: str = "factor") -> tuple[NDArray, int]:
+    """Numerators and least common denominator of nested ints, Fractions or "p/q" strings.
+
+    Returns
+    -------
+    (num, den) : integer array of the same shape and a positive int.
+
+    Raises
+    ------
+    StlError
+        For entries that are neither integers nor fractions (floats are refused: they are not exact).
+    """
+    a = np.asarray(values)
+    if a.dtype.kind in "iub":
+        if a.dtype == np.uint64 and a.size and int(a.max()) >= 2**62:
+            a = a.astype(object)
+        return fit(a), 1
+    if a.dtype.kind == "f":
+        raise StlError(argument, values, "integers, Fractions or 'p/q' strings", "Use ring='R64' for floats.")
+    flat = a.ravel()
+    try:
+        fractions = [Fraction(v) if not isinstance(v, float) else _refuse(v) for v in flat.tolist()]
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise StlError(argument, values, "a rectangular array of integers, Fractions or 'p/q' strings") from error
+    den = 1
+    for v in fractions:
+        den = den * v.denominator // np.gcd.reduce(np.array([den, v.denominator], dtype=object))
+    num = np.empty(len(fractions), dtype=object)
+    num[:] = [int(v * den) for v in fractions]
+    return fit(num.reshape(a.shape)), int(den)
+
+
+def _refuse(value: float) -> Fraction:
+    raise TypeError(value)
+
+
+_PATTERNS = (
+    (re.compile(r"Q\(zeta_?(\d+)\)"), lambda n: _cyclotomic(int(n))),
+    (re.compile(r"Q\(sqrt\(?(-?\d+)\)?\)"), lambda d: _quadratic(int(d))),
+    (re.compile(r"GF\((\d+)(?:\^(\d+))?\)"), lambda q, k: _finite(int(q), int(k or 1))),
+    (re.compile(r"Q\[eps\]/eps\^(\d+)"), lambda h: _truncated(int(h))),
+)
+_FIXED = {
+    "Z": Ring("Z"),
+    "Z[1/2]": Ring("Z[1/2]", denominators="2"),
+    "Q": Ring("Q", denominators="any"),
+    "Q(i)": Ring("Q(i)", polynomial=(1, 0, 1), denominators="any", root=1j),
+    "R64": Ring("R64", exact=False),
+    "C128": Ring("C128", polynomial=(1, 0, 1), exact=False, root=1j),
+}
+
+
+@lru_cache(maxsize=256)
+def ring(name: str | Ring) -> Ring:
+    """The ring of that name.
+
+    Parameters
+    ----------
+    name : str or Ring
+        ``Z``, ``Z[1/2]``, ``Q``, ``Q(i)``, ``Q(zeta_n)``, ``Q(sqrt(d))``, ``GF(p)``, ``GF(p^k)``, ``Q[eps]/eps^k``
+        or the numerical ``R64`` and ``C128``.
+
+    Raises
+    ------
+    StlError
+        If the name means no ring, p^k is no prime power or √d is rational.
+    """
+    if isinstance(name, Ring):
+        return name
+    if name in _FIXED:
+        return _FIXED[name]
+    if isinstance(name, str) and len(name) < 64:
+        for pattern, build in _PATTERNS:
+            if match := pattern.fullmatch(name.replace(" ", "").replace("ζ", "zeta").replace("√", "sqrt")):
+                return build(*match.groups())  # type: ignore[no-untyped-call,no-any-return]
+    raise StlError("ring", name, ALLOWED)
+
+
+def _cyclotomic(n: int) -> Ring:
+    if not 1 <= n <= 1000:
+        raise StlError("ring", f"Q(zeta_{n})", "1 <= n <= 1000")
+    if n <= 2:
+        return _FIXED["Q"]
+    if n == 4:
+        return _FIXED["Q(i)"]
+    import flint
+
+    f = tuple(int(c) for c in flint.fmpz_poly.cyclotomic(n).coeffs())
+    if len(f) - 1 > MAX_DEGREE:
+        raise StlError("ring", f"Q(zeta_{n})", f"degree at most {MAX_DEGREE}")
+    return Ring(f"Q(zeta_{n})", polynomial=f, denominators="any", root=cmath.exp(2j * cmath.pi / n))
+
+
+def _quadratic(d: int) -> Ring:
+    if d == -1:
+        return _FIXED["Q(i)"]
+    if d in (0, 1) or any(d % (s * s) == 0 for s in range(2, int(abs(d) ** 0.5) + 1)) or abs(d) > 10**6:
+        raise StlError("ring", f"Q(sqrt({d}))", "a square-free d other than 0 and 1, |d| <= 10^6")
+    return Ring(f"Q(sqrt({d}))", polynomial=(-d, 0, 1), denominators="any", root=cmath.sqrt(d))
+
+
+def _truncated(h: int) -> Ring:
+    if not 1 <= h <= MAX_DEGREE:
+        raise StlError("ring", f"Q[eps]/eps^{h}", f"1 <= k <= {MAX_DEGREE}")
+    return Ring(f"Q[eps]/eps^{h}", polynomial=(0,) * h + (1,), denominators="any")
+
+
+def _finite(q: int, k: int) -> Ring:
+    name = f"GF({q}^{k})" if k > 1 else f"GF({q})"
+    if not 2 <= q < MAX_CHARACTERISTIC or not 1 <= k <= MAX_DEGREE:
+        raise StlError("ring", name, "a prime power p^k with p < 2^25")
+    p = next((s for s in range(2, int(q**0.5) + 1) if q % s == 0), q)
+    e, rest = 0, q
+    while rest % p == 0:
+        rest, e = rest // p, e + 1
+    if rest != 1:
+        raise StlError("ring", name, "a prime power p^k")
+    k *= e
+    if k == 1:
+        return Ring(f"GF({p})", characteristic=p)
+    import galois
+
+    f = tuple(int(c) for c in galois.conway_poly(p, k).coeffs[::-1])
+    return Ring(f"GF({p}^{k})", characteristic=p, polynomial=f)

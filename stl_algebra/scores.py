@@ -1,0 +1,202 @@
+"""Closed forms for what an encoder costs and how wrong it is, with a Monte-Carlo check of each.
+
+For independent A, B with uncorrelated zero-mean unit-variance entries:
+
+    ε² = ‖T̂ − T‖² / ‖T‖²                                          relative squared approximation error
+    κ² = Σ_l ‖E_X[l]‖² ‖E_W[l]‖² ‖D[:,l]‖² / ‖T‖²                  amplification of rounding; 1 for the standard algorithm
+    total ≈ ε² + κ² · (u_x² + u_w² + u_p²)                          u² the mean squared relative rounding of a format
+
+Both hold for whole matrices too, since the errors of tiles add incoherently over K.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .encoder import Encoder
+from .errors import StlError
+
+__all__ = [
+    "PRECISION",
+    "Additions",
+    "Score",
+    "additions",
+    "epsilon2",
+    "expansion",
+    "flop_ratio",
+    "kappa2",
+    "monte_carlo_epsilon2",
+    "monte_carlo_rounding",
+    "predicted_error2",
+    "round_to",
+    "score",
+    "unit_rounding2",
+]
+
+#: Significand bits, the implicit one included.
+PRECISION = {"fp64": 53, "fp32": 24, "tf32": 11, "fp16": 11, "bf16": 8, "fp8": 4}
+
+
+def epsilon2(encoder: Encoder) -> float:
+    """ε² = ‖T̂ − T‖²/‖T‖², dimensionless; 0 for an exact encoder.
+
+    Computed from Gram matrices, ‖T̂‖² = Σ (G_X ∘ G_W ∘ G_D), for proven encoders exactly 0.0; otherwise from the
+    dense residual, which loses no digits to cancellation.
+    """
+    if not encoder.ring.embeds:
+        raise StlError("ring", encoder.ring.name, "a ring with real or complex values")
+    if encoder.ring.exact and encoder.is_exact:
+        return 0.0
+    e_x, e_w, d = encoder.floats()
+    total = 0.0
+    dense_t = encoder.target.dense()
+    for a in range(e_x.shape[1]):  # one slice at a time: bounded memory for any format
+        gap = (d * e_x[:, a]) @ e_w - dense_t[a].T
+        total += float((np.abs(gap) ** 2).sum())
+    return total / encoder.target.norm2
+
+
+def kappa2(encoder: Encoder) -> float:
+    """κ² = Σ_l ‖E_X[l]‖² ‖E_W[l]‖² ‖D[:,l]‖² / ‖T‖², dimensionless."""
+    e_x, e_w, d = (np.abs(f) ** 2 for f in encoder.floats())
+    return float((e_x.sum(1) * e_w.sum(1) * d.sum(0)).sum()) / encoder.target.norm2
+
+
+def unit_rounding2(dtype: str) -> float:
+    """u²: mean squared relative rounding error of a format, for log-uniformly distributed significands.
+
+    An error uniform in ±ulp/2 at x ∈ [1,2) has E[err²/x²] = (ulp²/12) · (3/8)/ln 2; subnormals are neglected, so fp8
+    assumes operands scaled into range.
+    """
+    if dtype not in PRECISION:
+        raise StlError("dtype", dtype, ", ".join(PRECISION))
+    return float(4.0 ** (1 - PRECISION[dtype]) / 12 * 0.375 / log(2))
+
+
+def predicted_error2(encoder: Encoder, dtype: str = "bf16", products: str | None = None) -> float:
+    """Relative squared error ε² + κ²(2u² + u_p²) of STL in a number format.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    dtype : str
+        Format of encoded activations and weights: fp64, fp32, tf32, bf16, fp16 or fp8 (e4m3).
+    products : str, optional
+        Format in which channel products are stored before decoding; default: dtype, but bf16 for fp8 and fp32 for
+        tf32 (tensor cores accumulate in fp32 and tf32 is no storage format).
+    """
+    held = products or {"fp8": "bf16", "tf32": "fp32"}.get(dtype, dtype)
+    return epsilon2(encoder) + kappa2(encoder) * (2 * unit_rounding2(dtype) + unit_rounding2(held))
+
+
+def flop_ratio(encoder: Encoder) -> float:
+    """nmp/r: how many times fewer multiplications than the standard algorithm (terms of T over r)."""
+    return encoder.target.norm2 / max(encoder.rank, 1)
+
+
+def expansion(encoder: Encoder) -> float:
+    """r/a: size of the encoded activation over that of X."""
+    return encoder.rank / encoder.target.shape[0]
+
+
+@dataclass(frozen=True)
+class Additions:
+    """Additions and subtractions per tile in E_X, E_W and D, as written and with common subexpressions shared."""
+
+    naive: tuple[int, int, int]
+    shared: tuple[int, int, int]
+
+    @property
+    def total(self) -> int:
+        """All three, as written (the figure most tables give)."""
+        return sum(self.naive)
+
+    @property
+    def total_shared(self) -> int:
+        """All three after common-subexpression elimination."""
+        return sum(self.shared)
+
+
+def additions(encoder: Encoder) -> Additions:
+    """Additions before and after common-subexpression elimination (scalings by ±1 are free, others not counted)."""
+    from .straightline import additions as count
+
+    if encoder.ring.degree > 1 or not encoder.ring.exact:
+        raise StlError("ring", encoder.ring.name, "an exact ring of degree 1")
+    counts = [count(f.num) for f in encoder.factors]
+    return Additions(tuple(c[0] for c in counts), tuple(c[1] for c in counts))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Score:
+    """The figures tables print; attributes are the printed numbers."""
+
+    label: str
+    ring: str
+    exact: bool
+    epsilon2: float
+    kappa2: float
+    flop_ratio: float
+    expansion: float
+    total_bf16: float
+
+
+def score(encoder: Encoder) -> Score:
+    """ε², κ², FLOP ratio, expansion and predicted bf16 error of an encoder."""
+    return Score(
+        encoder.label, encoder.ring.name, encoder.is_exact, epsilon2(encoder), kappa2(encoder), flop_ratio(encoder),
+        expansion(encoder), predicted_error2(encoder, "bf16"),
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------------ Monte Carlo
+def round_to(x: NDArray, dtype: str) -> NDArray:
+    """Round float64 to the significand length of a format (round to nearest even, no exponent limits)."""
+    if dtype not in PRECISION:
+        raise StlError("dtype", dtype, ", ".join(PRECISION))
+    if dtype == "fp64":
+        return x
+    mantissa, exponent = np.frexp(x)
+    scale = 2.0 ** PRECISION[dtype]
+    return np.ldexp(np.rint(mantissa * scale) / scale, exponent)
+
+
+def _sample(encoder: Encoder, samples: int, seed: int) -> tuple[NDArray, NDArray, NDArray]:
+    rng = np.random.default_rng(seed)
+    a, b, _ = encoder.target.shape
+    x, w = rng.standard_normal((a, samples)), rng.standard_normal((b, samples))
+    if encoder.target.quadratic:
+        w = x
+    t = encoder.target
+    exact = np.zeros((t.shape[2], samples))
+    np.add.at(exact, t.index[:, 2], t.value[:, None] * x[t.index[:, 0]] * w[t.index[:, 1]])
+    return x, w, exact
+
+
+def monte_carlo_epsilon2(encoder: Encoder, samples: int = 20_000, seed: int = 0) -> float:
+    """Measured E‖Ĉ−C‖² / E‖C‖² over Gaussian tiles, the independent check of `epsilon2`."""
+    x, w, exact = _sample(encoder, samples, seed)
+    e_x, e_w, d = encoder.floats()
+    return float((np.abs(d @ ((e_x @ x) * (e_w @ w)) - exact) ** 2).sum() / (exact**2).sum())
+
+
+def monte_carlo_rounding(encoder: Encoder, dtype: str = "bf16", tiles: int = 32, samples: int = 2_000, seed: int = 0) -> float:
+    """Measured relative squared error with encoded operands and channel products rounded to ``dtype``.
+
+    Sums over ``tiles`` tile products before the products are rounded, as a tensor-core GEMM along K does; the check
+    of `predicted_error2` with ``products=dtype``.
+    """
+    e_x, e_w, d = encoder.floats()
+    products, exact = 0.0, 0.0
+    for k in range(tiles):
+        x, w, c = _sample(encoder, samples, seed * 1_000_003 + k)
+        products = products + round_to(e_x @ x, dtype) * round_to(e_w @ w, dtype)
+        exact = exact + c
+    error = d @ round_to(products, dtype) - exact
+    return float((error**2).sum() / (exact**2).sum())
+
+

@@ -1,0 +1,238 @@
+"""Target tensors: which bilinear map an encoder is meant to compute.
+
+A target is a sparse integer tensor T[a, b, c]: C_c = Σ_{a,b} T[a, b, c] · A_a · B_b. Matrix multiplication is one
+target among others, so that "bilinear identity" is a parameter and not a special case. Every target has a name that
+`target` parses back, and this name is what encoder files store.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import StlError
+
+__all__ = [
+    "Target",
+    "complex_product",
+    "cyclic_convolution",
+    "field_product",
+    "group_convolution",
+    "matmul",
+    "polymul",
+    "product_target",
+    "quaternion_product",
+    "symmetric_square",
+    "target",
+]
+
+#: Bound on a·b·c; ⟨16,16,16⟩ (2^24) and ⟨32,32,32⟩ (2^30) pass, absurd claims in files do not.
+MAX_ENTRIES = 1 << 36
+KNOWN = (
+    "matmul:NxMxP, polymul:NxM, cyclic:N, group:NAME, complex, quaternion, field:RING, symmetric:NxM (A·Aᵀ), "
+    "or products of these joined by '*'"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A bilinear map as a sparse integer tensor.
+
+    Attributes
+    ----------
+    name : str
+        For instance ``"matmul:2x3x4"``.
+    shape : (a, b, c)
+        Lengths of vec(A), vec(B) and vec(C).
+    index, value : int arrays of shape (k, 3) and (k,)
+        The nonzero entries of T, each once.
+    quadratic : bool
+        True if both arguments are the same vector (C = A·Aᵀ): then only the part of T symmetric in (a, b) counts.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    index: NDArray[np.int64] = field(repr=False)
+    value: NDArray[np.int64] = field(repr=False)
+    quadratic: bool = False
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Target) and self.name == other.name and self.shape == other.shape
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.shape))
+
+    @property
+    def format(self) -> tuple[int, int, int] | None:
+        """(n, m, p) for matrix multiplication, None for any other target."""
+        if self.name.startswith("matmul:") and "*" not in self.name:
+            n, m, p = (int(v) for v in self.name[7:].split("x"))
+            return n, m, p
+        return None
+
+    @property
+    def norm2(self) -> int:
+        """‖T‖² = Σ T[a,b,c]², which is nmp for ⟨n,m,p⟩."""
+        return int((self.value**2).sum())
+
+    def dense(self, dtype: type = np.float64) -> NDArray:
+        """T as an array of shape (a, b, c)."""
+        t = np.zeros(self.shape, dtype=dtype)
+        t[tuple(self.index.T)] = self.value
+        return t
+
+    def spell(self, a: int, b: int, c: int) -> str:
+        """The monomial of Brent equation (a, b, c), e.g. ``A[0,1]·B[1,2] → C[0,2]``."""
+        if self.format:
+            n, m, p = self.format
+            i, k = divmod(a, m)
+            q, j = divmod(b, p)
+            u, v = divmod(c, p)
+            return f"A[{i},{k}]·B[{q},{j}] → C[{u},{v}]"
+        return f"A[{a}]·B[{b}] → C[{c}]"
+
+
+def _make(name: str, shape: Iterable[int], entries: Iterable[tuple[int, int, int, int]], quadratic: bool = False) -> Target:
+    rows = np.array(list(entries), dtype=np.int64).reshape(-1, 4)
+    a, b, c = shape
+    for part in (index := rows[:, :3].copy()), (value := rows[:, 3].copy()):
+        part.setflags(write=False)
+    return Target(name, (a, b, c), index, value, quadratic)
+
+
+def _dimension(argument: str, values: Iterable[int], limit: int = 4096) -> None:
+    for v in values:
+        if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or not 1 <= v <= limit:
+            raise StlError(argument, v, f"integers from 1 to {limit}")
+
+
+@lru_cache(maxsize=128)
+def matmul(n: int, m: int, p: int) -> Target:
+    """Matrix multiplication ⟨n,m,p⟩: A (n×m) times B (m×p), all row-major, C not transposed."""
+    _dimension("format", (n, m, p), 64)
+    if prod((n * m, m * p, n * p)) > MAX_ENTRIES:
+        raise StlError("format", (n, m, p), f"at most {MAX_ENTRIES} Brent equations")
+    i, k, j = (v.ravel() for v in np.meshgrid(np.arange(n), np.arange(m), np.arange(p), indexing="ij"))
+    rows = np.stack([i * m + k, k * p + j, i * p + j, np.ones_like(i)], axis=1)
+    return _make(f"matmul:{n}x{m}x{p}", (n * m, m * p, n * p), rows.tolist())
+
+
+@lru_cache(maxsize=128)
+def polymul(n: int, m: int) -> Target:
+    """Product of polynomials with n and m coefficients: C has n + m − 1."""
+    _dimension("polymul", (n, m))
+    return _make(f"polymul:{n}x{m}", (n, m, n + m - 1), [(i, j, i + j, 1) for i in range(n) for j in range(m)])
+
+
+@lru_cache(maxsize=128)
+def cyclic_convolution(n: int) -> Target:
+    """Cyclic convolution of length n, the product of the group algebra of C_n."""
+    _dimension("cyclic", (n,))
+    return _make(f"cyclic:{n}", (n, n, n), [(i, j, (i + j) % n, 1) for i in range(n) for j in range(n)])
+
+
+def group_convolution(table: NDArray[np.integer], name: str) -> Target:
+    """Product of a group algebra: ``table[g, h]`` is the index of g·h; ``name`` is what `target` parses."""
+    t = np.asarray(table)
+    size = len(t)
+    if t.shape != (size, size) or sorted(set(t.ravel().tolist())) != list(range(size)):
+        raise StlError("table", t.shape, "a square multiplication table with entries 0 … order−1")
+    return _make(f"group:{name}", (size,) * 3, [(g, h, int(t[g, h]), 1) for g in range(size) for h in range(size)])
+
+
+@lru_cache(maxsize=1)
+def complex_product() -> Target:
+    """(a₀ + a₁i)(b₀ + b₁i) in real coordinates; rank 3."""
+    return _make("complex", (2, 2, 2), [(0, 0, 0, 1), (1, 1, 0, -1), (0, 1, 1, 1), (1, 0, 1, 1)])
+
+
+@lru_cache(maxsize=1)
+def quaternion_product() -> Target:
+    """Hamilton's product on (1, i, j, k); rank 8 over the reals (Howell–Lafon 1975)."""
+    unit = [[(0, 1), (1, 1), (2, 1), (3, 1)], [(1, 1), (0, -1), (3, 1), (2, -1)],
+            [(2, 1), (3, -1), (0, -1), (1, 1)], [(3, 1), (2, 1), (1, -1), (0, -1)]]  # fmt: skip
+    return _make("quaternion", (4, 4, 4), [(a, b, *unit[a][b]) for a in range(4) for b in range(4)])
+
+
+@lru_cache(maxsize=128)
+def field_product(name: str) -> Target:
+    """Multiplication in Q[x]/(f), on coefficients of 1, x, …, x^(k−1), for a ring `stl_algebra.ring` knows."""
+    from .rings import ring
+
+    structure = ring(name).structure
+    places = np.argwhere(structure)
+    return _make(f"field:{name}", structure.shape, [(i, j, t, structure[i, j, t]) for i, j, t in places])
+
+
+@lru_cache(maxsize=128)
+def symmetric_square(n: int, m: int) -> Target:
+    """C = A·Aᵀ for A (n×m), upper triangle of C in row-major order; a quadratic target."""
+    _dimension("symmetric", (n, m), 64)
+    upper = [(i, j) for i in range(n) for j in range(i, n)]
+    entries = [(i * m + k, j * m + k, c, 1) for c, (i, j) in enumerate(upper) for k in range(m)]
+    return _make(f"symmetric:{n}x{m}", (n * m, n * m, len(upper)), entries, quadratic=True)
+
+
+def product_target(s: Target, t: Target) -> Target:
+    """Tensor (Kronecker) product. Two matrix products make the one of the larger format, tiles within tiles."""
+    if s.format and t.format:
+        return matmul(*(x * y for x, y in zip(s.format, t.format, strict=True)))
+    return _tensor_product(s, t)
+
+
+def _tensor_product(s: Target, t: Target) -> Target:
+    if s.quadratic or t.quadratic:
+        raise StlError("target", f"{s.name}*{t.name}", "targets with two separate arguments")
+    shape = [x * y for x, y in zip(s.shape, t.shape, strict=True)]
+    if prod(shape) > MAX_ENTRIES:
+        raise StlError("target", f"{s.name}*{t.name}", f"at most {MAX_ENTRIES} Brent equations")
+    index = s.index[:, None, :] * np.array(t.shape) + t.index[None, :, :]
+    value = s.value[:, None, None] * t.value[None, :, None]
+    rows = np.concatenate([index, value], axis=2).reshape(-1, 4)
+    return _make(f"{s.name}*{t.name}", shape, rows.tolist())
+
+
+def target(name: str | Target | tuple[int, int, int]) -> Target:
+    """The target of that name; a triple (n, m, p) or "n,m,p" means matrix multiplication.
+
+    Raises
+    ------
+    StlError
+        If the name means no target or a dimension is out of range.
+    """
+    if isinstance(name, Target):
+        return name
+    if isinstance(name, (tuple, list)) and len(name) == 3:
+        return matmul(*(int(v) if isinstance(v, (int, np.integer)) else v for v in name))
+    if not isinstance(name, str) or len(name) > 200:
+        raise StlError("target", name, KNOWN)
+    if "*" in name:
+        parts = [target(part) for part in name.split("*")]
+        result = parts[0]
+        for part in parts[1:]:
+            result = _tensor_product(result, part)
+        return result
+    kind, _, rest = name.partition(":")
+    if kind == "group" and rest:
+        from .groups import group
+
+        return group_convolution(group(rest).table, rest)
+    if kind == "field":
+        return field_product(rest)
+    numbers = [int(v) for v in re.findall(r"\d{1,6}", rest)]
+    plain = re.fullmatch(r"[\d]{1,6}([x,][\d]{1,6})*", rest) is not None
+    if re.fullmatch(r"\d+[x,]\d+[x,]\d+", name):
+        return matmul(*(int(v) for v in re.split("[x,]", name)))
+    builders = {"matmul": (matmul, 3), "polymul": (polymul, 2), "cyclic": (cyclic_convolution, 1),
+                "symmetric": (symmetric_square, 2)}  # fmt: skip
+    if kind in builders and plain and len(numbers) == builders[kind][1]:
+        return builders[kind][0](*numbers)  # type: ignore[operator]
+    if name in ("complex", "quaternion"):
+        return complex_product() if name == "complex" else quaternion_product()
+    raise StlError("target", name, KNOWN)

@@ -169,7 +169,7 @@ def restrict_scalars(encoder: Encoder) -> Encoder:
     k = base.degree
     if k == 1 or base.characteristic or not base.exact:
         raise StlError("ring", base.name, "a number field of degree at least 2")
-    field_product = toom_cook(k, k)
+    scheme = toom_cook(k, k)
     reduction = _reduction(base)
     goal = product_target(encoder.target, field_product(base.name))
     steps = base.structure
@@ -178,13 +178,13 @@ def restrict_scalars(encoder: Encoder) -> Encoder:
         terms = (np.swapaxes(f.num, 0, 1) if axis == 2 else f.num).astype(object)
         # multiplication by the coefficient, as a k×k matrix acting on coordinates: coef·x^j = Σ_t … x^t
         mats = np.einsum("lai,ijt->latj", terms, steps.astype(object))
-        inner = field_product.factors[axis]
+        inner = scheme.factors[axis]
         small = inner.num.astype(object)
         if axis < 2:
             num = np.einsum("qt,latj->lqaj", small, mats)
         else:
             num = np.einsum("latj,jq->lqat", mats, reduction.astype(object) @ small)
-        rows = num.reshape(encoder.rank * field_product.rank, -1)
+        rows = num.reshape(encoder.rank * scheme.rank, -1)
         out.append(((rows.T if axis == 2 else rows), f.den * inner.den))
     factors = [Factor.of(num, den, ring("Q")) for num, den in out]
     return Encoder(goal, ring("Q"), *factors, {"family": "restrict_scalars", "parents": [encoder.digest[:8]]})

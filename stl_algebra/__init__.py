@@ -1,9 +1,24 @@
-"""Exact algebra of bilinear algorithms: encoders, targets, rings, identities, scores, groups."""
+"""Exact algebra of bilinear algorithms: encoders, targets, rings, identities, scores, files, groups."""
 
 from .encoder import Encoder, Factor
 from .errors import EncoderFileError, StlError
+from .files import load, save
 from .identities import Report, verify
 from .rings import Ring, ring
 from .targets import Target, target
 
-__all__ = ["Encoder", "EncoderFileError", "Factor", "Report", "Ring", "StlError", "Target", "ring", "target", "verify"]
+__version__ = "0.1.0"
+__all__ = [
+    "Encoder",
+    "EncoderFileError",
+    "Factor",
+    "Report",
+    "Ring",
+    "StlError",
+    "Target",
+    "load",
+    "ring",
+    "save",
+    "target",
+    "verify",
+]

@@ -1,1 +1,22 @@
-"""placeholder docstring"""
+"""Running encoders: reference, Triton kernels, custom operators, layers, validation and benchmarks.
+
+Importing this package pulls in torch but neither Triton nor a GPU; what needs them says so when called.
+The name is ours by the project's layout: Hugging Face ships an unrelated distribution also called
+``kernels``, which `transformers` looks for by distribution metadata, so ours is not mistaken for it.
+"""
+
+from kernels.codec import Codec, as_codec
+from kernels.convert import ConversionReport, convert_linear
+from kernels.functional import encode_weight, stl_matmul, stl_matmul_encoded
+from kernels.linear import STLLinear
+
+__all__ = [
+    "Codec",
+    "ConversionReport",
+    "STLLinear",
+    "as_codec",
+    "convert_linear",
+    "encode_weight",
+    "stl_matmul",
+    "stl_matmul_encoded",
+]

@@ -1,0 +1,76 @@
+"""One STL product on one device: which kernels run, in which order.
+
+On CUDA with Triton the encode and decode passes are Triton kernels (straight-line when the coefficients are
+fixed, dense otherwise) around a batched GEMM; everywhere else the plain torch reference runs.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from kernels import reference
+from kernels._compat import triton_status
+
+__all__ = ["decode", "encode", "matmul_encoded"]
+
+
+def _triton(tensor: torch.Tensor) -> bool:
+    return tensor.is_cuda and triton_status().usable
+
+
+def encode(x: torch.Tensor, e: torch.Tensor, rows: int, cols: int, recipe: str = "") -> torch.Tensor:
+    """(N, K), (r, rows·cols) → (r, ⌈N/rows⌉, ⌈K/cols⌉); ``recipe`` fixes the coefficients at compile time."""
+    if not _triton(x):
+        return reference.encode(x, e, rows, cols)
+    if recipe:
+        from kernels import straightline
+
+        return straightline.encode(x, recipe)
+    from kernels import triton_codec
+
+    return triton_codec.encode(x, e, rows, cols)
+
+
+def decode(
+    p: torch.Tensor,
+    d: torch.Tensor,
+    rows: int,
+    cols: int,
+    height: int,
+    width: int,
+    bias: torch.Tensor | None = None,
+    recipe: str = "",
+    activation: str = "",
+) -> torch.Tensor:
+    """(r, a, b), (rows·cols, r) → (height, width); ``recipe`` is that of dᵀ."""
+    if not _triton(p):
+        y = reference.decode(p, d, rows, cols, height, width)
+        return reference.activate(y if bias is None else y + bias, activation)
+    if recipe:
+        from kernels import straightline
+
+        return straightline.decode(p, recipe, height, width, bias=bias, activation=activation)
+    from kernels import triton_codec
+
+    return triton_codec.decode(p, d, rows, cols, height, width, bias=bias, activation=activation)
+
+
+def matmul_encoded(
+    x: torch.Tensor,
+    w_hat: torch.Tensor,
+    e_x: torch.Tensor,
+    d: torch.Tensor,
+    bias: torch.Tensor | None,
+    n: int,
+    m: int,
+    p: int,
+    width: int,
+    recipe_x: str = "",
+    recipe_d: str = "",
+    activation: str = "",
+) -> torch.Tensor:
+    """(N, K), (r, ⌈K/m⌉, ⌈M/p⌉) → (N, M = width)."""
+    x_hat = encode(x, e_x, n, m, recipe_x)
+    products = torch.bmm(x_hat, w_hat)
+    del x_hat
+    return decode(products, d, n, p, x.shape[0], width, bias, recipe_d, activation)

@@ -1,0 +1,341 @@
+"""Triton kernels that encode and decode with coefficients read at run time.
+
+Two forms of each, for any tile, rank, strides and ragged edge:
+
+``dot``
+    one matrix-unit product of the coefficient matrix with a block of tiles: bfloat16 and float16.
+    A coefficient is split into the sum of two 16-bit numbers when it is not one itself, so the
+    encoder's own entries are not rounded to eight bits.
+``outer``
+    rank-one updates in full precision on the ordinary cores: float32 and float64 (no TF32).
+
+The indices into memory are 64-bit, so tensors beyond 2³¹ elements are safe.
+Every program owns its outputs: no atomics, results are bitwise reproducible.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+
+__all__ = ["ACTIVATIONS", "decode", "encode"]
+
+ACTIVATIONS = {"": 0, "relu": 1, "gelu": 2, "silu": 3}
+
+
+@triton.jit
+def _activate(y, ACT: tl.constexpr):
+    if ACT == 1:
+        y = tl.maximum(y, 0.0)
+    elif ACT == 2:  # tanh form; tanh(z) = 2σ(2z) − 1
+        z = 0.7978845608028654 * (y + 0.044715 * y * y * y)
+        y = y / (1.0 + tl.exp(-2.0 * z))
+    elif ACT == 3:
+        y = y / (1.0 + tl.exp(-y))
+    return y
+
+
+@triton.jit
+def encode_kernel(
+    x,
+    e_hi,
+    e_lo,
+    out,
+    height,
+    width,
+    tile_rows,
+    tile_cols,
+    sx0,
+    sx1,
+    so0,
+    so1,
+    NT: tl.constexpr,
+    MT: tl.constexpr,
+    R: tl.constexpr,
+    BR: tl.constexpr,
+    EP: tl.constexpr,
+    BT: tl.constexpr,
+    SPLIT: tl.constexpr,
+    DOT: tl.constexpr,
+    VEC: tl.constexpr,
+    ACC: tl.constexpr,
+):
+    """One program: BT tiles of one tile row, all R channels. ``out[l, a, b] = Σ_e E[l, e] x_tile[a, b][e]``."""
+    col_block = tl.program_id(0)
+    row = tl.program_id(1).to(tl.int64)
+    t = col_block * BT + tl.arange(0, BT)
+    for r0 in range(0, R, BR):
+        r = r0 + tl.arange(0, BR)
+        if DOT:
+            if VEC:  # power-of-two tile on contiguous rows: wide loads, then regroup in registers
+                i = tl.arange(0, NT)
+                c = col_block * (BT * MT) + tl.arange(0, BT * MT)
+                ptr = x + (row * NT + i)[:, None] * sx0 + c.to(tl.int64)[None, :]
+                inside = ((row * NT + i)[:, None] < height) & (c[None, :] < width)
+                block = tl.load(ptr, mask=inside, other=0.0)
+                block = tl.reshape(block, (NT, BT, MT))
+                block = tl.reshape(tl.permute(block, (0, 2, 1)), (NT * MT, BT))
+            else:
+                e = tl.arange(0, EP)
+                yy = row * NT + (e // MT)
+                xx = t.to(tl.int64)[None, :] * MT + (e % MT)[:, None]
+                inside = (e[:, None] < NT * MT) & (yy[:, None] < height) & (xx < width)
+                block = tl.load(x + yy[:, None] * sx0 + xx * sx1, mask=inside, other=0.0)
+            e = tl.arange(0, EP)
+            known = (r[:, None] < R) & (e[None, :] < NT * MT)
+            hi = tl.load(e_hi + r[:, None] * (NT * MT) + e[None, :], mask=known, other=0.0)
+            acc = tl.dot(hi, block)
+            if SPLIT:
+                lo = tl.load(e_lo + r[:, None] * (NT * MT) + e[None, :], mask=known, other=0.0)
+                acc = tl.dot(lo, block, acc)
+        else:
+            acc = tl.zeros((BR, BT), dtype=ACC)
+            for k in range(NT * MT):
+                yy = row * NT + k // MT + tl.zeros_like(t)
+                xx = t.to(tl.int64) * MT + k % MT
+                plane = tl.load(x + yy * sx0 + xx * sx1, mask=(yy < height) & (xx < width), other=0.0)
+                coef = tl.load(e_hi + r * (NT * MT) + k, mask=r < R, other=0.0)
+                acc += coef[:, None].to(ACC) * plane[None, :].to(ACC)
+        ptr = out + r.to(tl.int64)[:, None] * so0 + row * so1 + t[None, :]
+        tl.store(ptr, acc.to(out.dtype.element_ty), mask=(r[:, None] < R) & (t[None, :] < tile_cols))
+
+
+@triton.jit
+def decode_kernel(
+    p,
+    d_hi,
+    d_lo,
+    bias,
+    y,
+    height,
+    width,
+    tile_rows,
+    tile_cols,
+    sp0,
+    sp1,
+    sp2,
+    sy0,
+    NT: tl.constexpr,
+    MT: tl.constexpr,
+    R: tl.constexpr,
+    BR: tl.constexpr,
+    EP: tl.constexpr,
+    BT: tl.constexpr,
+    SPLIT: tl.constexpr,
+    DOT: tl.constexpr,
+    VEC: tl.constexpr,
+    ACC: tl.constexpr,
+    BIAS: tl.constexpr,
+    ACT: tl.constexpr,
+):
+    """One program: BT output tiles of one tile row, with bias and activation fused.
+
+    ``y_tile[a, b][c] = act(Σ_l D[c, l] p[l, a, b] + bias)``.
+    """
+    col_block = tl.program_id(0)
+    row = tl.program_id(1).to(tl.int64)
+    t = col_block * BT + tl.arange(0, BT)
+    e = tl.arange(0, EP)
+    acc = tl.zeros((EP, BT), dtype=ACC)
+    if DOT:
+        for r0 in range(0, R, BR):
+            r = r0 + tl.arange(0, BR)
+            ptr = p + r.to(tl.int64)[:, None] * sp0 + row * sp1 + t.to(tl.int64)[None, :] * sp2
+            planes = tl.load(ptr, mask=(r[:, None] < R) & (t[None, :] < tile_cols), other=0.0)
+            known = (e[:, None] < NT * MT) & (r[None, :] < R)
+            hi = tl.load(d_hi + e[:, None] * R + r[None, :], mask=known, other=0.0)
+            acc = tl.dot(hi, planes, acc)
+            if SPLIT:
+                lo = tl.load(d_lo + e[:, None] * R + r[None, :], mask=known, other=0.0)
+                acc = tl.dot(lo, planes, acc)
+    else:
+        ptr = p + row * sp1 + t.to(tl.int64) * sp2
+        for l in range(R):
+            plane = tl.load(ptr, mask=t < tile_cols, other=0.0)
+            ptr += sp0
+            coef = tl.load(d_hi + e * R + l, mask=e < NT * MT, other=0.0)
+            acc += coef[:, None].to(ACC) * plane[None, :].to(ACC)
+    if VEC:
+        i = tl.arange(0, NT)
+        c = col_block * (BT * MT) + tl.arange(0, BT * MT)
+        block = tl.permute(tl.reshape(acc, (NT, MT, BT)), (0, 2, 1))
+        block = tl.reshape(block, (NT, BT * MT))
+        if BIAS:
+            block += tl.load(bias + c, mask=c < width, other=0.0).to(ACC)[None, :]
+        block = _activate(block, ACT)
+        inside = ((row * NT + i)[:, None] < height) & (c[None, :] < width)
+        tl.store(
+            y + (row * NT + i)[:, None] * sy0 + c.to(tl.int64)[None, :],
+            block.to(y.dtype.element_ty),
+            mask=inside,
+        )
+    else:
+        yy = row * NT + (e // MT)
+        xx = t.to(tl.int64)[None, :] * MT + (e % MT)[:, None]
+        inside = (e[:, None] < NT * MT) & (yy[:, None] < height) & (xx < width)
+        if BIAS:
+            acc += tl.load(bias + xx, mask=inside, other=0.0).to(ACC)
+        acc = _activate(acc, ACT)
+        tl.store(y + yy[:, None] * sy0 + xx, acc.to(y.dtype.element_ty), mask=inside)
+
+
+def _power_of_two(value: int) -> bool:
+    return value & (value - 1) == 0
+
+
+def _split(e: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """``e`` as hi + lo in ``dtype``: about sixteen correct bits in bfloat16."""
+    hi = e.to(dtype)
+    return hi, (e - hi.to(e.dtype)).to(dtype)
+
+
+def _shape(nm: int, r: int, dtype: torch.dtype, cols: int) -> dict[str, object]:
+    """Block sizes and the form (``dot`` or ``outer``) for one dtype; measured on an H200."""
+    dot = dtype in (torch.bfloat16, torch.float16)
+    ep = max(16 if dot else 1, triton.next_power_of_2(nm))
+    br = max(16 if dot else 1, min(64, triton.next_power_of_2(r)))
+    bt = max(16, min(128 if nm <= 16 else 32, triton.next_power_of_2(max(cols, 1))))
+    if not dot:  # registers: the accumulator is BR×BT (encode) or EP×BT (decode)
+        br = min(br, 16)
+        bt = max(16, min(bt, 64 if nm > 16 else 128))
+    acc = tl.float64 if dtype == torch.float64 else tl.float32
+    return {"DOT": dot, "EP": ep, "BR": br, "BT": bt, "ACC": acc}
+
+
+def encode(
+    x: torch.Tensor,
+    e: torch.Tensor,
+    rows: int,
+    cols: int,
+    *,
+    exact16: bool | None = None,
+    out: torch.Tensor | None = None,
+    num_warps: int = 4,
+    block: int | None = None,
+) -> torch.Tensor:
+    """Encode every tile of a matrix.
+
+    Parameters
+    ----------
+    x : (N, K) tensor of any strides.
+    e : (r, rows·cols) coefficients (kept in float32 or better by the caller).
+    rows, cols : int
+        Tile format.
+    exact16 : bool, optional
+        The coefficients are exactly representable in ``x.dtype`` (skips the second product).
+    out : (r, ⌈N/rows⌉, ⌈K/cols⌉) tensor with unit last stride, optional.
+
+    Returns
+    -------
+    (r, ⌈N/rows⌉, ⌈K/cols⌉) tensor of ``x.dtype``.
+    """
+    height, width = x.shape
+    r = e.shape[0]
+    a, b = -(-height // rows), -(-width // cols)
+    if out is None:
+        out = torch.empty((r, a, b), device=x.device, dtype=x.dtype)
+    if out.numel() == 0:
+        return out
+    shape = _shape(rows * cols, r, x.dtype, b)
+    if block:
+        shape["BT"] = block
+    split = bool(shape["DOT"]) and not exact16
+    hi, lo = _split(e, x.dtype) if shape["DOT"] else (e, e)
+    vec = (
+        bool(shape["DOT"])
+        and _power_of_two(rows)
+        and _power_of_two(cols)
+        and x.stride(1) == 1
+        and rows * cols >= 16
+    )
+    grid = (triton.cdiv(b, int(shape["BT"])), a)  # type: ignore[call-overload]
+    encode_kernel[grid](
+        x,
+        hi.contiguous(),
+        lo.contiguous(),
+        out,
+        height,
+        width,
+        a,
+        b,
+        x.stride(0),
+        x.stride(1),
+        out.stride(0),
+        out.stride(1),
+        NT=rows,
+        MT=cols,
+        R=r,
+        SPLIT=split,
+        VEC=vec,
+        num_warps=num_warps,
+        **shape,
+    )
+    return out
+
+
+def decode(
+    p: torch.Tensor,
+    d: torch.Tensor,
+    rows: int,
+    cols: int,
+    height: int,
+    width: int,
+    *,
+    bias: torch.Tensor | None = None,
+    activation: str = "",
+    exact16: bool | None = None,
+    out: torch.Tensor | None = None,
+    num_warps: int = 4,
+    block: int | None = None,
+) -> torch.Tensor:
+    """Decode every tile, add the bias and apply the activation in the same pass.
+
+    Parameters
+    ----------
+    p : (r, ⌈height/rows⌉, ⌈width/cols⌉) channel products, any strides.
+    d : (rows·cols, r) coefficients.
+    bias : (width,) tensor, optional.
+    activation : {"", "relu", "gelu", "silu"}
+
+    Returns
+    -------
+    (height, width) tensor of ``p.dtype``.
+    """
+    r, a, b = p.shape
+    if out is None:
+        out = torch.empty((height, width), device=p.device, dtype=p.dtype)
+    if out.numel() == 0:
+        return out
+    shape = _shape(rows * cols, r, p.dtype, b)
+    if block:
+        shape["BT"] = block
+    split = bool(shape["DOT"]) and not exact16
+    hi, lo = _split(d, p.dtype) if shape["DOT"] else (d, d)
+    vec = bool(shape["DOT"]) and _power_of_two(rows) and _power_of_two(cols) and rows * cols >= 16
+    grid = (triton.cdiv(b, int(shape["BT"])), a)  # type: ignore[call-overload]
+    decode_kernel[grid](
+        p,
+        hi.contiguous(),
+        lo.contiguous(),
+        bias if bias is not None else p,
+        out,
+        height,
+        width,
+        a,
+        b,
+        p.stride(0),
+        p.stride(1),
+        p.stride(2),
+        out.stride(0),
+        NT=rows,
+        MT=cols,
+        R=r,
+        SPLIT=split,
+        VEC=vec,
+        BIAS=bias is not None,
+        ACT=ACTIVATIONS[activation],
+        num_warps=num_warps,
+        **shape,
+    )
+    return out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -14,15 +14,16 @@ from stl_algebra.errors import StlError
 
 from .exact import clear_terms, holds, ring_of, third_factor
 from .gauge import apply_bases, candidate_bases, matmul_format
-from .model import Model, Tying, free_tying, z3_tying
+from .model import Model, Tying, free_tying
 from .polish import polish
-from .snap import Snapped, pin_vectors, snap
+from .snap import PROFILES, Snapped, pin_vectors, snap
 from .tie import tie_z3
 
 __all__ = ["RationaliseReport", "rationalise"]
 
 Array = NDArray[Any]
 RINGS = ("Z", "Z[1/2]", "Q")
+PATIENCE = 2.0  # after an exact solution outside Z: keep looking for this multiple of the time spent
 
 
 @dataclass
@@ -129,7 +130,7 @@ def rationalise(
             return _done(report, tied, start)
         tying, theta = tied
     elif symmetry is None:
-        tying = free_tying(*target.shape, e_x.shape[0])
+        tying = free_tying((target.shape[0], target.shape[1], target.shape[2]), e_x.shape[0])
         theta = _read(tying, e_x, e_w, d)
     else:
         raise StlError("symmetry", symmetry, 'None, "Z3" or a Tying')
@@ -144,25 +145,36 @@ def rationalise(
     fmt = matmul_format(target)
     deadline = start + seconds
     best: RationaliseReport | None = None
-    for turn, based in enumerate(_gauges(model, theta, fmt, rng, attempts)):
-        if time.monotonic() > deadline:
-            report.failures.append("time is up")
-            break
-        report.attempts = turn + 1
-        based, residual = polish(model, based, free, steps=20, damping=1e-9)
+    for based in _gauges(model, theta, fmt, rng, attempts):
+        based, _ = polish(model, based, free, steps=20, damping=1e-9)
         pinned_theta, pinned = pin_vectors(model, based)
-        done = snap(model, pinned_theta, pinned, rng, deadline, jitter=0.0 if turn == 0 else 0.3)
-        why = _finish(model, done, report)
-        if why:
-            report.failures.append(why)
-            continue
-        report.steps, report.backtracks = done.moves, done.backtracks
-        if RINGS.index(report.ring) <= RINGS.index(ring):
-            report.success = True
-            report.invariant = tying.cyclic
-            return _done(report, "", start)
-        report.failures.append(f"exact over {report.ring} only (denominator {report.den})")
-        best = report
+        for profile in PROFILES:
+            if time.monotonic() > deadline:
+                break
+            report.attempts += 1
+            done = snap(model, pinned_theta, pinned, rng, deadline, profile)
+            why = _finish(model, done, report)
+            if why:
+                report.failures.append(why)
+                if done.moves == 0:
+                    break  # these coordinates lead nowhere whatever the order of the moves
+                continue
+            report.steps, report.backtracks = done.moves, done.backtracks
+            if best is None or _quality(report) < _quality(best):
+                best = replace(report)
+                limit = PATIENCE * (time.monotonic() - start) + 0.5
+                deadline = min(start + seconds, time.monotonic() + limit)
+            if best.ring == "Z" or done.moves == 0:
+                break
+            report.failures.append(f"exact over {report.ring} only (denominator {report.den})")
+        if time.monotonic() > deadline or (best is not None and best.ring == "Z"):
+            break
+    if best is not None and RINGS.index(best.ring) <= RINGS.index(ring):
+        best.success, best.invariant = True, tying.cyclic
+        best.attempts, best.failures = report.attempts, report.failures
+        return _done(best, "", start)
+    if best is not None:
+        best.attempts, best.failures, report = report.attempts, report.failures, best
     counts = {why: report.failures.count(why) for why in report.failures}
     common = max(counts, key=lambda w: counts[w]) if counts else "no change of basis to try"
     if best is not None:
@@ -251,6 +263,12 @@ def _by_linear_solve(model: Model, exact: list[Fraction | None], report: Rationa
     report.e_x, report.e_w, (report.d, report.den) = x, w, solved
     report.ring = ring_of(report.den)
     return ""
+
+
+def _quality(report: RationaliseReport) -> tuple[int, int, int]:
+    """Return what is minimised among exact results: ring, denominator, sum of absolute numerators."""
+    total = sum(int(np.abs(f).sum()) for f in (report.e_x, report.e_w, report.d) if f is not None)
+    return RINGS.index(report.ring), report.den, total
 
 
 def _done(report: RationaliseReport, reason: str, start: float) -> RationaliseReport:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from math import gcd, lcm
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +118,7 @@ def third_factor(target: Array, x: Array, w: Array) -> tuple[Array, int] | None:
     square = fmpz_mat(r, r, [int(v) for v in pair[:, pivots].T.ravel()])
     goal = np.rint(target).astype(np.int64).reshape(a * b, c)
     solved = square.solve(fmpz_mat(r, c, [int(v) for v in goal[pivots].ravel()]))
-    num, den = solved.numer_denom()
+    num, den = cast(Any, solved).numer_denom()
     table = np.array([[int(num[i, j]) for i in range(r)] for j in range(c)], dtype=object)
     scale = int(den)
     if max(abs(int(table.min())), abs(int(table.max()))) < 2**62:

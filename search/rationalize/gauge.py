@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 __all__ = ["Marks", "apply_bases", "candidate_bases", "matmul_format"]
 
 Array = NDArray[Any]
+Stack = tuple[Array, Array, Array]
 SUBSETS = 20000  # more subsets of marks than this are sampled, not enumerated
 
 
@@ -81,7 +82,7 @@ def _distinct(vectors: list[Array], dim: int) -> tuple[Array, Array]:
     return np.array(kept).reshape(-1, dim), np.array(weight, dtype=np.float64)
 
 
-def collect_marks(factors: tuple[Array, Array, Array], dims: tuple[int, int, int], cyclic: bool) -> list[Marks]:
+def _collect_marks(factors: Stack, dims: tuple[int, int, int], cyclic: bool) -> list[Marks]:
     """Return the marks of V_n, V_m, V_p (of the single space V when the three are identified)."""
     points: list[list[Array]] = [[], [], []]
     covectors: list[list[Array]] = [[], [], []]
@@ -93,8 +94,8 @@ def collect_marks(factors: tuple[Array, Array, Array], dims: tuple[int, int, int
         points[r] += kernel
         covectors[l] += cokernel
     if cyclic:
-        points = [sum(points, [])]
-        covectors = [sum(covectors, [])]
+        points = [[v for space in points for v in space]]
+        covectors = [[v for space in covectors for v in space]]
     out = []
     for k in range(len(points)):
         p, pw = _distinct(points[k], dims[k])
@@ -151,9 +152,9 @@ def _scale_axes(s: Array, marks: Marks) -> Array:
                                     (marks.covectors, marks.covector_weight, dual, -1.0)):
         for v, w in zip(vecs @ act.T, weight, strict=True):
             support = np.flatnonzero(np.abs(v) > 1e-7 * np.abs(v).max())
-            for i, j in combinations(support, 2):
+            for i, j in combinations(map(int, support), 2):
                 ratio = sign * float(np.log(abs(v[i])) - np.log(abs(v[j])))
-                entry = votes.setdefault((int(i), int(j), int(round(ratio * 1e5))), [0.0, ratio])
+                entry = votes.setdefault((i, j, int(round(ratio * 1e5))), [0.0, ratio])
                 entry[0] += float(w)
     log_scale = np.zeros(dim)
     group = np.arange(dim)
@@ -168,7 +169,7 @@ def _scale_axes(s: Array, marks: Marks) -> Array:
     return out
 
 
-def apply_bases(factors: tuple[Array, Array, Array], bases: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+def apply_bases(factors: Stack, bases: Stack) -> Stack:
     """Return S_left X S_right⁻¹ for the three stacks of factor matrices U (n×m), V (m×p), W (p×n)."""
     inverse = [np.linalg.inv(b) for b in bases]
     u, v, w = (bases[k] @ x @ inverse[(k + 1) % 3] for k, x in enumerate(factors))
@@ -176,12 +177,12 @@ def apply_bases(factors: tuple[Array, Array, Array], bases: tuple[Array, Array, 
 
 
 def candidate_bases(
-    factors: tuple[Array, Array, Array],
+    factors: Stack,
     dims: tuple[int, int, int],
     cyclic: bool,
     rng: np.random.Generator,
     keep: int = 24,
-) -> Iterator[tuple[Array, Array, Array]]:
+) -> Iterator[Stack]:
     """Yield changes of basis (S_n, S_m, S_p), the one that makes most entries vanish first.
 
     Parameters
@@ -197,7 +198,7 @@ def candidate_bases(
     keep : int
         How many changes of basis are ranked before they start to be drawn at random.
     """
-    marks = collect_marks(factors, dims, cyclic)
+    marks = _collect_marks(factors, dims, cyclic)
     ranked = [_ranked_frames(mk, dims[k], rng, keep) for k, mk in enumerate(marks)]
     scored = []
     for i in range(keep):

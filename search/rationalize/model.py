@@ -51,8 +51,9 @@ class Tying:
         return int(max(self.x.max(), self.w.max(), self.d.max())) + 1
 
 
-def free_tying(a: int, b: int, c: int, r: int) -> Tying:
+def free_tying(shape: tuple[int, int, int], r: int) -> Tying:
     """Return the tying without any symmetry: every factor entry is its own unknown."""
+    a, b, c = shape
     x = np.arange(a * r).reshape(r, a)
     w = np.arange(b * r).reshape(r, b) + a * r
     d = np.arange(c * r).reshape(r, c) + (a + b) * r
@@ -140,18 +141,12 @@ class Model:
         r = self.rank
         first = scale[:, None] * u
         uu, vv, ww = first @ first.T, v @ v.T, w @ w.T
-        blocks = [
-            [_diagonal(vv * ww, a), _cross(ww, first, v), _cross(vv, first, w)],
-            [None, _diagonal(uu * ww, b), _cross(uu, v, w)],
-            [None, None, _diagonal(uu * vv, c)],
-        ]
-        full = np.empty((r * (a + b + c),) * 2)
-        edge = np.cumsum([0, r * a, r * b, r * c])
-        for i in range(3):
-            for j in range(i, 3):
-                full[edge[i] : edge[i + 1], edge[j] : edge[j + 1]] = blocks[i][j]
-                if j > i:
-                    full[edge[j] : edge[j + 1], edge[i] : edge[i + 1]] = blocks[i][j].T
+        xw, xd, wd = _cross(ww, first, v), _cross(vv, first, w), _cross(uu, v, w)
+        full = np.block([
+            [_diagonal(vv * ww, a), xw, xd],
+            [xw.T, _diagonal(uu * ww, b), wd],
+            [xd.T, wd.T, _diagonal(uu * vv, c)],
+        ])
         res = self.residual(theta)
         vw = (v[:, :, None] * w[:, None, :]).reshape(r, b * c)
         half = (first @ res.reshape(a, b * c)).reshape(r, b, c)
@@ -169,14 +164,10 @@ class Model:
         a, b, c = self.shape
         r = self.rank
         rows = np.arange(r * (a + b + c))
-        entries = np.concatenate([np.repeat(scale, a), np.ones(r * (b + c))])
-        return sp.csr_matrix(
-            (
-                np.concatenate([entries, u.ravel()]),
-                (np.concatenate([rows, np.arange(r * a)]), np.concatenate([self._columns, self._scale_columns])),
-            ),
-            shape=(rows.size, self.size + self.scales),
-        )
+        entries = np.concatenate([np.repeat(scale, a), np.ones(r * (b + c)), u.ravel()])
+        row = np.concatenate([rows, np.arange(r * a)])
+        column = np.concatenate([self._columns, self._scale_columns])
+        return sp.csr_matrix((entries, (row, column)), shape=(rows.size, self.size + self.scales))
 
 
 def _diagonal(gram: Array, width: int) -> Array:

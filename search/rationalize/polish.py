@@ -87,7 +87,7 @@ def polish(
         theta = trial
         before, size = size, float(np.abs(new).max())
         stale = stale + 1 if size > 0.5 * before else 0
-        if np.abs(theta).max() > bound or stale > 12 or not np.isfinite(size):
+        if np.abs(theta).max() > bound or stale > 8 or not np.isfinite(size):
             break
     return theta, size
 

@@ -16,14 +16,40 @@ from .polish import null_space, polish
 __all__ = ["Snapped", "pin_vectors", "snap"]
 
 Array = NDArray[Any]
-# Values an unknown may be moved to along a flat direction, and how reluctantly (cost factors).
-VALUES: tuple[tuple[Fraction, float], ...] = (
-    (Fraction(0), 0.7), (Fraction(1), 1.0), (Fraction(-1), 1.0),
-    (Fraction(1, 2), 3.0), (Fraction(-1, 2), 3.0), (Fraction(2), 3.0), (Fraction(-2), 3.0),
-)
+# Values an unknown may be moved to along a flat direction.
+VALUES = tuple(Fraction(v) for v in ("0", "1", "-1", "1/2", "-1/2", "2", "-2"))
 NEAR = 1e-8       # an unknown this close to one of VALUES already has that value
 DETERMINED = 1e-5  # null-space row norm below which an unknown is fixed by the others
 LARGEST_DENOMINATOR = 720
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How reluctantly unknowns are moved to 0, to ±1 and to other values, and how random the pass is.
+
+    ``jitter`` perturbs the order of the moves, ``walk`` is the length of a random step along the flat
+    directions before the first move: the nearest small rationals are then other ones.
+    """
+
+    zero: float
+    one: float
+    other: float
+    jitter: float
+    walk: float = 0.0
+
+    @property
+    def weights(self) -> Array:
+        """Cost factor of every entry of VALUES."""
+        return np.array([self.zero, self.one, self.one] + [self.other] * (len(VALUES) - 3))
+
+
+PROFILES = (
+    Profile(0.25, 1.0, 8.0, 0.0),
+    Profile(0.7, 1.0, 3.0, 0.2),
+    Profile(0.25, 1.0, 8.0, 0.3, walk=1.0),
+    Profile(0.1, 1.0, 8.0, 0.5, walk=2.0),
+    Profile(0.4, 1.0, 20.0, 0.5, walk=1.0),
+)
 
 
 @dataclass
@@ -95,14 +121,29 @@ def _recognise(value: float, tol: float) -> Fraction | None:
     return guess
 
 
+def _wander(
+    model: Model, theta: Array, free: Array, idx: Array, basis: Array, rng: np.random.Generator, length: float
+) -> Array:
+    """Return a solution about ``length`` away along the flat directions (shorter where they end)."""
+    direction = basis @ rng.standard_normal(basis.shape[1])
+    for _ in range(4):
+        trial = theta.copy()
+        trial[idx] += length * direction
+        trial, size = polish(model, trial, free, steps=30, damping=1e-4)
+        if size < 1e-12:
+            return trial
+        length *= 0.4
+    return theta
+
+
 def snap(
     model: Model,
     theta: Array,
     pinned: Array,
     rng: np.random.Generator,
     deadline: float,
-    jitter: float = 0.0,
-    tries: int = 12,
+    profile: Profile = PROFILES[0],
+    tries: int = 16,
     bound: float = 64.0,
 ) -> Snapped:
     """Turn a numerical solution into a rational one by snapping unknowns one by one.
@@ -119,9 +160,11 @@ def snap(
     pinned : bool array
         Unknowns pinned to 1 (see :func:`pin_vectors`).
     rng : numpy Generator
-        Perturbs the order of the moves by the relative amount ``jitter``.
+        Perturbs the order of the moves.
     deadline : float
         ``time.monotonic()`` at which to give up.
+    profile : Profile
+        Which values are preferred.
     tries : int
         Moves attempted before the pass fails.
     bound : float
@@ -131,15 +174,15 @@ def snap(
     for i in np.flatnonzero(pinned):
         out.exact[i], out.theta[i] = Fraction(1), 1.0
     free = ~pinned
-    values = np.array([float(v) for v, _ in VALUES])
-    weight = np.array([c for _, c in VALUES])
+    values = np.array([float(v) for v in VALUES])
     banned: set[tuple[int, int]] = set()
+    walk = profile.walk
     entries = np.arange(theta.size) < model.size
     while True:
         gap = np.abs(out.theta[:, None] - values)
         near = gap.argmin(axis=1)
         for i in np.flatnonzero(free & entries & (gap.min(axis=1) < NEAR)):
-            out.exact[i], out.theta[i], free[i] = VALUES[near[i]][0], values[near[i]], False
+            out.exact[i], out.theta[i], free[i] = VALUES[near[i]], values[near[i]], False
         out.theta, size = polish(model, out.theta, free, steps=20, damping=1e-9)
         if size > 1e-10:
             out.reason = "fixing near-rational entries broke the identity"
@@ -147,13 +190,17 @@ def snap(
         idx, basis = null_space(model, out.theta, free)
         if basis.shape[1] == 0:
             break
+        if walk:
+            out.theta = _wander(model, out.theta, free, idx, basis, rng, walk)
+            walk = 0.0
+            continue
         reach = np.linalg.norm(basis, axis=1)
         movable = np.flatnonzero((reach > DETERMINED) & (idx < model.size))
         if movable.size == 0:
             movable = np.flatnonzero(reach > DETERMINED)
-        cost = np.abs(out.theta[idx[movable], None] - values) / reach[movable, None] * weight
-        if jitter:
-            cost = cost * np.exp(jitter * rng.standard_normal(cost.shape))
+        cost = np.abs(out.theta[idx[movable], None] - values) / reach[movable, None] * profile.weights
+        if profile.jitter:
+            cost = cost * np.exp(profile.jitter * rng.standard_normal(cost.shape))
         attempts = 0
         for flat in np.argsort(cost, axis=None):
             row, col = divmod(int(flat), len(values))
@@ -169,7 +216,7 @@ def snap(
             free[idx[k]] = False
             trial, size = polish(model, trial, free, steps=40, damping=1e-4, bound=bound)
             if size < 1e-12 and np.abs(trial).max() < bound:
-                out.theta, out.exact[idx[k]] = trial, VALUES[col][0]
+                out.theta, out.exact[idx[k]] = trial, VALUES[col]
                 out.moves += 1
                 break
             free[idx[k]] = True
@@ -182,9 +229,9 @@ def snap(
         else:
             out.reason = "no move left to try"
             return out
-    for i in range(theta.size):
+    for i, value in enumerate(out.theta.tolist()):
         if out.exact[i] is None:
-            out.exact[i] = _recognise(float(out.theta[i]), 1e-9 * max(1.0, abs(out.theta[i])))
+            out.exact[i] = _recognise(value, 1e-9 * max(1.0, abs(value)))
             if out.exact[i] is None:
                 out.unknown.append(i)
     if out.unknown:

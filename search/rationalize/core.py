@@ -23,7 +23,7 @@ __all__ = ["RationaliseReport", "rationalise"]
 
 Array = NDArray[Any]
 RINGS = ("Z", "Z[1/2]", "Q")
-PATIENCE = 2.0  # after an exact solution outside Z: keep looking for this multiple of the time spent
+PATIENCE = 2.0  # after an exact solution outside Z, look on for this multiple of the time spent
 
 
 @dataclass
@@ -162,8 +162,9 @@ def rationalise(
             report.steps, report.backtracks = done.moves, done.backtracks
             if best is None or _quality(report) < _quality(best):
                 best = replace(report)
-                limit = PATIENCE * (time.monotonic() - start) + 0.5
-                deadline = min(start + seconds, time.monotonic() + limit)
+                now = time.monotonic()
+                if RINGS.index(best.ring) <= RINGS.index(ring):
+                    deadline = min(start + seconds, now + max(PATIENCE * (now - start), seconds / 5))
             if best.ring == "Z" or done.moves == 0:
                 break
             report.failures.append(f"exact over {report.ring} only (denominator {report.den})")

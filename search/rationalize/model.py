@@ -20,6 +20,7 @@ from stl_algebra.errors import StlError
 __all__ = ["Model", "Tying", "free_tying", "square_side", "z3_tying"]
 
 Array = NDArray[Any]
+EXPLICIT = 6e7  # below this many operations JᵀJ is formed from J itself
 
 
 @dataclass(frozen=True)
@@ -130,12 +131,46 @@ class Model:
         out: Array = self.target - ((scale[:, None] * u).T @ vw).reshape(self.shape)
         return out
 
-    def normal_equations(self, theta: Array) -> tuple[Array, Array, Array]:
+    def normal_equations(self, theta: Array, idx: Array) -> tuple[Array, Array, Array]:
         """Return the Gauss–Newton matrix JᵀJ, the descent direction Jᵀ·residual, and the residual.
 
-        Uses the Gram structure of a canonical polyadic model, so J itself (abc × unknowns) is never
-        formed: a block costs r² times two small vectors.
+        Parameters
+        ----------
+        theta : float array (unknowns + scales,)
+            Where to linearise.
+        idx : int array (f,)
+            The unknowns that move: JᵀJ is (f, f).
         """
+        if idx.size**2 * self.target.size < EXPLICIT:
+            res = self.residual(theta)
+            jac = self._jacobian(theta, idx)
+            return jac @ jac.T, jac @ res.ravel(), res
+        return self._gram(theta, idx)
+
+    def _jacobian(self, theta: Array, idx: Array) -> Array:
+        """Return the derivatives of T̂ by the unknowns idx as rows, (f, abc)."""
+        u, v, w, scale = self.split(theta)
+        a, b, c = self.shape
+        position = -np.ones(theta.size, dtype=np.int64)
+        position[idx] = np.arange(idx.size)
+        jac = np.zeros((idx.size, a, b, c))
+        first = scale[:, None] * u
+        for k, (slot, left, right) in enumerate(((self.tying.x, v, w), (self.tying.w, first, w),
+                                                 (self.tying.d, first, v))):
+            if k == 0:
+                right = scale[:, None] * right
+            at = position[slot]
+            term, entry = np.nonzero(at >= 0)
+            block = left[term][:, :, None] * right[term][:, None, :]
+            where = (at[term, entry], *[slice(None)] * k, entry)
+            np.add.at(jac, where, block)
+        for s in idx[idx >= self.size] - self.size:
+            terms = self.tying.orbit == s
+            jac[position[self.size + s]] = np.einsum("la,lb,lc->abc", u[terms], v[terms], w[terms])
+        return jac.reshape(idx.size, -1)
+
+    def _gram(self, theta: Array, idx: Array) -> tuple[Array, Array, Array]:
+        """Normal equations from the Gram matrices of the factors: J (abc × unknowns) is never formed."""
         u, v, w, scale = self.split(theta)
         a, b, c = self.shape
         r = self.rank
@@ -155,7 +190,7 @@ class Model:
             np.einsum("lbc,lc->lb", half, w).ravel(),
             np.einsum("lbc,lb->lc", half, v).ravel(),
         ])
-        lift = self._chain(u, scale)
+        lift = self._chain(u, scale)[:, idx]
         tied = (lift.T @ full) @ lift
         return np.asarray(tied), np.asarray(lift.T @ down), res
 
@@ -172,12 +207,16 @@ class Model:
 
 def _diagonal(gram: Array, width: int) -> Array:
     """Return the block gram[l,l'] δ_{aa'} of the Gauss–Newton matrix."""
-    return np.kron(gram, np.eye(width))
+    r = len(gram)
+    out = np.zeros((r, width, r, width))
+    out[:, np.arange(width), :, np.arange(width)] = gram
+    return out.reshape(r * width, r * width)
 
 
 def _cross(gram: Array, left: Array, right: Array) -> Array:
     """Return the block ((l,a),(l',b)) ↦ gram[l,l'] left[l',a] right[l,b]."""
     r, a = left.shape
     b = right.shape[1]
-    out: Array = np.einsum("lm,ma,lb->lamb", gram, left, right, optimize=True).reshape(r * a, r * b)
+    scaled = (gram[:, :, None] * left).swapaxes(1, 2)  # (l, a, l')
+    out: Array = (scaled[:, :, :, None] * right[:, None, None, :]).reshape(r * a, r * b)
     return out

@@ -57,15 +57,16 @@ def polish(
     """
     idx = np.flatnonzero(free)
     theta = theta.copy()
+    if idx.size == 0:
+        return theta, float(np.abs(model.residual(theta)).max())
     size = float(np.abs(model.residual(theta)).max())
     norm = np.inf
     stale = 0
     for _ in range(steps):
-        if size < tolerance or idx.size == 0:
+        if size < tolerance:
             break
-        h, g, res = model.normal_equations(theta)
+        h, g, res = model.normal_equations(theta, idx)
         norm = float((res**2).sum())
-        h, g = h[np.ix_(idx, idx)], g[idx]
         unit = float(np.trace(h)) / idx.size + 1e-300
         for _ in range(8):
             shifted = h.copy()
@@ -104,6 +105,8 @@ def null_space(model: Model, theta: Array, free: Array, cut: float = 1e-11) -> t
         largest, i.e. singular values below its root).
     """
     idx = np.flatnonzero(free)
-    h, _, _ = model.normal_equations(theta)
-    values, vectors = sl.eigh(h[np.ix_(idx, idx)], check_finite=False)
+    if idx.size == 0:
+        return idx, np.zeros((0, 0))
+    h, _, _ = model.normal_equations(theta, idx)
+    values, vectors = sl.eigh(h, check_finite=False)
     return idx, vectors[:, values < cut * max(values[-1], 1e-300)]

@@ -229,11 +229,11 @@ def snap(
         else:
             out.reason = "no move left to try"
             return out
-    for i, value in enumerate(out.theta.tolist()):
-        if out.exact[i] is None:
-            out.exact[i] = _recognise(value, 1e-9 * max(1.0, abs(value)))
-            if out.exact[i] is None:
-                out.unknown.append(i)
+    for place, value in enumerate(out.theta.tolist()):
+        if out.exact[place] is None:
+            out.exact[place] = _recognise(value, 1e-9 * max(1.0, abs(value)))
+            if out.exact[place] is None:
+                out.unknown.append(place)
     if out.unknown:
         shown = ", ".join(f"{out.theta[i]:.12g}" for i in out.unknown[:4])
         out.reason = f"{len(out.unknown)} isolated entries are not small rationals ({shown})"

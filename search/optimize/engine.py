@@ -105,6 +105,12 @@ def default_slots(size: int, item: int, device: torch.device) -> int:
     return max(4, min(4096, int(room / (2 * item * size * size))))
 
 
+def squared_norm(x: Tensor) -> Tensor:
+    """Squared 2-norm of each row of a batch, (R,)."""
+    flat = (torch.view_as_real(x) if x.is_complex() else x).flatten(1)
+    return torch.linalg.vector_norm(flat, dim=1).square()
+
+
 class _Run:
     """State of the slots of one run."""
 
@@ -118,6 +124,7 @@ class _Run:
         """Add restarts to the slots."""
         n = len(theta)
         theta = theta.to(self.device)
+        residual = self.model.residual(self.model.terms(theta))
         fresh = {
             "theta": theta,
             "index": index.to(self.device),
@@ -125,18 +132,16 @@ class _Run:
             "count": torch.zeros(n, dtype=torch.long, device=self.device),
             "polish": torch.zeros(n, dtype=torch.long, device=self.device),
             "last": torch.full((n,), torch.inf, dtype=torch.float64, device=self.device),
-            "fit": self.model.residual(self.model.terms(theta)).abs().square().sum((1, 2, 3)),
+            "residual": residual,
+            "fit": squared_norm(residual),
         }
+        first = not len(self.index)
         for name, value in fresh.items():
-            old = getattr(self, name) if len(self.index) or name == "index" else None
-            if name == "index":
-                continue
-            setattr(self, name, value if old is None else torch.cat([old, value]))
-        self.index = torch.cat([self.index, fresh["index"]])
+            setattr(self, name, value if first else torch.cat([getattr(self, name), value]))
 
     def keep(self, rows: Tensor) -> None:
         """Drop all slots but `rows`."""
-        for name in ("theta", "index", "lam", "count", "polish", "last", "fit"):
+        for name in ("theta", "index", "lam", "count", "polish", "last", "residual", "fit"):
             setattr(self, name, getattr(self, name)[rows])
 
     theta: Tensor
@@ -144,6 +149,7 @@ class _Run:
     count: Tensor
     polish: Tensor
     last: Tensor
+    residual: Tensor
     fit: Tensor
 
     def weights(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -155,8 +161,7 @@ class _Run:
         return mu * on, s.kappa_weight * on, s.pull * on * (progress >= s.pull_from)
 
     def extras(
-        self, theta: Tensor, strengths: list[list[Tensor]], weights: tuple[Tensor, Tensor, Tensor],
-        derivatives: bool,
+        self, theta: Tensor, terms: list[list[Tensor]], weights: tuple[Tensor, Tensor, Tensor], derivatives: bool
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Value (R,), half gradient (R, size) and diagonal curvature (R, size) of all terms but the fit."""
         s, metric = self.schedule, self.model.metric
@@ -167,6 +172,7 @@ class _Run:
             curvature = mu[:, None] * metric
             gradient = curvature * theta
         if s.kappa_weight:
+            strengths = self.model.strengths(terms)
             value = value + kappa * self.model.kappa(strengths)
             if derivatives:
                 ridge = kappa[:, None] * self.model.kappa_ridge(strengths)
@@ -195,8 +201,7 @@ class _Run:
         s, model, theta = self.schedule, self.model, self.theta
         weights = self.weights()
         terms = model.terms(theta)
-        residual = model.residual(terms)
-        value, pull_back, curvature = self.extras(theta, model.strengths(terms), weights, True)
+        value, pull_back, curvature = self.extras(theta, terms, weights, True)
         assert pull_back is not None and curvature is not None
         objective = self.fit + value
         shape = (len(theta), self.model.par.size, self.model.par.size)
@@ -205,15 +210,17 @@ class _Run:
             self.buffer = torch.empty(shape, dtype=model.dtype, device=self.device)
         gram = model.gram(terms, self.buffer)
         gram.diagonal(dim1=1, dim2=2).add_(curvature + self.lam[:, None] * model.metric)
-        move, ok = solve_lower(gram, model.gradient(terms, residual) - pull_back)
+        move, ok = solve_lower(gram, model.gradient(terms, self.residual) - pull_back)
         new = theta + move
         new_terms = model.terms(new)
-        fit = model.residual(new_terms).abs().square().sum((1, 2, 3))
-        ok = ok & (fit + self.extras(new, model.strengths(new_terms), weights, False)[0] < objective)
+        residual = model.residual(new_terms)
+        fit = squared_norm(residual)
+        ok = ok & (fit + self.extras(new, new_terms, weights, False)[0] < objective)
         polishing = self.polish > 0
         shrink = torch.where(polishing, 0.1 * s.shrink, s.shrink)
         low = torch.where(polishing, 1e-2 * s.damping_min, s.damping_min)
         self.theta = torch.where(ok[:, None], new, theta)
+        self.residual = torch.where(ok[:, None, None, None], residual, self.residual)
         self.fit = torch.where(ok, fit, self.fit)
         self.lam = torch.where(ok, self.lam * shrink, self.lam * s.grow).clamp(max=s.damping_max).maximum(low)
         self.count = self.count + 1

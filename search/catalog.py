@@ -1,0 +1,145 @@
+"""The catalogue: a folder of encoder files and the index generated from them.
+
+Files are immutable and named by content; an encoder enters when it is better than every entry of the same target,
+rank and kind (exact in a ring, or approximate), so the folder holds the history of improvements.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import asdict, dataclass, fields
+from math import prod
+from pathlib import Path
+
+from search.known import best_rank
+from stl_algebra import Encoder, StlError, load, save
+from stl_algebra.scores import epsilon2, kappa2, predicted_error2
+
+__all__ = ["Catalogue", "Row", "naive_line"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of ``index.csv``; every column is derived from the file it names."""
+
+    file: str
+    target: str
+    rank: int
+    ring: str
+    exact: bool
+    epsilon2: float
+    kappa2: float
+    total_bf16: float
+    flop_ratio: float
+    family: str
+    group: str
+    best_known_rank: str
+    sha256: str
+
+    @classmethod
+    def of(cls, encoder: Encoder, file: str) -> Row:
+        nan = float("nan")
+        numeric = encoder.ring.embeds
+        fmt = encoder.target.format
+        known = best_rank(fmt) if fmt else None
+        eps2 = epsilon2(encoder) if numeric else (0.0 if encoder.is_exact else nan)
+        return cls(
+            file, encoder.target.name, encoder.rank, encoder.ring.name, encoder.ring.exact and encoder.is_exact,
+            float(f"{eps2:.10g}"), float(f"{kappa2(encoder):.10g}") if numeric else nan,
+            float(f"{predicted_error2(encoder):.10g}") if numeric else nan,
+            round(encoder.target.norm2 / max(encoder.rank, 1), 6),
+            str(encoder.origin.get("family", "")), str(encoder.origin.get("group", "")), str(known or ""), encoder.digest,
+        )  # fmt: skip
+
+    @property
+    def kind(self) -> tuple[str, int, str]:
+        """What competes with what: target, rank, and the ring for exact entries that have no real scores."""
+        if self.exact:
+            return self.target, self.rank, f"exact {self.ring}"
+        return self.target, self.rank, "complex" if self.ring.startswith(("Q(", "C128")) else "approximate"
+
+    @property
+    def cost(self) -> float:
+        """What is compared within a kind: κ² of exact entries, total bf16 error of approximate ones; 0 over GF(q)."""
+        value = self.kappa2 if self.exact else self.total_bf16
+        return value if value == value else 0.0
+
+
+class Catalogue:
+    """A results folder; reading it proves nothing, `search.verify` does."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise StlError("out", str(folder), "a folder (it is a file)")
+        self.index = self.folder / "index.csv"
+        self._rows = self._scan()
+
+    def _scan(self) -> dict[str, Row]:
+        """Rows by file name: from the index where the file is unchanged (names are content hashes), else from the file."""
+        cached = {}
+        if self.index.exists():
+            with self.index.open(newline="", encoding="utf-8") as stream:
+                for raw in csv.DictReader(stream):
+                    try:
+                        cached[raw["file"]] = Row(**{f.name: _parse(f.type, raw[f.name]) for f in fields(Row)})
+                    except (KeyError, TypeError, ValueError):
+                        continue  # an index of another version: derive the row again
+        rows = {}
+        for path in sorted(self.folder.rglob("*.safetensors")):
+            name = path.relative_to(self.folder).as_posix()
+            rows[name] = cached[name] if name in cached else Row.of(load(path, trust_certificate=True), name)
+        return rows
+
+    @property
+    def rows(self) -> list[Row]:
+        """All rows, by target, rank, exactness and cost."""
+        return sorted(self._rows.values(), key=lambda r: (r.target, r.rank, not r.exact, r.cost, r.file))
+
+    def best(self, kind: tuple[str, int, str]) -> Row | None:
+        """The entry of least cost of a kind."""
+        return min((r for r in self._rows.values() if r.kind == kind), key=lambda r: (r.cost, r.file), default=None)
+
+    def add(self, encoder: Encoder, always: bool = False) -> tuple[Row, bool]:
+        """Offer an encoder; it is written if it improves on its kind (or ``always``).
+
+        Returns
+        -------
+        (row, improved) : the encoder's row (its file name empty if not written) and whether it was written.
+        """
+        row = Row.of(encoder, "")
+        held = self.best(row.kind)
+        if held is not None and not always and not row.cost < held.cost * (1 - 1e-6):
+            return row, False
+        path = save(encoder, self.folder / "encoders")
+        name = path.relative_to(self.folder).as_posix()
+        new = name not in self._rows
+        self._rows[name] = row = Row.of(encoder, name)
+        return row, new
+
+    def write_index(self) -> None:
+        """Regenerate ``index.csv`` (atomically)."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self.index.with_suffix(f".{os.getpid()}.part")
+        with part.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, [f.name for f in fields(Row)], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(asdict(r) for r in self.rows)
+        os.replace(part, self.index)
+
+
+def _parse(kind: object, text: str) -> object:
+    if kind == "bool":
+        return {"True": True, "False": False}[text]
+    return {"int": int, "float": float}.get(str(kind), str)(text)
+
+
+def naive_line(row: Row) -> float | None:
+    """ε² of keeping r of the nmp standard products, for matrix products."""
+    if not row.target.startswith("matmul:"):
+        return None
+    volume = prod(int(v) for v in row.target[7:].split("x"))
+    return max(0.0, 1 - row.rank / volume)
+
+

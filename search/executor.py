@@ -1,0 +1,67 @@
+"""Where units run: processes of this machine, or a Ray cluster. Backend and worker count are separate options."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any
+
+from stl_algebra import StlError
+
+__all__ = ["BACKENDS", "make_executor"]
+
+BACKENDS = ("processes", "thread", "ray")
+
+
+def _quiet() -> None:
+    """Workers leave Ctrl-C to the parent and use one BLAS thread: the pool is the parallelism."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def make_executor(backend: str = "processes", workers: int | None = None) -> Executor:
+    """An executor for `search.pipeline.run_unit`.
+
+    Parameters
+    ----------
+    backend : "processes" (spawned, the default), "thread" (one process: CUDA, debugging) or "ray" (extra [distributed])
+    workers : int, optional
+        Default: one per CPU core for processes, 1 for thread.
+
+    Raises
+    ------
+    StlError
+        For an unknown backend, a worker count below 1, or ray without the package.
+    """
+    if backend not in BACKENDS:
+        raise StlError("backend", backend, ", ".join(BACKENDS))
+    if workers is not None and workers < 1:
+        raise StlError("workers", workers, "at least 1")
+    if backend == "thread":
+        return ThreadPoolExecutor(workers or 1)
+    if backend == "ray":
+        return _RayExecutor()
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # read by the spawned workers when they load their BLAS
+    count = workers or len(os.sched_getaffinity(0))
+    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_quiet)
+
+
+class _RayExecutor(Executor):
+    """`concurrent.futures` over Ray tasks, one CPU each."""
+
+    def __init__(self) -> None:
+        try:
+            import ray
+        except ImportError:
+            raise StlError("backend", "ray", "an installed ray", "pip install 'stl-algebra[distributed]'") from None
+        self._ray = ray
+        if not ray.is_initialized():
+            ray.init(log_to_driver=False)
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        reference = self._ray.remote(fn).remote(*args, **kwargs)
+        result: Future[Any] = reference.future()
+        return result

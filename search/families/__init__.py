@@ -1,0 +1,1 @@
+"""Candidate families, one module each, one `search.registry.register` call each."""

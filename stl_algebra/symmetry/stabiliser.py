@@ -239,7 +239,7 @@ def describe_group(generators: list[Array]) -> str:
 
     if order > min(MAX_ORDER, 2000):
         return f"order {order}"
-    group = permutation_group([np.asarray(g) for g in generators])
+    group = permutation_group([[int(i) for i in g] for g in generators])
     name = _small_name(group)
     if name:
         return name

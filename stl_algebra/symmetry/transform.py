@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stl_algebra.encoder import Encoder
 
-from .invariants import FactorMatrices, twist
+from .invariants import FactorMatrices
 
 __all__ = ["Transformation", "apply_modulo", "intertwiner", "solve_bases"]
 
@@ -59,22 +59,19 @@ def intertwiner(left: Array, right: Array, p: int, rng: np.random.Generator) -> 
     from stl_algebra.groups.modular import nullspace
 
     n = left.shape[1]
-    if p > 10**6 and len(left) > 3:
+    if p > 10**6 and 3 < len(left) < 2**12:
         weight = rng.integers(1, p, (3, len(left)))
-        left = np.einsum("ki,iab->kab", weight % p, left % p) % p if len(left) < 2**12 else left
-        right = np.einsum("ki,iab->kab", weight % p, right % p) % p
+        # sums of len(left) products below 2⁵⁰ stay below 2⁶³
+        left = np.einsum("ki,iab->kab", weight, left % p) % p
+        right = np.einsum("ki,iab->kab", weight, right % p) % p
     eye = np.eye(n, dtype=np.int64)
     # vec(S L) = (I ⊗ Lᵀ) vec S, vec(R S) = (R ⊗ I) vec S
     system = np.concatenate([np.kron(eye, l.T) - np.kron(r, eye) for l, r in zip(left, right, strict=True)]) % p
     space = nullspace(system, p)
     if not len(space):
         return None
-    for attempt in range(1 if len(space) == 1 else 20):
-        if len(space) == 1 and attempt == 0:
-            s = space[0]
-        else:
-            s = rng.integers(0, p, len(space)) @ space % p
-        s = s.reshape(n, n)
+    for _ in range(1 if len(space) == 1 else 20):
+        s = (space[0] if len(space) == 1 else rng.integers(0, p, len(space)) @ space % p).reshape(n, n)
         if inverse_modulo(s, p) is not None:
             return s
     return None
@@ -187,8 +184,3 @@ def _normal_terms(encoder: Encoder) -> list[tuple[Any, ...]]:
         b = next((x for x in v if x), Fraction(1))
         out.append((tuple(x / a for x in u), tuple(x / b for x in v), tuple(x * a * b for x in w)))
     return out
-
-
-def twisted(mats: FactorMatrices, kind: tuple[int, bool]) -> FactorMatrices:
-    """Alias of :func:`stl_algebra.symmetry.invariants.twist` for callers of this module."""
-    return twist(mats, kind)

@@ -11,6 +11,7 @@ import os
 from dataclasses import asdict, dataclass, fields
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from search.known import best_rank
 from stl_algebra import Encoder, StlError, load, save
@@ -83,7 +84,7 @@ class Catalogue:
             with self.index.open(newline="", encoding="utf-8") as stream:
                 for raw in csv.DictReader(stream):
                     try:
-                        cached[raw["file"]] = Row(**{f.name: _parse(f.type, raw[f.name]) for f in fields(Row)})
+                        cached[raw["file"]] = Row(**{f.name: _parse(str(f.type), raw[f.name]) for f in fields(Row)})
                     except (KeyError, TypeError, ValueError):
                         continue  # an index of another version: derive the row again
         rows = {}
@@ -129,10 +130,11 @@ class Catalogue:
         os.replace(part, self.index)
 
 
-def _parse(kind: object, text: str) -> object:
+def _parse(kind: str, text: str) -> Any:
     if kind == "bool":
         return {"True": True, "False": False}[text]
-    return {"int": int, "float": float}.get(str(kind), str)(text)
+    converters: dict[str, Any] = {"int": int, "float": float}
+    return converters.get(kind, str)(text)
 
 
 def naive_line(row: Row) -> float | None:
@@ -141,5 +143,3 @@ def naive_line(row: Row) -> float | None:
         return None
     volume = prod(int(v) for v in row.target[7:].split("x"))
     return max(0.0, 1 - row.rank / volume)
-
-

@@ -22,7 +22,7 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import isqrt
@@ -41,7 +41,7 @@ MAX_BYTES = 1 << 27
 MAX_DIMENSION = 64
 MAX_RANK = 1 << 16
 MAX_DIGITS = 2000
-_NUMBER = re.compile(r"([+-]?\d{1,%d})(?:/(\d{1,%d}))?" % (MAX_DIGITS, MAX_DIGITS))
+_NUMBER = re.compile(rf"([+-]?\d{{1,{MAX_DIGITS}}})(?:/(\d{{1,{MAX_DIGITS}}}))?")
 
 
 @dataclass
@@ -49,9 +49,7 @@ class Raw:
     """Three factors as found: entries first, (entries, r) or (entries, r, k), with what the file claims."""
 
     name: str
-    u: NDArray[Any]
-    v: NDArray[Any]
-    w: NDArray[Any]
+    factors: Sequence[NDArray[Any]]  # u, v, w
     ring: Ring
     format: tuple[int, int, int] | None = None
     layout: str = ""
@@ -113,7 +111,9 @@ def read(path: str | os.PathLike[str]) -> list[Reading]:
         try:
             text = file.read_text(encoding="utf-8")
         except (UnicodeDecodeError, OSError):
-            raise EncoderFileError(path, "content", "bytes that are no UTF-8 text", "JSON, npz, SMS or coefficient text") from None
+            raise EncoderFileError(
+                path, "content", "bytes that are no UTF-8 text", "JSON, npz, SMS or coefficient text"
+            ) from None
         reader: Callable[[Path, str], Raw] = _read_text
         if file.suffix == ".sms":
             reader = _read_sms
@@ -125,19 +125,19 @@ def read(path: str | os.PathLike[str]) -> list[Reading]:
 
 def interpret(path: str, raw: Raw) -> Reading:
     """Decide between C and Cᵀ by verifying, and describe what holds."""
-    sizes = [len(f) for f in (raw.u, raw.v, raw.w)]
+    sizes = [len(f) for f in raw.factors]
     fmt = raw.format or _format_of(path, sizes)
     n, m, p = fmt
     if sizes != [n * m, m * p, n * p]:
         raise EncoderFileError(path, "shape", sizes, f"{[n * m, m * p, n * p]} rows for format {fmt}")
     tries = []
     for transposed in (False, True):
-        w = raw.w
+        u, v, w = raw.factors
         if transposed:
             w = np.swapaxes(w.reshape(p, n, *w.shape[1:]), 0, 1).reshape(w.shape)
         try:
             encoder = Encoder.build(
-                matmul(n, m, p), np.swapaxes(raw.u, 0, 1), np.swapaxes(raw.v, 0, 1), w, ring=raw.ring,
+                matmul(n, m, p), np.swapaxes(u, 0, 1), np.swapaxes(v, 0, 1), w, ring=raw.ring,
                 origin={"family": "imported", "name": raw.name},
             )  # fmt: skip
         except StlError as error:
@@ -205,7 +205,7 @@ def _read_json(path: Path, text: str) -> Raw:
         raise EncoderFileError(path, "n, m, p", dims, f"three integers from 1 to {MAX_DIMENSION}")
     if type(rank) is not int or not 0 <= rank <= MAX_RANK:
         raise EncoderFileError(path, "rank", rank, f"an integer from 0 to {MAX_RANK}")
-    n, m, p = dims
+    n, m, p = (int(v) for v in dims if v is not None)
     name = str(data.get("ring", "")) or ("GF(2)" if data.get("z2") is True else "Q")
     try:
         base = ring(name)
@@ -219,13 +219,15 @@ def _read_json(path: Path, text: str) -> Raw:
     if name == "Q" and all(Fraction(v).denominator == 1 for f in factors for v in f.ravel()):
         base = ring("Z")
     layout = "terms" if by_terms else "rows"
-    return Raw(str(data.get("source", path.name))[:200], *factors, base, (n, m, p), layout, by_terms)
+    return Raw(str(data.get("source", path.name))[:200], factors, base, (n, m, p), layout, by_terms)
 
 
 def _matrix(path: Path, key: str, rows: Any, shape: tuple[int, int], base: Ring) -> NDArray[Any]:
     k = base.degree
     if not isinstance(rows, list) or len(rows) != shape[0]:
-        raise EncoderFileError(path, key, f"{len(rows) if isinstance(rows, list) else type(rows).__name__} rows", f"{shape[0]} rows")
+        raise EncoderFileError(
+            path, key, f"{len(rows) if isinstance(rows, list) else type(rows).__name__} rows", f"{shape[0]} rows"
+        )
     out = np.empty((*shape, k) if k > 1 else shape, dtype=object)
     for i, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != shape[1]:
@@ -283,7 +285,7 @@ def _read_npz(path: Path) -> list[Raw]:
         if any(f.ndim != 2 or f.shape[1] != parts[0].shape[-1] or f.shape[1] > MAX_RANK for f in parts):
             raise EncoderFileError(path, key, [f.shape for f in parts], "three matrices (entries, rank)")
         fmt = (int(match[1]), int(match[2]), int(match[3]))
-        raws.append(Raw(key, *parts, ring("Z"), fmt, "npz", True))
+        raws.append(Raw(key, parts, ring("Z"), fmt, "npz", True))
     return raws
 
 
@@ -318,13 +320,19 @@ def _read_text(path: Path, text: str) -> Raw:
     if len(blocks) != 3:
         raise EncoderFileError(path, "content", f"{len(blocks)} blocks", "three blocks of rows separated by # lines")
     rank = len(blocks[0][0])
-    if any(len(row) != rank for b in blocks for row in b) or max(map(len, blocks)) > MAX_DIMENSION**2 or rank > MAX_RANK:
-        raise EncoderFileError(path, "content", "rows of different lengths", f"rows of {rank} coefficients in each block")
+    if (
+        any(len(row) != rank for b in blocks for row in b)
+        or max(map(len, blocks)) > MAX_DIMENSION**2
+        or rank > MAX_RANK
+    ):
+        raise EncoderFileError(
+            path, "content", "rows of different lengths", f"rows of {rank} coefficients in each block"
+        )
     border = any("x" in cell for b in blocks for row in b for cell in row)
     if not border:
         parts = [np.array([[_exact(path, "coefficient", c) for c in row] for row in b], dtype=object) for b in blocks]
         whole = all(v.denominator == 1 for f in parts for v in f.ravel())
-        return Raw(path.name, *parts, ring("Z" if whole else "Q"), None, "text", False)
+        return Raw(path.name, parts, ring("Z" if whole else "Q"), None, "text", False)
     return _border(path, blocks)
 
 
@@ -348,7 +356,7 @@ def _border(path: Path, blocks: list[list[list[str]]]) -> Raw:
                     if e - low < k:
                         a[i, j, e - low] += v
         parts.append(a if k > 1 else a[..., 0])
-    return Raw(path.name, *parts, base, None, "text", False)
+    return Raw(path.name, parts, base, None, "text", False)
 
 
 def _laurent(path: Path, cell: str) -> dict[int, Fraction]:
@@ -379,7 +387,7 @@ def _read_sms(path: Path, text: str) -> Raw:
         parts = [a[..., 0] for a in parts]
         if all(v.denominator == 1 for f in parts for v in f.ravel()):
             base = ring("Z")
-    return Raw(stem[1], *parts, base, None, "sms", False)
+    return Raw(stem[1], parts, base, None, "sms", False)
 
 
 def _sms_matrix(path: Path, text: str) -> tuple[NDArray[Any], int]:
@@ -418,7 +426,12 @@ def write_json(encoder: Encoder, path: str | os.PathLike[str]) -> None:
     for axis, f in enumerate(encoder.factors):
         a = f.num if axis < 2 else f.num.reshape(n, p, -1).transpose(1, 0, 2).reshape(n * p, -1).T
         rows.append([[_cell(int(v), f.den) for v in row] for row in a])
-    data = {"n": [n, m, p], "m": encoder.rank, "z2": encoder.ring.name == "GF(2)", **dict(zip("uvw", rows, strict=True))}
+    data = {
+        "n": [n, m, p],
+        "m": encoder.rank,
+        "z2": encoder.ring.name == "GF(2)",
+        **dict(zip("uvw", rows, strict=True)),
+    }
     Path(path).write_text(json.dumps(data) + "\n", encoding="utf-8")
 
 
@@ -435,4 +448,4 @@ def write_npz(encoder: Encoder, path: str | os.PathLike[str]) -> None:
     w = encoder.d.num.reshape(n, p, -1).transpose(1, 0, 2).reshape(n * p, -1)
     key = f"{n},{m},{p}"
     parts = {f"{key}/u": encoder.e_x.num.T, f"{key}/v": encoder.e_w.num.T, f"{key}/w": w}
-    np.savez_compressed(Path(path), **{k: v.astype(np.int64) for k, v in parts.items()})
+    np.savez_compressed(Path(path), **{k: v.astype(np.int64) for k, v in parts.items()})  # type: ignore[arg-type]

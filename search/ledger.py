@@ -42,7 +42,9 @@ class Ledger:
             self._db.execute(_SCHEMA)
             self._db.commit()
         except sqlite3.DatabaseError as error:
-            raise StlError("ledger", str(path), f"a SQLite ledger ({error})", "Move the file away; units will be redone.") from None
+            raise StlError(
+                "ledger", str(path), f"a SQLite ledger ({error})", "Move the file away; units will be redone."
+            ) from None
 
     def __enter__(self) -> Ledger:
         return self
@@ -72,5 +74,7 @@ class Ledger:
 
     def rates(self) -> list[tuple[str, str, str, int, int, int, float]]:
         """(family, group, format, restarts, converged, rationalised, seconds) summed over units."""
-        query = "SELECT family, grp, format || ':' || rank, SUM(restarts), SUM(converged), SUM(rationalised), SUM(seconds)"
+        query = (
+            "SELECT family, grp, format || ':' || rank, SUM(restarts), SUM(converged), SUM(rationalised), SUM(seconds)"
+        )
         return list(self._db.execute(query + " FROM units GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"))

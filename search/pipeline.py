@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,9 @@ def run_unit(unit: Unit, device: str = "cpu") -> Outcome:
         torch.set_num_threads(1)  # one unit, one core: the executor provides the parallelism
     start = time.perf_counter()
     work = family(unit.family).build(unit)
-    outcome = Outcome(unit, [e if e.origin.get("seed") is not None else e.with_origin(**unit.origin()) for e in work.encoders])
+    outcome = Outcome(
+        unit, [e if e.origin.get("seed") is not None else e.with_origin(**unit.origin()) for e in work.encoders]
+    )
     if work.parametrisation is not None:
         _optimise(unit, work, outcome, device)
     for encoder in outcome.encoders:
@@ -70,10 +73,12 @@ def _optimise(unit: Unit, work: Start, outcome: Outcome, device: str) -> None:
         error = np.where(usable, result.eps2 + 8.1e-6 * result.kappa2, np.inf)
         best = int(error.argmin())
         if usable[best]:
-            outcome.encoders.append(Encoder.build(work.target, *result.factors(best), ring="R64", origin=unit.origin(stage="polished")))
+            outcome.encoders.append(
+                Encoder.build(work.target, *result.factors(best), ring="R64", origin=unit.origin(stage="polished"))
+            )
 
 
-def rationalised(work: Start, factors: tuple[np.ndarray, ...], unit: Unit, outcome: Outcome) -> Encoder | None:
+def rationalised(work: Start, factors: tuple[Any, Any, Any], unit: Unit, outcome: Outcome) -> Encoder | None:
     """The exact encoder of a numerical solution, or None with the reason in ``outcome.message``."""
     from search.rationalize import rationalise
 

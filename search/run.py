@@ -106,6 +106,7 @@ def search(
     start = time.monotonic()
     summary = Summary(request.group)
     rounds = _rounds(request)
+    current: list[Unit] | None
     first = next(rounds)  # an impossible request is refused before anything is created
     catalogue = Catalogue(out)
     with Ledger(catalogue.folder / "ledger.sqlite") as ledger, make_executor(backend, workers) as pool:
@@ -120,7 +121,7 @@ def search(
                     done = ledger.done(current)
                     queue = [u for u in current if u.key not in done]
                     summary.skipped += len(done)
-                    current = next(rounds, None)  # type: ignore[assignment]
+                    current = next(rounds, None)
                     if not queue:
                         if current is None and not flying:
                             break
@@ -147,7 +148,8 @@ def search(
     }
     kinds = {r.kind for r in catalogue.rows if (r.target, r.rank) in wanted} | set(best)
     summary.best = sorted(
-        (b for k in kinds if (b := catalogue.best(k)) is not None), key=lambda r: (r.target, r.rank, not r.exact, r.ring)
+        (b for k in kinds if (b := catalogue.best(k)) is not None),
+        key=lambda r: (r.target, r.rank, not r.exact, r.ring),
     )
     return summary
 

@@ -47,7 +47,9 @@ def _row(reading: Reading) -> dict[str, Any]:
 def main(
     files: Annotated[list[Path], typer.Argument(help="files or folders; JSON, npz, SMS, coefficient text or ours")],
     ring: Annotated[str | None, typer.Option(help="prove over this ring instead, e.g. GF(2)")] = None,
-    rings: Annotated[bool, typer.Option("--rings", help="also list every prime field up to 13 in which each holds")] = False,
+    rings: Annotated[
+        bool, typer.Option("--rings", help="also list every prime field up to 13 in which each holds")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False,
 ) -> None:
     """Read, detect the convention, and prove the Brent equations.
@@ -114,7 +116,14 @@ def _print(rows: list[dict[str, Any]], errors: list[str]) -> None:
             verdict += " in " + escape(", ".join(r["rings"]))
         if not r["proven"] and not r["approximate"]:
             verdict += escape(f" {r['failing']} of {r['equations']} equations fail: " + "; ".join(r["first"][:2]))
-        table.add_row(escape(Path(r["file"]).name), r["scheme"], escape(r["ring"]), r["convention"], verdict, f"{r['seconds']:.3f}")
+        table.add_row(
+            escape(Path(r["file"]).name),
+            r["scheme"],
+            escape(r["ring"]),
+            r["convention"],
+            verdict,
+            f"{r['seconds']:.3f}",
+        )
     if rows:
         console.print(table)
     for text in errors:

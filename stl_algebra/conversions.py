@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .encoder import Encoder, Factor
 from .errors import StlError
-from .rings import Ring, ring
+from .rings import Array, Ring, ring
 from .targets import field_product, product_target
 
 __all__ = ["common_ring", "convert", "restrict_scalars"]
@@ -69,10 +69,10 @@ def convert(encoder: Encoder, goal: Ring) -> Encoder:
         if goal.exact and not goal.admits_denominator(f.den):
             raise StlError("ring", goal.name, f"a ring that holds the denominator {f.den} of {name}", "Use 'Q'.")
     origin = {"family": f"to {goal.name}", "parents": [encoder.digest[:8]]}
-    return Encoder(encoder.target, goal, *factors, origin)
+    return Encoder(encoder.target, goal, factors[0], factors[1], factors[2], origin)
 
 
-def _homomorphism(encoder: Encoder, here: Ring, goal: Ring) -> Callable[[Factor], tuple[NDArray, int]]:
+def _homomorphism(encoder: Encoder, here: Ring, goal: Ring) -> Callable[[Factor], tuple[Array, int]]:
     if not goal.exact:
         if not here.embeds or (here.is_complex and goal.degree == 1):
             raise StlError("ring", here.name, "a ring that embeds into the reals", "Use 'C128' for complex encoders.")
@@ -112,17 +112,17 @@ def _conductor(base: Ring) -> int:
     return int(match.group(1)) if match else 0
 
 
-def _pad(num: NDArray, degree: int) -> NDArray:
+def _pad(num: Array, degree: int) -> Array:
     if degree == 1:
         return num
     return np.concatenate([num[..., None], np.zeros((*num.shape, degree - 1), num.dtype)], axis=-1)
 
 
-def _pairs(z: NDArray) -> NDArray:
+def _pairs(z: Array) -> Array:
     return np.stack([z.real, z.imag if np.iscomplexobj(z) else np.zeros_like(z)], axis=-1)
 
 
-def _substitute(num: NDArray, goal: Ring, step: int) -> NDArray:
+def _substitute(num: Array, goal: Ring, step: int) -> Array:
     """x ↦ y^step, reduced modulo the polynomial of the larger cyclotomic field."""
     k = goal.degree
     powers = np.zeros((num.shape[-1], k), dtype=object)
@@ -142,11 +142,13 @@ def _root_modulo(base: Ring, p: int) -> int:
 
     roots = [int(r) for r, _ in flint.nmod_poly(list(base.polynomial), p).roots()]
     if not roots:
-        raise StlError("ring", f"GF({p})", f"a prime modulo which {base.name} has a root", "Choose p ≡ 1 mod n for ζ_n.")
+        raise StlError(
+            "ring", f"GF({p})", f"a prime modulo which {base.name} has a root", "Choose p ≡ 1 mod n for ζ_n."
+        )
     return min(roots)
 
 
-def _evaluate(num: NDArray, root: int, p: int) -> NDArray:
+def _evaluate(num: Array, root: int, p: int) -> Array:
     powers = np.array([pow(root, i, p) for i in range(num.shape[-1])], dtype=object)
     return (num.astype(object) @ powers) % p
 
@@ -187,7 +189,8 @@ def restrict_scalars(encoder: Encoder) -> Encoder:
         rows = num.reshape(encoder.rank * scheme.rank, -1)
         out.append(((rows.T if axis == 2 else rows), f.den * inner.den))
     factors = [Factor.of(num, den, ring("Q")) for num, den in out]
-    return Encoder(goal, ring("Q"), *factors, {"family": "restrict_scalars", "parents": [encoder.digest[:8]]})
+    origin = {"family": "restrict_scalars", "parents": [encoder.digest[:8]]}
+    return Encoder(goal, ring("Q"), factors[0], factors[1], factors[2], origin)
 
 
 def _reduction(base: Ring) -> NDArray[np.int64]:

@@ -19,10 +19,10 @@ from math import gcd
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ._tiles import axis_of, contract, flip_tile, inverse, scale, sides, square, term_first, tile_shape
 from .errors import StlError
-from .rings import Ring, as_exact, fit, max_abs, ring
+from .rings import Array, Ring, as_exact, fit, ring
 from .targets import Target, matmul, product_target, target
 
 __all__ = ["Encoder", "Factor"]
@@ -34,11 +34,11 @@ _NAMES = ("e_x", "e_w", "d")
 class Factor:
     """A matrix over a ring: ``num / den``, num of shape (rows, columns) or (rows, columns, k)."""
 
-    num: NDArray
+    num: Array
     den: int = 1
 
     @classmethod
-    def of(cls, num: NDArray, den: int, base: Ring) -> Factor:
+    def of(cls, num: Array, den: int, base: Ring) -> Factor:
         """Canonical form: lowest terms, residues reduced, read-only."""
         if not base.exact:
             num = np.asarray(num, dtype=np.float64)
@@ -56,7 +56,7 @@ class Factor:
         num.setflags(write=False)
         return cls(num, int(den))
 
-    def take(self, rows: Any = slice(None), columns: Any = slice(None)) -> NDArray:
+    def take(self, rows: Any = slice(None), columns: Any = slice(None)) -> Array:
         return self.num[rows][:, columns]
 
 
@@ -131,7 +131,7 @@ class Encoder:
         """The same algorithm with another origin."""
         return replace(self, origin=origin)
 
-    def _derived(self, goal: Target, factors: Sequence[tuple[NDArray, int]], how: str, *others: Encoder) -> Encoder:
+    def _derived(self, goal: Target, factors: Sequence[tuple[Array, int]], how: str, *others: Encoder) -> Encoder:
         parents = [e.digest[:8] for e in (self, *others)]
         built = [Factor.of(num, den, self.ring) for num, den in factors]
         base = self.ring
@@ -155,7 +155,7 @@ class Encoder:
     def factors(self) -> tuple[Factor, Factor, Factor]:
         return self.e_x, self.e_w, self.d
 
-    def floats(self, dtype: Any = np.float64) -> tuple[NDArray, NDArray, NDArray]:
+    def floats(self, dtype: Any = np.float64) -> tuple[Array, Array, Array]:
         """(E_X, E_W, D) as float arrays of shapes (r, a), (r, b), (c, r); complex when the ring needs it."""
         values = [self.ring.values(f.num, f.den) for f in self.factors]
         return tuple(v if np.iscomplexobj(v) else v.astype(dtype) for v in values)  # type: ignore[return-value]
@@ -199,7 +199,7 @@ class Encoder:
         state = "exact" if self.is_exact else f"ε²={epsilon2(self):.3g}"
         return f"Encoder{self.label} over {self.ring.name}, {state}, κ²={kappa2(self):.4g}"
 
-    def __call__(self, a: Any, b: Any) -> NDArray:
+    def __call__(self, a: Any, b: Any) -> Array:
         """Apply the encoder to exact arrays: vec(Ĉ) for A, B of the target's size (ring of degree 1 only).
 
         For a matrix product A is (n, m), B is (m, p) and the result (n, p); any number type that multiplies with
@@ -211,7 +211,9 @@ class Encoder:
 
         x, w = np.asarray(a, dtype=object).ravel(), np.asarray(b, dtype=object).ravel()
         if (len(x), len(w)) != self.target.shape[:2]:
-            raise StlError("A, B", (np.shape(a), np.shape(b)), f"{self.target.shape[:2]} entries for {self.target.name}")
+            raise StlError(
+                "A, B", (np.shape(a), np.shape(b)), f"{self.target.shape[:2]} entries for {self.target.name}"
+            )
         products = self.e_x.num.astype(object).dot(x) * self.e_w.num.astype(object).dot(w)
         den = self.e_x.den * self.e_w.den * self.d.den
         out = self.d.num.astype(object).dot(products)
@@ -230,25 +232,25 @@ class Encoder:
             u, v = f.num, g.num
             tail = u.shape[2:]
             if one.target.format and two.target.format:
-                dims_u, dims_v = _tile_shape(one.format, axis), _tile_shape(two.format, axis)
-                mats_u = _term_first(u, axis).reshape(one.rank, *dims_u, *tail)
-                mats_v = _term_first(v, axis).reshape(two.rank, *dims_v, *tail)
+                dims_u, dims_v = tile_shape(one.format, axis), tile_shape(two.format, axis)
+                mats_u = term_first(u, axis).reshape(one.rank, *dims_u, *tail)
+                mats_v = term_first(v, axis).reshape(two.rank, *dims_v, *tail)
                 # (l, i, k) × (l', i', k') → (l, l', i, i', k, k')
                 left = mats_u[:, None, :, None, :, None]
                 right = mats_v[None, :, None, :, None, :]
                 width = dims_u[0] * dims_v[0] * dims_u[1] * dims_v[1]
             else:
-                left = _term_first(u, axis)[:, None, :, None]
-                right = _term_first(v, axis)[None, :, None, :]
+                left = term_first(u, axis)[:, None, :, None]
+                right = term_first(v, axis)[None, :, None, :]
                 width = one.target.shape[axis] * two.target.shape[axis]
             num = one.ring.multiply(left, right).reshape(one.rank * two.rank, width, *tail)
-            out.append((_term_first(num, axis), f.den * g.den))
+            out.append((term_first(num, axis), f.den * g.den))
         return one._derived(goal, out, "kron", other)
 
     def direct_sum(self, other: Encoder, axis: str = "n") -> Encoder:
         """Block sum along one dimension: axis "n" gives ⟨n+n',m,p⟩, "m" ⟨n,m+m',p⟩, "p" ⟨n,m,p+p'⟩; ranks add."""
         one, two = _common_ring(self, other)
-        which = _axis(axis)
+        which = axis_of(axis)
         f, g = one.format, two.format
         if any(f[i] != g[i] for i in range(3) if i != which):
             raise StlError("other.format", g, f"{f} except in dimension {axis!r}")
@@ -260,21 +262,21 @@ class Encoder:
         for k in range(3):
             u, v = parts[0][k], parts[1][k]
             den = u[1] * v[1] // gcd(u[1], v[1])
-            scaled = [_scale(w[0], den // w[1]) for w in (u, v)]
+            scaled = [scale(w[0], den // w[1]) for w in (u, v)]
             out.append((np.concatenate(scaled, axis=1 if k == 2 else 0), den))
         return one._derived(matmul(*whole), out, "direct_sum", other)
 
-    def _placed(self, whole: Sequence[int], rows: Sequence[Sequence[int]]) -> list[tuple[NDArray, int]]:
+    def _placed(self, whole: Sequence[int], rows: Sequence[Sequence[int]]) -> list[tuple[Array, int]]:
         """Factors of the same terms inside a larger format, at the given positions of n, m and p."""
         out = []
         for axis, f in enumerate(self.factors):
-            s, t = _sides(axis)
-            terms = _term_first(f.num, axis)
+            s, t = sides(axis)
+            terms = term_first(f.num, axis)
             tail = terms.shape[2:]
             big = np.zeros((self.rank, whole[s], whole[t], *tail), dtype=terms.dtype)
             block = terms.reshape(self.rank, len(rows[s]), len(rows[t]), *tail)
             big[:, np.array(rows[s])[:, None], np.array(rows[t])[None, :]] = block
-            out.append((_term_first(big.reshape(self.rank, -1, *tail), axis), f.den))
+            out.append((term_first(big.reshape(self.rank, -1, *tail), axis), f.den))
         return out
 
     def rotate(self) -> Encoder:
@@ -292,9 +294,9 @@ class Encoder:
     def transpose(self) -> Encoder:
         """Transposed product Cᵀ = BᵀAᵀ: ⟨n,m,p⟩ becomes ⟨p,m,n⟩."""
         n, m, p = self.format
-        e_x = _flip_tile(self.e_w.num, (m, p))
-        e_w = _flip_tile(self.e_x.num, (n, m))
-        d = np.swapaxes(_flip_tile(np.swapaxes(self.d.num, 0, 1), (n, p)), 0, 1)
+        e_x = flip_tile(self.e_w.num, (m, p))
+        e_w = flip_tile(self.e_x.num, (n, m))
+        d = np.swapaxes(flip_tile(np.swapaxes(self.d.num, 0, 1), (n, p)), 0, 1)
         return self._derived(matmul(p, m, n), [(e_x, self.e_w.den), (e_w, self.e_x.den), (d, self.d.den)], "transpose")
 
     def change_basis(self, p: Any, q: Any, r: Any) -> Encoder:
@@ -313,23 +315,23 @@ class Encoder:
         base = self.ring
         mats, inverses = [], []
         for name, v, size in zip("PQR", (p, q, r), self.format, strict=True):
-            mat = _square(v, base, name, size)
+            mat = square(v, base, name, size)
             mats.append(mat)
-            inverses.append(_inverse(mat, base, name))
+            inverses.append(inverse(mat, base, name))
         (pm, qm, rm), (pi, qi, ri) = mats, inverses
         out = []
         # vec(M A N) = (M ⊗ Nᵀ) vec A in row-major order: E_X ← E_X (P ⊗ Q⁻ᵀ), D ← (P⁻¹ ⊗ Rᵀ) D.
         for axis, (left, right) in enumerate(((pm, qi), (qm, ri), (pi, rm))):
             f = self.factors[axis]
-            s, t = _sides(axis)
-            terms = _term_first(f.num, axis)
+            s, t = sides(axis)
+            terms = term_first(f.num, axis)
             tail = terms.shape[2:]
             x = terms.reshape(self.rank, self.format[s], self.format[t], *tail)
             if axis < 2:
-                num = _contract(_contract(x, left[0], 1), np.swapaxes(right[0], 0, 1), 2)
+                num = contract(contract(x, left[0], 1), np.swapaxes(right[0], 0, 1), 2)
             else:
-                num = _contract(_contract(x, np.swapaxes(left[0], 0, 1), 1), right[0], 2)
-            out.append((_term_first(num.reshape(self.rank, -1, *tail), axis), f.den * left[1] * right[1]))
+                num = contract(contract(x, np.swapaxes(left[0], 0, 1), 1), right[0], 2)
+            out.append((term_first(num.reshape(self.rank, -1, *tail), axis), f.den * left[1] * right[1]))
         return self._derived(self.target, out, "change_basis")
 
     def restrict(self, n: Any = None, m: Any = None, p: Any = None) -> Encoder:
@@ -342,28 +344,34 @@ class Encoder:
         """
         keep = []
         for name, v, size in zip("nmp", (n, m, p), self.format, strict=True):
-            positions = list(range(size)) if v is None else list(range(v)) if isinstance(v, int) else [int(i) for i in v]
+            positions = (
+                list(range(size)) if v is None else list(range(v)) if isinstance(v, int) else [int(i) for i in v]
+            )
             if not positions or len(set(positions)) != len(positions) or not all(0 <= i < size for i in positions):
                 raise StlError(name, v, f"1 to {size}, or distinct positions below {size}")
             keep.append(positions)
         out = []
         for axis, f in enumerate(self.factors):
-            s, t = _sides(axis)
+            s, t = sides(axis)
             index = (np.array(keep[s])[:, None] * self.format[t] + np.array(keep[t])[None, :]).ravel()
-            out.append((_term_first(_term_first(f.num, axis)[:, index], axis), f.den))
+            out.append((term_first(term_first(f.num, axis)[:, index], axis), f.den))
         goal = matmul(*(len(v) for v in keep))
         alive = np.ones(self.rank, dtype=bool)
         for axis, (num, _) in enumerate(out):
-            alive &= (_term_first(num, axis).reshape(self.rank, -1) != 0).any(axis=1)
+            alive &= (term_first(num, axis).reshape(self.rank, -1) != 0).any(axis=1)
         out = [(num[:, alive] if axis == 2 else num[alive], den) for axis, (num, den) in enumerate(out)]
         return self._derived(goal, out, "restrict")
 
     def keep_terms(self, terms: Sequence[int]) -> Encoder:
         """The encoder made of the given terms (products), in that order."""
         index = np.asarray(terms, dtype=np.int64)
-        if index.ndim != 1 or (index.size and not (0 <= index.min() and index.max() < self.rank)):
+        if index.ndim != 1 or (index.size and not (index.min() >= 0 and index.max() < self.rank)):
             raise StlError("terms", terms, f"indices from 0 to {self.rank - 1}")
-        out = [(self.e_x.num[index], self.e_x.den), (self.e_w.num[index], self.e_w.den), (self.d.num[:, index], self.d.den)]
+        out = [
+            (self.e_x.num[index], self.e_x.den),
+            (self.e_w.num[index], self.e_w.den),
+            (self.d.num[:, index], self.d.den),
+        ]
         return self._derived(self.target, out, "keep_terms")
 
     def drop_terms(self, terms: Sequence[int]) -> Encoder:
@@ -378,44 +386,6 @@ class Encoder:
         from .conversions import convert
 
         return convert(self, ring(name))
-
-
-# -------------------------------------------------------------------- helpers
-def _sides(axis: int) -> tuple[int, int]:
-    """Which two of (n, m, p) are the rows and columns of A, B and C."""
-    return ((0, 1), (1, 2), (0, 2))[axis]
-
-
-def _tile_shape(fmt: tuple[int, int, int], axis: int) -> tuple[int, int]:
-    s, t = _sides(axis)
-    return fmt[s], fmt[t]
-
-
-def _axis(name: str) -> int:
-    if name not in ("n", "m", "p"):
-        raise StlError("axis", name, "'n', 'm' or 'p'")
-    return "nmp".index(name)
-
-
-def _term_first(num: NDArray, axis: int) -> NDArray:
-    """(r, entries, …) from a factor, and back: only D stores the terms second."""
-    return np.swapaxes(num, 0, 1) if axis == 2 else num
-
-
-def _flip_tile(num: NDArray, shape: tuple[int, int]) -> NDArray:
-    tiles = num.reshape(num.shape[0], *shape, *num.shape[2:])
-    return np.swapaxes(tiles, 1, 2).reshape(num.shape)
-
-
-def _scale(num: NDArray, by: int) -> NDArray:
-    return num if by == 1 else fit(num.astype(object) * by)
-
-
-def _contract(x: NDArray, mat: NDArray, axis: int) -> NDArray:
-    """Σ_i x[…, i, …] mat[i, j] at the given axis, widening integers that could overflow."""
-    if x.dtype.kind == "i" and int(max_abs(x)) * int(max_abs(mat)) * len(mat) >= 2**62:
-        x = x.astype(object)
-    return np.moveaxis(np.tensordot(x, mat, axes=([axis], [0])), -1, axis)
 
 
 def _factor(value: Any, base: Ring, name: str) -> Factor:
@@ -459,36 +429,3 @@ def _common_ring(one: Encoder, two: Encoder) -> tuple[Encoder, Encoder]:
 
     base = common_ring(one.ring, two.ring)
     return one.to_ring(base), two.to_ring(base)
-
-
-def _square(value: Any, base: Ring, name: str, size: int) -> tuple[NDArray, int]:
-    if base.exact:
-        num, den = as_exact(value, name)
-    else:
-        num, den = np.asarray(value, dtype=np.float64), 1
-    if num.shape != (size, size):
-        raise StlError(name, num.shape, f"a {size}×{size} matrix")
-    return num, den
-
-
-def _inverse(mat: tuple[NDArray, int], base: Ring, name: str) -> tuple[NDArray, int]:
-    """Exact inverse (numerators, denominator) over Q, modulo p, or in float64."""
-    num, den = mat
-    singular = StlError(name, num.tolist(), "an invertible matrix")
-    if not base.exact:
-        try:
-            return np.linalg.inv(num), 1
-        except np.linalg.LinAlgError:
-            raise singular from None
-    import flint
-
-    rows = [[int(v) for v in row] for row in num]
-    try:
-        if base.characteristic:
-            scale = pow(den, -1, base.characteristic)
-            inv = flint.nmod_mat([[v * scale % base.characteristic for v in row] for row in rows], base.characteristic).inv()
-            return fit(np.array([[int(v) for v in row] for row in inv.tolist()], dtype=object)), 1
-        top, bottom = (flint.fmpq_mat(flint.fmpz_mat(rows)).inv() * den).numer_denom()
-    except (ZeroDivisionError, ValueError):
-        raise singular from None
-    return fit(np.array([[int(v) for v in row] for row in top.tolist()], dtype=object)), int(bottom)

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .encoder import Encoder
 from .errors import EncoderFileError, StlError
 from .identities import verify
-from .rings import fit, max_abs, ring
+from .rings import Array, fit, max_abs, ring
 from .targets import target
 
 __all__ = ["CONVENTION", "SCHEMA", "file_name", "load", "save"]
@@ -108,8 +107,9 @@ def load(path: str | os.PathLike[str], trust_certificate: bool = False) -> Encod
         raise EncoderFileError(path, "denominators", dens, "three positive decimal strings")
     pairs = [(_from_limbs(path, name, tensors[name], base.degree, base.exact), int(den))
              for name, den in zip(("e_x", "e_w", "d"), dens, strict=True)]  # fmt: skip
+    given = _as_given(pairs, base.exact)
     try:
-        encoder = Encoder.build(goal, *_as_given(pairs, base.exact), ring=base, origin=_json(path, meta, "origin", dict))
+        encoder = Encoder.build(goal, given[0], given[1], given[2], ring=base, origin=_json(path, meta, "origin", dict))
     except StlError as error:
         raise EncoderFileError(path, error.argument, error.value, error.allowed) from None
     if meta["rank"] != str(encoder.rank):
@@ -127,15 +127,15 @@ def load(path: str | os.PathLike[str], trust_certificate: bool = False) -> Encod
     return encoder
 
 
-def _as_given(pairs: list[tuple[NDArray, int]], exact: bool) -> list[Any]:
+def _as_given(pairs: list[tuple[Array, int]], exact: bool) -> list[Any]:
     return [(num, den) if exact else _complex(num) for num, den in pairs]
 
 
-def _complex(num: NDArray) -> NDArray:
+def _complex(num: Array) -> Array:
     return num[..., 0] + 1j * num[..., 1] if num.ndim == 3 and num.shape[2] == 2 else num
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, NDArray]]:
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Array]]:
     """Header and tensors of a well-formed file of bounded size; never allocates what the file does not hold."""
     from safetensors import SafetensorError
     from safetensors.numpy import load as deserialise
@@ -162,7 +162,9 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, NDArr
         raise EncoderFileError(path, "header", "not readable", "the JSON header of a safetensors file") from None
     if not isinstance(meta, dict) or meta.get("schema") != SCHEMA:
         found = meta.get("schema") if isinstance(meta, dict) else meta
-        raise EncoderFileError(path, "schema", found, SCHEMA, "Import other formats with python -m search.catalog import.")
+        raise EncoderFileError(
+            path, "schema", found, SCHEMA, "Import other formats with python -m search.catalog import."
+        )
     for name in _FIELDS:
         if not isinstance(meta.get(name), str):
             raise EncoderFileError(path, name, meta.get(name), "a string in the header")
@@ -173,7 +175,9 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, NDArr
     try:
         return meta, dict(deserialise(data))
     except (SafetensorError, ValueError, TypeError, OverflowError) as error:
-        raise EncoderFileError(path, "tensors", str(error), "complete tensors", "The file is truncated or damaged.") from None
+        raise EncoderFileError(
+            path, "tensors", str(error), "complete tensors", "The file is truncated or damaged."
+        ) from None
 
 
 def _json(path: object, meta: dict[str, str], name: str, kind: type) -> Any:
@@ -186,7 +190,7 @@ def _json(path: object, meta: dict[str, str], name: str, kind: type) -> Any:
     return value
 
 
-def _to_limbs(num: NDArray) -> NDArray:
+def _to_limbs(num: Array) -> Array:
     if num.dtype != object:
         return np.ascontiguousarray(num.astype("<f8" if num.dtype.kind == "f" else "<i8"))
     count = int(max_abs(num)).bit_length() // _LIMB + 1
@@ -200,7 +204,7 @@ def _to_limbs(num: NDArray) -> NDArray:
     return limbs.reshape(*num.shape, limbs.shape[1])
 
 
-def _from_limbs(path: object, name: str, stored: NDArray, degree: int, exact: bool) -> NDArray:
+def _from_limbs(path: object, name: str, stored: Array, degree: int, exact: bool) -> Array:
     plain = 2 if degree == 1 else 3
     if (stored.dtype.kind == "f") == exact:
         raise EncoderFileError(path, name, str(stored.dtype), "int64 for exact rings, float64 for R64 and C128")

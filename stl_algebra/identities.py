@@ -21,11 +21,10 @@ from fractions import Fraction
 from math import gcd, isqrt, prod
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .encoder import Encoder
 from .errors import StlError
-from .rings import Ring, max_abs
+from .rings import Array, Ring, max_abs
 from .targets import Target, target
 
 __all__ = ["Equation", "Report", "residual_gcd", "rings_where_valid", "verify"]
@@ -147,7 +146,7 @@ def verify(encoder: Encoder, of: Target | str | tuple[int, int, int] | None = No
 
 
 # --------------------------------------------------------------- exact counting
-def _integers(encoder: Encoder, goal: Target) -> tuple[list[NDArray], list[NDArray], list[NDArray], int]:
+def _integers(encoder: Encoder, goal: Target) -> tuple[list[Array], list[Array], list[Array], int]:
     """Coefficient slices of the numerators and the common denominator, the scale of T."""
     slices = []
     for f in encoder.factors:
@@ -157,9 +156,10 @@ def _integers(encoder: Encoder, goal: Target) -> tuple[list[NDArray], list[NDArr
     return slices[0], slices[1], slices[2], scale
 
 
-def _bound(x: list[NDArray], w: list[NDArray], d: list[NDArray], base: Ring) -> int:
+def _bound(x: list[Array], w: list[Array], d: list[Array], base: Ring) -> int:
     """Largest |coefficient| any partial sum of T̂ can reach, with the structure constants of the ring."""
-    def peak(parts: list[NDArray], axis: int) -> list[list[int]]:
+
+    def peak(parts: list[Array], axis: int) -> list[list[int]]:
         return [[int(v) for v in np.abs(p).max(axis=axis)] if p.size else [0] * p.shape[1 - axis] for p in parts]
 
     px, pw = peak(x, 1), peak(w, 1)
@@ -199,7 +199,7 @@ def _primes(needed: int, base: Ring, rank: int) -> list[int]:
     return found
 
 
-def _residues(parts: list[NDArray], p: int, dtype: type) -> list[NDArray]:
+def _residues(parts: list[Array], p: int, dtype: type) -> list[Array]:
     """Balanced residues modulo p (the integers themselves for p = 0) as floats."""
     if p == 0:
         return [v.astype(dtype) for v in parts]
@@ -208,9 +208,10 @@ def _residues(parts: list[NDArray], p: int, dtype: type) -> list[NDArray]:
 
 
 def _blocks(
-    x: list[NDArray], w: list[NDArray], d: list[NDArray], base: Ring, p: int, dtype: type
-) -> Iterator[tuple[int, NDArray]]:
+    factors: tuple[list[Array], list[Array], list[Array]], base: Ring, p: int, dtype: type
+) -> Iterator[tuple[int, Array]]:
     """Yield (first a, T̂ coefficients of shape (k, c, block of a, b)), modulo p if p > 0."""
+    x, w, d = factors
     k, m = base.degree, base.structure
     rank, a = x[0].shape
     b, c = w[0].shape[1], d[0].shape[0]
@@ -235,26 +236,26 @@ def _blocks(
         yield lo, _balance(out, p)
 
 
-def _balance(v: NDArray, p: int) -> NDArray:
+def _balance(v: Array, p: int) -> Array:
     return v if p == 0 else v - p * np.rint(v / p)
 
 
 def _count(
-    x: list[NDArray], w: list[NDArray], d: list[NDArray], base: Ring, goal: Target, scale: int, moduli: list[int]
+    x: list[Array], w: list[Array], d: list[Array], base: Ring, goal: Target, scale: int, moduli: list[int]
 ) -> tuple[int, list[tuple[int, int, int]]]:
     """Number of failing equations and the first few places, over all moduli together."""
-    a, b, c = goal.shape
+    _, b, c = goal.shape
     if goal.quadratic:
         return _count_quadratic(x, w, d, base, goal, scale, moduli)
-    bad: NDArray | None = None
+    bad: Array | None = None
     level = base.degree - 1 if base.name.startswith("Q[eps]") else 0
     for p in moduli:
         small = p == 0 and _bound(x, w, d, base) + scale * int(max_abs(goal.value)) < 2**24
         dtype = np.float32 if small else np.float64
-        parts = [_residues(v, p, dtype) for v in (x, w, d)]
+        parts = (_residues(x, p, dtype), _residues(w, p, dtype), _residues(d, p, dtype))
         wanted = [_signed(int(v) * scale, p) for v in goal.value]
         found = []
-        for lo, block in _blocks(*parts, base, p, dtype):
+        for lo, block in _blocks(parts, base, p, dtype):
             inside = (goal.index[:, 0] >= lo) & (goal.index[:, 0] < lo + block.shape[2])
             at = goal.index[inside]
             block[level, at[:, 2], at[:, 0] - lo, at[:, 1]] -= np.array(wanted, dtype=dtype)[inside]
@@ -275,14 +276,14 @@ def _signed(value: int, p: int) -> int:
 
 
 def _count_quadratic(
-    x: list[NDArray], w: list[NDArray], d: list[NDArray], base: Ring, goal: Target, scale: int, moduli: list[int]
+    x: list[Array], w: list[Array], d: list[Array], base: Ring, goal: Target, scale: int, moduli: list[int]
 ) -> tuple[int, list[tuple[int, int, int]]]:
     """As `_count` for C = f(A, A): compares T̂ + T̂ᵀ with T + Tᵀ in the first two indices."""
     a, _, c = goal.shape
     wrong = np.zeros((a, a, c), dtype=bool)
     for p in moduli:
-        parts = [_residues(v, p, np.float64) for v in (x, w, d)]
-        full = np.concatenate([block for _, block in _blocks(*parts, base, p, np.float64)], axis=2)
+        parts = (_residues(x, p, np.float64), _residues(w, p, np.float64), _residues(d, p, np.float64))
+        full = np.concatenate([block for _, block in _blocks(parts, base, p, np.float64)], axis=2)
         for i, row in zip(goal.index, goal.value, strict=True):
             full[0, i[2], i[0], i[1]] -= _signed(int(row) * scale, p)
         total = _balance(full + np.swapaxes(full, 2, 3), p)
@@ -345,8 +346,8 @@ def residual_gcd(encoder: Encoder) -> int:
     if _bound(x, w, d, base) + scale >= 2**53:
         raise StlError("encoder", encoder.label, "coefficients whose Brent sums stay below 2^53")
     goal, g = encoder.target, 0
-    parts = [_residues(v, 0, np.float64) for v in (x, w, d)]
-    for lo, block in _blocks(*parts, base, 0, np.float64):
+    parts = (_residues(x, 0, np.float64), _residues(w, 0, np.float64), _residues(d, 0, np.float64))
+    for lo, block in _blocks(parts, base, 0, np.float64):
         inside = (goal.index[:, 0] >= lo) & (goal.index[:, 0] < lo + block.shape[2])
         at = goal.index[inside]
         block[0, at[:, 2], at[:, 0] - lo, at[:, 1]] -= scale * goal.value[inside]

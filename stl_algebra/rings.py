@@ -13,13 +13,17 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import StlError
 
-__all__ = ["Ring", "as_exact", "fit", "max_abs", "ring"]
+__all__ = ["Array", "Ring", "as_exact", "fit", "max_abs", "ring"]
+
+#: Arrays of numerators, float views: the element type varies (int64, Python integers, float64).
+Array = NDArray[Any]
 
 #: Largest characteristic: residues below 2^25 keep the float64 modular products of `identities` exact.
 MAX_CHARACTERISTIC = 1 << 25
@@ -80,7 +84,7 @@ class Ring:
             return True
         return den == 1 or (self.denominators == "2" and den & (den - 1) == 0)
 
-    def multiply(self, a: NDArray, b: NDArray) -> NDArray:
+    def multiply(self, a: Array, b: Array) -> Array:
         """Elementwise product of two broadcastable arrays of ring elements (coefficient axis last if k > 1)."""
         k = self.degree
         if k == 1:
@@ -94,13 +98,13 @@ class Ring:
             parts.append(total if total is not None else np.zeros(np.broadcast_shapes(a.shape, b.shape)[:-1], a.dtype))
         return self.reduce(np.stack(np.broadcast_arrays(*parts), axis=-1))
 
-    def reduce(self, a: NDArray) -> NDArray:
+    def reduce(self, a: Array) -> Array:
         """Canonical representatives: residues 0 … p−1 over Z/p, unchanged otherwise."""
         if self.characteristic:
             a = a % self.characteristic
         return fit(a) if self.exact else a
 
-    def values(self, num: NDArray, den: int) -> NDArray:
+    def values(self, num: Array, den: int) -> Array:
         """The embedded numbers num/den as float64 (or complex128 when the embedding is not real)."""
         if not self.embeds:
             raise StlError("ring", self.name, "a ring with real or complex values", "Lift the encoder to Z or Q first.")
@@ -131,7 +135,7 @@ def _structure(f: tuple[int, ...]) -> NDArray[np.int64]:
     return result
 
 
-def max_abs(a: NDArray) -> int | float:
+def max_abs(a: Array) -> Any:
     """Largest absolute value of an array, 0 for an empty one (a Python int for integer arrays)."""
     if a.size == 0:
         return 0
@@ -142,27 +146,27 @@ def max_abs(a: NDArray) -> int | float:
     return max(int(a.max()), -int(a.min()))
 
 
-def _times(a: NDArray, b: NDArray) -> NDArray:
+def _times(a: Array, b: Array) -> Array:
     """Product that widens int64 to Python integers when it could overflow."""
     if a.dtype.kind == "i" and b.dtype.kind == "i" and int(max_abs(a)) * int(max_abs(b)) >= 2**62:
         a = a.astype(object)
     return a * b
 
 
-def _plus(a: NDArray, b: NDArray) -> NDArray:
+def _plus(a: Array, b: Array) -> Array:
     if a.dtype.kind == "i" and b.dtype.kind == "i" and int(max_abs(a)) + int(max_abs(b)) >= 2**62:
         a = a.astype(object)
     return a + b
 
 
-def fit(a: NDArray) -> NDArray:
+def fit(a: Array) -> Array:
     """int64 when every entry fits below 2^62, Python integers (dtype object) otherwise."""
     if a.dtype == object:
         return a.astype(np.int64) if int(max_abs(a)) < 2**62 else a
     return a.astype(np.int64) if a.dtype.kind in "iub" else a
 
 
-def as_exact(values: object, argument: str = "factor") -> tuple[NDArray, int]:
+def as_exact(values: object, argument: str = "factor") -> tuple[Array, int]:
     """Numerators and least common denominator of nested ints, Fractions or "p/q" strings.
 
     Returns
@@ -236,7 +240,7 @@ def ring(name: str | Ring) -> Ring:
     if isinstance(name, str) and len(name) < 64:
         for pattern, build in _PATTERNS:
             if match := pattern.fullmatch(name.replace(" ", "").replace("ζ", "zeta").replace("√", "sqrt")):
-                return build(*match.groups())  # type: ignore[no-untyped-call,no-any-return]
+                return build(*match.groups())
     raise StlError("ring", name, ALLOWED)
 
 

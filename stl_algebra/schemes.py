@@ -254,4 +254,6 @@ def simplex(n: int) -> Encoder:
     e_x = np.array([t[0] for t in terms])
     e_w = np.array([t[2] for t in terms])
     d = np.array([t[1].reshape(n, n).T.ravel() for t in terms]).T
-    return Encoder.build((n, n, n), e_x, e_w, d, origin={"family": "simplex", "group": f"S{n + 1}", "parameters": {"n": n}})
+    return Encoder.build(
+        (n, n, n), e_x, e_w, d, origin={"family": "simplex", "group": f"S{n + 1}", "parameters": {"n": n}}
+    )

@@ -3,7 +3,7 @@
 For independent A, B with uncorrelated zero-mean unit-variance entries:
 
     ε² = ‖T̂ − T‖² / ‖T‖²                                          relative squared approximation error
-    κ² = Σ_l ‖E_X[l]‖² ‖E_W[l]‖² ‖D[:,l]‖² / ‖T‖²                  amplification of rounding; 1 for the standard algorithm
+    κ² = Σ_l ‖E_X[l]‖² ‖E_W[l]‖² ‖D[:,l]‖² / ‖T‖²                  amplification of rounding (standard algorithm: 1)
     total ≈ ε² + κ² · (u_x² + u_w² + u_p²)                          u² the mean squared relative rounding of a format
 
 Both hold for whole matrices too, since the errors of tiles add incoherently over K.
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from math import log
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .encoder import Encoder
 from .errors import StlError
+from .rings import Array
 
 __all__ = [
     "PRECISION",
@@ -154,7 +154,7 @@ def score(encoder: Encoder) -> Score:
 
 
 # ------------------------------------------------------------------ Monte Carlo
-def round_to(x: NDArray, dtype: str) -> NDArray:
+def round_to(x: Array, dtype: str) -> Array:
     """Round float64 to the significand length of a format (round to nearest even, no exponent limits)."""
     if dtype not in PRECISION:
         raise StlError("dtype", dtype, ", ".join(PRECISION))
@@ -165,7 +165,7 @@ def round_to(x: NDArray, dtype: str) -> NDArray:
     return np.ldexp(np.rint(mantissa * scale) / scale, exponent)
 
 
-def _sample(encoder: Encoder, samples: int, seed: int) -> tuple[NDArray, NDArray, NDArray]:
+def _sample(encoder: Encoder, samples: int, seed: int) -> tuple[Array, Array, Array]:
     rng = np.random.default_rng(seed)
     a, b, _ = encoder.target.shape
     x, w = rng.standard_normal((a, samples)), rng.standard_normal((b, samples))
@@ -184,19 +184,19 @@ def monte_carlo_epsilon2(encoder: Encoder, samples: int = 20_000, seed: int = 0)
     return float((np.abs(d @ ((e_x @ x) * (e_w @ w)) - exact) ** 2).sum() / (exact**2).sum())
 
 
-def monte_carlo_rounding(encoder: Encoder, dtype: str = "bf16", tiles: int = 32, samples: int = 2_000, seed: int = 0) -> float:
+def monte_carlo_rounding(
+    encoder: Encoder, dtype: str = "bf16", tiles: int = 32, samples: int = 2_000, seed: int = 0
+) -> float:
     """Measured relative squared error with encoded operands and channel products rounded to ``dtype``.
 
     Sums over ``tiles`` tile products before the products are rounded, as a tensor-core GEMM along K does; the check
     of `predicted_error2` with ``products=dtype``.
     """
     e_x, e_w, d = encoder.floats()
-    products, exact = 0.0, 0.0
+    products, exact = np.zeros((encoder.rank, samples)), np.zeros((encoder.target.shape[2], samples))
     for k in range(tiles):
         x, w, c = _sample(encoder, samples, seed * 1_000_003 + k)
         products = products + round_to(e_x @ x, dtype) * round_to(e_w @ w, dtype)
         exact = exact + c
     error = d @ round_to(products, dtype) - exact
     return float((error**2).sum() / (exact**2).sum())
-
-

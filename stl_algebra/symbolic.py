@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .encoder import Encoder
 from .errors import StlError
+from .rings import Array
 
 if TYPE_CHECKING:
     import sympy
@@ -31,7 +31,9 @@ def symbols(encoder: Encoder) -> tuple[list[Any], list[Any], list[str]]:
     names = []
     for letter, size, shape in zip("ABC", encoder.target.shape, shapes, strict=True):
         plain = [f"{letter}_{i}" for i in range(size)]
-        names.append(plain if shape is None else [f"{letter}_{i // shape[1] + 1}{i % shape[1] + 1}" for i in range(size)])
+        names.append(
+            plain if shape is None else [f"{letter}_{i // shape[1] + 1}{i % shape[1] + 1}" for i in range(size)]
+        )
     if encoder.target.quadratic:  # both arguments are A, whose entries must commute for A·Aᵀ to be symmetric
         same = [sympy.Symbol(v) for v in names[0]]
         return same, same, names[2]
@@ -39,7 +41,7 @@ def symbols(encoder: Encoder) -> tuple[list[Any], list[Any], list[str]]:
     return a, b, names[2]
 
 
-def coefficients(encoder: Encoder) -> tuple[NDArray, NDArray, NDArray]:
+def coefficients(encoder: Encoder) -> tuple[Array, Array, Array]:
     """The three factors as object arrays of exact SymPy numbers."""
     import sympy
 
@@ -60,7 +62,9 @@ def coefficients(encoder: Encoder) -> tuple[NDArray, NDArray, NDArray]:
         num = f.num[..., None] if f.num.ndim == 2 else f.num
         value = np.empty(num.shape[:2], dtype=object)
         for i, j in np.ndindex(*num.shape[:2]):
-            value[i, j] = sum((sympy.Rational(int(c), f.den) * root**e for e, c in enumerate(num[i, j])), sympy.Integer(0))
+            value[i, j] = sum(
+                (sympy.Rational(int(c), f.den) * root**e for e, c in enumerate(num[i, j])), sympy.Integer(0)
+            )
         out.append(value)
     return out[0], out[1], out[2]
 
@@ -77,7 +81,7 @@ def formulas(encoder: Encoder) -> str:
     return "\n".join(lines)
 
 
-def _dot(row: NDArray, names: list[Any]) -> str:
+def _dot(row: Array, names: list[Any]) -> str:
     """A linear form in the given order (SymPy would sort m10 before m2)."""
     import sympy
 
@@ -104,7 +108,9 @@ def expanded(encoder: Encoder) -> dict[str, sympy.Expr]:
     for name, row in zip(c, d, strict=True):
         total = sympy.expand(sum((v * q for v, q in zip(row, products, strict=True)), sympy.Integer(0)))
         if encoder.ring.degree > 1 and not encoder.ring.name.startswith("Q[eps]"):
-            total = sympy.Add(*[sympy.nsimplify(sympy.simplify(v)) * t for t, v in total.as_coefficients_dict().items()])
+            total = sympy.Add(
+                *[sympy.nsimplify(sympy.simplify(v)) * t for t, v in total.as_coefficients_dict().items()]
+            )
         out[name] = total
     return out
 

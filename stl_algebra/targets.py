@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import StlError
+from .rings import Array
 
 __all__ = [
     "Target",
@@ -81,16 +82,16 @@ class Target:
         """‖T‖² = Σ T[a,b,c]², which is nmp for ⟨n,m,p⟩."""
         return int((self.value**2).sum())
 
-    def dense(self, dtype: type = np.float64) -> NDArray:
+    def dense(self, dtype: type = np.float64) -> Array:
         """T as an array of shape (a, b, c)."""
-        t = np.zeros(self.shape, dtype=dtype)
+        t: Array = np.zeros(self.shape, dtype=dtype)
         t[tuple(self.index.T)] = self.value
         return t
 
     def spell(self, a: int, b: int, c: int) -> str:
         """The monomial of Brent equation (a, b, c), e.g. ``A[0,1]·B[1,2] → C[0,2]``."""
         if self.format:
-            n, m, p = self.format
+            _, m, p = self.format
             i, k = divmod(a, m)
             q, j = divmod(b, p)
             u, v = divmod(c, p)
@@ -98,7 +99,9 @@ class Target:
         return f"A[{a}]·B[{b}] → C[{c}]"
 
 
-def _make(name: str, shape: Iterable[int], entries: Iterable[tuple[int, int, int, int]], quadratic: bool = False) -> Target:
+def _make(
+    name: str, shape: Iterable[int], entries: Iterable[tuple[int, int, int, int]], quadratic: bool = False
+) -> Target:
     rows = np.array(list(entries), dtype=np.int64).reshape(-1, 4)
     a, b, c = shape
     for part in (index := rows[:, :3].copy()), (value := rows[:, 3].copy()):
@@ -195,7 +198,7 @@ def _tensor_product(s: Target, t: Target) -> Target:
     index = s.index[:, None, :] * np.array(t.shape) + t.index[None, :, :]
     value = s.value[:, None, None] * t.value[None, :, None]
     rows = np.concatenate([index, value], axis=2).reshape(-1, 4)
-    return _make(f"{s.name}*{t.name}", shape, rows.tolist())
+    return _make(f"{s.name}*{t.name}", shape, [tuple(row) for row in rows.tolist()])
 
 
 def target(name: str | Target | tuple[int, int, int]) -> Target:
@@ -232,7 +235,7 @@ def target(name: str | Target | tuple[int, int, int]) -> Target:
     builders = {"matmul": (matmul, 3), "polymul": (polymul, 2), "cyclic": (cyclic_convolution, 1),
                 "symmetric": (symmetric_square, 2)}  # fmt: skip
     if kind in builders and plain and len(numbers) == builders[kind][1]:
-        return builders[kind][0](*numbers)  # type: ignore[operator]
+        return builders[kind][0](*numbers)
     if name in ("complex", "quaternion"):
         return complex_product() if name == "complex" else quaternion_product()
     raise StlError("target", name, KNOWN)

@@ -38,8 +38,7 @@ def real_rank(order: int) -> int:
 
 def retained_energy(alpha: NDArray[np.int64], beta: NDArray[np.int64], order: int) -> float:
     """nmp·(1 − ε²) of index maps α (n, m) and β (m, p) with the best decoder."""
-    n, m = alpha.shape
-    p = beta.shape[1]
+    n, p = len(alpha), beta.shape[1]
     total = np.bincount(np.add.outer(alpha.ravel(), beta.ravel()).ravel() % order, minlength=order)
     wanted = (alpha[:, :, None] + beta[None, :, :]) % order  # (n, m, p)
     cell = (np.arange(n)[:, None, None] * p + np.arange(p)[None, None, :]) * order + wanted
@@ -103,9 +102,9 @@ def complex_encoder(alpha: NDArray[np.int64], beta: NDArray[np.int64], order: in
     read = np.array(_decoder(alpha, beta, order), dtype=object)  # (np, r)
     inverse = powers[np.outer(k, -k) % order].astype(object)  # (g, k, coefficient)
     d = np.tensordot(read, inverse, axes=([1], [0])) * Fraction(1, order)
-    squeeze = base.degree == 1
-    parts = [v[..., 0] if squeeze else v for v in (e_x, e_w, d)]
-    return Encoder.build((n, m, p), *parts, ring=base, origin=origin)
+    if base.degree == 1:
+        e_x, e_w, d = e_x[..., 0], e_w[..., 0], d[..., 0]
+    return Encoder.build((n, m, p), e_x, e_w, d, ring=base, origin=origin)
 
 
 def _root_powers(order: int) -> NDArray[np.int64]:

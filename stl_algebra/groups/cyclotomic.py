@@ -157,7 +157,7 @@ class Cyclotomic:
 
     def __getitem__(self, key: Any) -> Cyclotomic:
         keys = key if isinstance(key, tuple) else (key,)
-        if Ellipsis not in keys:
+        if not any(k is Ellipsis for k in keys):  # `in` would compare arrays
             keys = (*keys, Ellipsis)
         return Cyclotomic(self.num[(*keys, slice(None))], self.conductor, self.den)
 

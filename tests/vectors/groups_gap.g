@@ -64,24 +64,26 @@ for n in [1..63] do
 od;
 Print("\n],\"large\":[\n");
 ImageList := function(x, d) return List([1..d], k -> k^x - 1); end;;
+# the image of the group itself: the range of the isomorphism may be larger
+PermImage := G -> Group(List(GeneratorsOfGroup(G), x -> x ^ IsomorphismPermGroup(G)));;
 large := [
   ["S5", SymmetricGroup(5)], ["S6", SymmetricGroup(6)], ["S7", SymmetricGroup(7)],
   ["A6", AlternatingGroup(6)], ["A7", AlternatingGroup(7)],
   ["PSL(2,7)", PSL(2,7)], ["PSL(2,8)", PSL(2,8)], ["PSL(2,11)", PSL(2,11)],
-  ["SL(2,5)", Image(IsomorphismPermGroup(SL(2,5)))], ["SL(2,7)", Image(IsomorphismPermGroup(SL(2,7)))],
-  ["GL(2,3)", Image(IsomorphismPermGroup(GL(2,3)))], ["GL(2,4)", Image(IsomorphismPermGroup(GL(2,4)))],
-  ["GL(2,5)", Image(IsomorphismPermGroup(GL(2,5)))],
-  ["Heis(5)", Image(IsomorphismPermGroup(ExtraspecialGroup(125, "+")))],
-  ["2^(1+6)+", Image(IsomorphismPermGroup(ExtraspecialGroup(128, "+")))],
-  ["2^(1+6)-", Image(IsomorphismPermGroup(ExtraspecialGroup(128, "-")))],
-  ["3^(1+4)+", Image(IsomorphismPermGroup(ExtraspecialGroup(243, "+")))],
+  ["SL(2,5)", PermImage(SL(2,5))], ["SL(2,7)", PermImage(SL(2,7))],
+  ["GL(2,3)", PermImage(GL(2,3))], ["GL(2,4)", PermImage(GL(2,4))],
+  ["GL(2,5)", PermImage(GL(2,5))],
+  ["Heis(5)", PermImage(ExtraspecialGroup(125, "+"))],
+  ["2^(1+6)+", PermImage(ExtraspecialGroup(128, "+"))],
+  ["2^(1+6)-", PermImage(ExtraspecialGroup(128, "-"))],
+  ["3^(1+4)+", PermImage(ExtraspecialGroup(243, "+"))],
   ["C2^3wrC2", WreathProduct(AbelianGroup(IsPermGroup, [2,2,2]), SymmetricGroup(2))],
   ["C3^3wrC2", WreathProduct(AbelianGroup(IsPermGroup, [3,3,3]), SymmetricGroup(2))],
   ["C3wrS3", WreathProduct(CyclicGroup(IsPermGroup, 3), SymmetricGroup(3))],
   ["C2wrS4", WreathProduct(CyclicGroup(IsPermGroup, 2), SymmetricGroup(4))],
-  ["AGL(1,9)", Image(IsomorphismPermGroup(SemidirectProduct(Group(Z(9) * IdentityMat(1, GF(9))), GF(9)^1)))],
+  ["AGL(1,9)", PermImage(SemidirectProduct(Group(Z(9) * IdentityMat(1, GF(9))), GF(9)^1))],
   ["S4xS3", DirectProduct(SymmetricGroup(4), SymmetricGroup(3))],
-  ["SL(2,3)xC5", DirectProduct(Image(IsomorphismPermGroup(SL(2,3))), CyclicGroup(IsPermGroup, 5))],
+  ["SL(2,3)xC5", DirectProduct(PermImage(SL(2,3)), CyclicGroup(IsPermGroup, 5))],
   ["M11", Group((1,2,3,4,5,6,7,8,9,10,11), (3,7,11,8)(4,10,5,6))]
 ];;
 first := true;;

@@ -1,4 +1,4 @@
-"""The catalogue: a folder of encoder files and the index generated from them.
+"""The catalogue: a folder of encoder files and the index generated from them; list, show, import, export.
 
 Files are immutable and named by content; an encoder enters when it is better than every entry of the same target,
 rank and kind (exact in a ring, or approximate), so the folder holds the history of improvements.
@@ -9,12 +9,18 @@ from __future__ import annotations
 import csv
 import os
 from dataclasses import asdict, dataclass, fields
+from json import dumps
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from search.cli import console, friendly, parse_format, print_json
 from search.known import best_rank
-from stl_algebra import Encoder, StlError, load, save
+from stl_algebra import Encoder, StlError, load, save, verify
 from stl_algebra.scores import epsilon2, kappa2, predicted_error2
 
 __all__ = ["Catalogue", "Row", "naive_line"]
@@ -50,7 +56,8 @@ class Row:
             float(f"{eps2:.10g}"), float(f"{kappa2(encoder):.10g}") if numeric else nan,
             float(f"{predicted_error2(encoder):.10g}") if numeric else nan,
             round(encoder.target.norm2 / max(encoder.rank, 1), 6),
-            str(encoder.origin.get("family", "")), str(encoder.origin.get("group", "")), str(known or ""), encoder.digest,
+            str(encoder.origin.get("family", "")), str(encoder.origin.get("group", "")), str(known or ""),
+            encoder.digest,
         )  # fmt: skip
 
     @property
@@ -78,7 +85,7 @@ class Catalogue:
         self._rows = self._scan()
 
     def _scan(self) -> dict[str, Row]:
-        """Rows by file name: from the index where the file is unchanged (names are content hashes), else from the file."""
+        """Rows by file name: from the index where it has them (names are content hashes), else from the files."""
         cached = {}
         if self.index.exists():
             with self.index.open(newline="", encoding="utf-8") as stream:
@@ -143,3 +150,94 @@ def naive_line(row: Row) -> float | None:
         return None
     volume = prod(int(v) for v in row.target[7:].split("x"))
     return max(0.0, 1 - row.rank / volume)
+
+
+# -------------------------------------------------------------------------- verbs
+app = typer.Typer(add_completion=False, rich_markup_mode=None, help="List, show, export and import encoders.")
+Out = Annotated[Path, typer.Option(help="results folder")]
+Json = Annotated[bool, typer.Option("--json", help="one JSON document")]
+
+
+@app.command("list", epilog="Example: python -m search.catalog list --format 3,3,3")
+def list_(
+    out: Out = Path("results"), format: Annotated[str | None, typer.Option(help="n,m,p")] = None, json: Json = False
+) -> None:
+    """List the catalogue, best entries first, and regenerate its index."""
+    with friendly():
+        wanted = parse_format(format)
+        catalogue = Catalogue(_existing(out))
+        catalogue.write_index()
+        name = f"matmul:{'x'.join(map(str, wanted))}" if wanted else None
+        rows = [r for r in catalogue.rows if name in (None, r.target)]
+        if json:
+            print_json([asdict(r) for r in rows])
+            return
+        table = Table("target", "rank", "ring", "exact", "ε²", "κ²", "FLOP ratio", "origin", "file")
+        for r in rows:
+            table.add_row(
+                r.target, str(r.rank), escape(r.ring), "proven" if r.exact else "", f"{r.epsilon2:.4g}",
+                f"{r.kappa2:.4g}", f"{r.flop_ratio:.3f}", f"{r.family} {r.group}", Path(r.file).name,
+            )  # fmt: skip
+        console.print(table)
+
+
+@app.command(epilog="Example: python -m search.catalog show results/encoders/2x2x2_r7_Z_69fc3460.safetensors")
+def show(file: Annotated[Path, typer.Argument(help="an encoder file")], json: Json = False) -> None:
+    """Print an encoder: identity, scores, origin and formulas."""
+    with friendly():
+        encoder = load(file)
+        row = Row.of(encoder, file.name)
+        if json:
+            print_json(asdict(row) | {"origin": dict(encoder.origin)})
+            return
+        console.print(repr(encoder), markup=False)
+        console.print(str(verify(encoder)), markup=False)
+        console.print(f"origin: {dumps(dict(encoder.origin))}", markup=False)
+        if encoder.ring.exact and not encoder.ring.characteristic and encoder.rank <= 64:
+            from stl_algebra.symbolic import formulas
+
+            console.print(formulas(encoder), markup=False)
+
+
+@app.command(epilog="Example: python -m search.catalog export FILE.safetensors scheme.json")
+def export(
+    file: Annotated[Path, typer.Argument(help="an encoder file")],
+    to: Annotated[Path, typer.Argument(help="scheme.json (terms layout) or scheme.npz")],
+) -> None:
+    """Write an encoder in a published layout (.json: FastMatrixMultiplication; .npz: AlphaTensor, Cᵀ)."""
+    with friendly():
+        from search.formats import write_json, write_npz
+
+        if to.suffix not in (".json", ".npz"):
+            raise StlError("to", str(to), "a name ending in .json or .npz")
+        (write_json if to.suffix == ".json" else write_npz)(load(file), to)
+        console.print(f"wrote {to}", markup=False)
+
+
+@app.command("import", epilog="Example: python -m search.catalog import published/*.json")
+def import_(
+    files: Annotated[list[Path], typer.Argument(help="schemes in any known layout")],
+    out: Out = Path("results"),
+) -> None:
+    """Verify published schemes and take them into the catalogue with their origin; refuted ones are refused."""
+    with friendly():
+        from search.formats import read
+
+        catalogue = Catalogue(out)
+        for file in files:
+            for reading in read(file):
+                if not reading.report.holds:
+                    raise StlError(str(file), str(reading.report), "a scheme that holds")
+                row, new = catalogue.add(reading.encoder, always=True)
+                console.print(f"{'added' if new else 'already there'}: {row.file}", markup=False)
+        catalogue.write_index()
+
+
+def _existing(out: Path) -> Path:
+    if not out.is_dir():
+        raise StlError("out", str(out), "an existing results folder", "Run python -m search.run first.")
+    return out
+
+
+if __name__ == "__main__":
+    app()

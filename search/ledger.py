@@ -62,7 +62,8 @@ class Ledger:
         """Store an outcome; committed when this returns."""
         u = outcome.unit
         row = (
-            u.key, u.family, u.group, "x".join(map(str, u.format)), u.rank, json.dumps(dict(u.parameters), sort_keys=True),
+            u.key, u.family, u.group, "x".join(map(str, u.format)), u.rank,
+            json.dumps(dict(u.parameters), sort_keys=True),
             u.seed, outcome.restarts, outcome.converged, outcome.tried, outcome.rationalised, outcome.best_eps2,
             outcome.seconds, outcome.message, json.dumps(files), datetime.now(UTC).isoformat(timespec="seconds"),
         )  # fmt: skip

@@ -187,9 +187,11 @@ def _absorb(
 def best_table(rows: list[Row], title: str) -> Table:
     """The final table: one line per target, rank and kind."""
     table = Table(title=title)
-    for name, justify in (("encoder", "left"), ("group", "left"), ("ring", "left"), ("identity", "left"), ("ε²", "right"),
-                          ("naive ε²", "right"), ("κ²", "right"), ("bf16 error²", "right"), ("file", "left")):  # fmt: skip
-        table.add_column(name, justify=justify, no_wrap=name != "file", overflow="fold")  # type: ignore[arg-type]
+    for name in ("encoder", "group", "ring", "identity"):
+        table.add_column(name, no_wrap=True)
+    for name in ("ε²", "naive ε²", "κ²", "bf16 error²"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("file", overflow="fold")
     for r in rows:
         line = naive_line(r)
         fmt = r.target.removeprefix("matmul:").replace("x", ",")
@@ -199,7 +201,8 @@ def best_table(rows: list[Row], title: str) -> Table:
             state += ", [bold]best known rank" if r.rank == known else ", NEW RECORD" if r.rank < known else ""
         table.add_row(
             f"⟨{fmt};{r.rank}⟩", f"{r.family} {r.group}", escape(r.ring), state, f"{r.epsilon2:.4g}",
-            "" if line is None or r.exact else f"{line:.3g}", f"{r.kappa2:.4g}", f"{r.total_bf16:.3g}", Path(r.file).name,
+            "" if line is None or r.exact else f"{line:.3g}", f"{r.kappa2:.4g}", f"{r.total_bf16:.3g}",
+            Path(r.file).name,
         )  # fmt: skip
     return table
 
@@ -207,7 +210,8 @@ def best_table(rows: list[Row], title: str) -> Table:
 def _live_table(summary: Summary, flying: list[Unit], budget: float) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_row(
-        f"[bold]{summary.seconds:5.0f} s[/] of {budget:.0f}", f"{summary.ran} units run, {summary.skipped} already known",
+        f"[bold]{summary.seconds:5.0f} s[/] of {budget:.0f}",
+        f"{summary.ran} units run, {summary.skipped} already known",
         f"{summary.converged} of {summary.restarts} restarts converged",
         f"{summary.rationalised} of {summary.tried} made exact", f"[green]{len(summary.improved)} improvements",
     )  # fmt: skip
@@ -284,7 +288,8 @@ def main(
         if summary.best:
             console.print(best_table(summary.best, f"best of group {group!r} so far"))
         console.print(
-            f"{summary.ran} units run ({summary.skipped} already known, {summary.failed} failed) in {summary.seconds:.0f} s; "
+            f"{summary.ran} units run ({summary.skipped} already known, {summary.failed} failed) "
+            f"in {summary.seconds:.0f} s; "
             f"{summary.converged} of {summary.restarts} restarts converged; {summary.rationalised} of {summary.tried} "
             f"made exact; {len(summary.improved)} improvements in {out}/index.csv", markup=False,
         )  # fmt: skip

@@ -37,7 +37,8 @@ def _row(reading: Reading) -> dict[str, Any]:
     r = reading.report
     return {
         "file": reading.path, "name": reading.name, "scheme": reading.encoder.label, "ring": r.ring,
-        "convention": "Cᵀ" if reading.transposed else "C", "proven": r.holds, "failing": r.failing, "equations": r.total,
+        "convention": "Cᵀ" if reading.transposed else "C", "proven": r.holds, "failing": r.failing,
+        "equations": r.total,
         "first": [str(e) for e in r.first], "method": r.method, "note": reading.note, "seconds": r.seconds,
         "rings": reading.rings,
     }  # fmt: skip

@@ -91,7 +91,7 @@ def _decoder(alpha: NDArray[np.int64], beta: NDArray[np.int64], order: int) -> l
 
 
 def complex_encoder(alpha: NDArray[np.int64], beta: NDArray[np.int64], order: int, origin: dict[str, Any]) -> Encoder:
-    """The encoder of complex rank r over Q(ζ_r), exact factors: E_X[k] = ζ^{kα}, E_W[k] = ζ^{kβ}, D by least squares."""
+    """The encoder of complex rank r, exact over Q(ζ_r): E_X[k] = ζ^{kα}, E_W[k] = ζ^{kβ}, D by least squares."""
     n, m = alpha.shape
     p = beta.shape[1]
     base = ring(f"Q(zeta_{order})")

@@ -21,11 +21,20 @@ class StlError(ValueError):
     """
 
     def __init__(self, argument: str, value: object, allowed: str, cure: str = "") -> None:
-        shown = repr(value)
+        shown = _shown(value)
         if len(shown) > 120:
             shown = shown[:117] + "..."
         self.argument, self.value, self.allowed, self.cure = argument, value, allowed, cure
-        super().__init__(f"{argument} = {shown}: expected {allowed}." + (f" {cure}" if cure else ""))
+        message = f"{argument} = {shown}: expected {allowed}." + (f" {cure}" if cure else "")
+        super().__init__(" ".join(message.split()))  # one line, whatever a file's names contain
+
+
+def _shown(value: object) -> str:
+    """repr that survives what hostile input holds: huge integers and deep nesting."""
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):
+        return f"<{type(value).__name__} too large to print>"
 
 
 class EncoderFileError(StlError):

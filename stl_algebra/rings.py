@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from math import isqrt, lcm
 from typing import Any
 
 import numpy as np
@@ -160,10 +161,14 @@ def _plus(a: Array, b: Array) -> Array:
 
 
 def fit(a: Array) -> Array:
-    """int64 when every entry fits below 2^62, Python integers (dtype object) otherwise."""
-    if a.dtype == object:
-        return a.astype(np.int64) if int(max_abs(a)) < 2**62 else a
-    return a.astype(np.int64) if a.dtype.kind in "iub" else a
+    """int64 when every entry fits below 2^62, Python integers (dtype object) otherwise.
+
+    The rule holds for int64 input too: |−2^63| overflows int64, which would make bounds computed from it negative.
+    """
+    if a.dtype != object and a.dtype.kind not in "iub":
+        return a
+    wide = a.dtype.kind != "b" and int(max_abs(a)) >= 2**62
+    return a.astype(object if wide else np.int64)
 
 
 def as_exact(values: object, argument: str = "factor") -> tuple[Array, int]:
@@ -178,28 +183,32 @@ def as_exact(values: object, argument: str = "factor") -> tuple[Array, int]:
     StlError
         For entries that are neither integers nor fractions (floats are refused: they are not exact).
     """
-    a = np.asarray(values)
+    allowed = "a rectangular array of integers, Fractions or 'p/q' strings"
+    try:
+        a = np.asarray(values)
+    except (TypeError, ValueError, OverflowError):
+        raise StlError(argument, values, allowed) from None
     if a.dtype.kind in "iub":
-        if a.dtype == np.uint64 and a.size and int(a.max()) >= 2**62:
-            a = a.astype(object)
         return fit(a), 1
     if a.dtype.kind == "f":
         raise StlError(argument, values, "integers, Fractions or 'p/q' strings", "Use ring='R64' for floats.")
     flat = a.ravel()
     try:
-        fractions = [Fraction(v) if not isinstance(v, float) else _refuse(v) for v in flat.tolist()]
-    except (TypeError, ValueError, ZeroDivisionError) as error:
-        raise StlError(argument, values, "a rectangular array of integers, Fractions or 'p/q' strings") from error
-    den = 1
-    for v in fractions:
-        den = den * v.denominator // np.gcd.reduce(np.array([den, v.denominator], dtype=object))
+        fractions = [_fraction(v) for v in flat.tolist()]
+    except (TypeError, ValueError, ZeroDivisionError):
+        raise StlError(argument, values, allowed) from None
+    den = lcm(*{v.denominator for v in fractions})
     num = np.empty(len(fractions), dtype=object)
-    num[:] = [int(v * den) for v in fractions]
-    return fit(num.reshape(a.shape)), int(den)
+    num[:] = [v.numerator * (den // v.denominator) for v in fractions]
+    return fit(num.reshape(a.shape)), den
 
 
-def _refuse(value: float) -> Fraction:
-    raise TypeError(value)
+def _fraction(value: object) -> Fraction:
+    if isinstance(value, float):
+        raise TypeError(value)
+    if isinstance(value, str) and not re.fullmatch(r"\s*[+-]?\d{1,4000}(/\d{1,4000})?\s*", value):
+        raise ValueError(value)  # Fraction itself would expand "1e999999999"
+    return Fraction(value)  # type: ignore[arg-type]
 
 
 _PATTERNS = (
@@ -218,7 +227,6 @@ _FIXED = {
 }
 
 
-@lru_cache(maxsize=256)
 def ring(name: str | Ring) -> Ring:
     """The ring of that name.
 
@@ -235,9 +243,16 @@ def ring(name: str | Ring) -> Ring:
     """
     if isinstance(name, Ring):
         return name
+    if not isinstance(name, str):
+        raise StlError("ring", name, ALLOWED)
+    return _parse(name)
+
+
+@lru_cache(maxsize=256)
+def _parse(name: str) -> Ring:
     if name in _FIXED:
         return _FIXED[name]
-    if isinstance(name, str) and len(name) < 64:
+    if len(name) < 64:
         for pattern, build in _PATTERNS:
             if match := pattern.fullmatch(name.replace(" ", "").replace("ζ", "zeta").replace("√", "sqrt")):
                 return build(*match.groups())
@@ -262,7 +277,7 @@ def _cyclotomic(n: int) -> Ring:
 def _quadratic(d: int) -> Ring:
     if d == -1:
         return _FIXED["Q(i)"]
-    if d in (0, 1) or any(d % (s * s) == 0 for s in range(2, int(abs(d) ** 0.5) + 1)) or abs(d) > 10**6:
+    if d in (0, 1) or abs(d) > 10**6 or any(d % (s * s) == 0 for s in range(2, isqrt(abs(d)) + 1)):
         raise StlError("ring", f"Q(sqrt({d}))", "a square-free d other than 0 and 1, |d| <= 10^6")
     return Ring(f"Q(sqrt({d}))", polynomial=(-d, 0, 1), denominators="any", root=cmath.sqrt(d))
 
@@ -286,7 +301,12 @@ def _finite(q: int, k: int) -> Ring:
     k *= e
     if k == 1:
         return Ring(f"GF({p})", characteristic=p)
+    if k > MAX_DEGREE:
+        raise StlError("ring", name, f"degree at most {MAX_DEGREE}")
     import galois
 
-    f = tuple(int(c) for c in galois.conway_poly(p, k).coeffs[::-1])
+    try:
+        f = tuple(int(c) for c in galois.conway_poly(p, k).coeffs[::-1])
+    except LookupError:
+        raise StlError("ring", name, "a field whose Conway polynomial is tabulated", "Take a smaller p or k.") from None
     return Ring(f"GF({p}^{k})", characteristic=p, polynomial=f)

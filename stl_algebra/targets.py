@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain, islice
 from math import prod
 
 import numpy as np
@@ -34,7 +35,11 @@ __all__ = [
 ]
 
 #: Bound on a·b·c; ⟨16,16,16⟩ (2^24) and ⟨32,32,32⟩ (2^30) pass, absurd claims in files do not.
-MAX_ENTRIES = 1 << 36
+MAX_ENTRIES = 1 << 31
+#: Bound on the nonzero entries, which are held as a table.
+MAX_TERMS = 1 << 20
+#: Bound on a·b·c of quadratic targets, which are verified densely.
+MAX_QUADRATIC = 1 << 24
 KNOWN = (
     "matmul:NxMxP, polymul:NxM, cyclic:N, group:NAME, complex, quaternion, field:RING, symmetric:NxM (A·Aᵀ), "
     "or products of these joined by '*'"
@@ -102,8 +107,12 @@ class Target:
 def _make(
     name: str, shape: Iterable[int], entries: Iterable[tuple[int, int, int, int]], quadratic: bool = False
 ) -> Target:
-    rows = np.array(list(entries), dtype=np.int64).reshape(-1, 4)
     a, b, c = shape
+    if a * b * c > (MAX_QUADRATIC if quadratic else MAX_ENTRIES):
+        raise StlError("target", name, f"at most {MAX_QUADRATIC if quadratic else MAX_ENTRIES} Brent equations")
+    rows = np.fromiter(chain.from_iterable(islice(entries, MAX_TERMS + 1)), dtype=np.int64).reshape(-1, 4)
+    if len(rows) > MAX_TERMS:
+        raise StlError("target", name, f"at most {MAX_TERMS} nonzero entries")
     for part in (index := rows[:, :3].copy()), (value := rows[:, 3].copy()):
         part.setflags(write=False)
     return Target(name, (a, b, c), index, value, quadratic)
@@ -119,7 +128,7 @@ def _dimension(argument: str, values: Iterable[int], limit: int = 4096) -> None:
 def matmul(n: int, m: int, p: int) -> Target:
     """Matrix multiplication ⟨n,m,p⟩: A (n×m) times B (m×p), all row-major, C not transposed."""
     _dimension("format", (n, m, p), 64)
-    if prod((n * m, m * p, n * p)) > MAX_ENTRIES:
+    if (n * m * p) ** 2 > MAX_ENTRIES:
         raise StlError("format", (n, m, p), f"at most {MAX_ENTRIES} Brent equations")
     i, k, j = (v.ravel() for v in np.meshgrid(np.arange(n), np.arange(m), np.arange(p), indexing="ij"))
     rows = np.stack([i * m + k, k * p + j, i * p + j, np.ones_like(i)], axis=1)
@@ -130,14 +139,14 @@ def matmul(n: int, m: int, p: int) -> Target:
 def polymul(n: int, m: int) -> Target:
     """Product of polynomials with n and m coefficients: C has n + m − 1."""
     _dimension("polymul", (n, m))
-    return _make(f"polymul:{n}x{m}", (n, m, n + m - 1), [(i, j, i + j, 1) for i in range(n) for j in range(m)])
+    return _make(f"polymul:{n}x{m}", (n, m, n + m - 1), ((i, j, i + j, 1) for i in range(n) for j in range(m)))
 
 
 @lru_cache(maxsize=128)
 def cyclic_convolution(n: int) -> Target:
     """Cyclic convolution of length n, the product of the group algebra of C_n."""
     _dimension("cyclic", (n,))
-    return _make(f"cyclic:{n}", (n, n, n), [(i, j, (i + j) % n, 1) for i in range(n) for j in range(n)])
+    return _make(f"cyclic:{n}", (n, n, n), ((i, j, (i + j) % n, 1) for i in range(n) for j in range(n)))
 
 
 def group_convolution(table: NDArray[np.integer], name: str) -> Target:
@@ -146,7 +155,7 @@ def group_convolution(table: NDArray[np.integer], name: str) -> Target:
     size = len(t)
     if t.shape != (size, size) or sorted(set(t.ravel().tolist())) != list(range(size)):
         raise StlError("table", t.shape, "a square multiplication table with entries 0 … order−1")
-    return _make(f"group:{name}", (size,) * 3, [(g, h, int(t[g, h]), 1) for g in range(size) for h in range(size)])
+    return _make(f"group:{name}", (size,) * 3, ((g, h, int(t[g, h]), 1) for g in range(size) for h in range(size)))
 
 
 @lru_cache(maxsize=1)
@@ -178,7 +187,7 @@ def symmetric_square(n: int, m: int) -> Target:
     """C = A·Aᵀ for A (n×m), upper triangle of C in row-major order; a quadratic target."""
     _dimension("symmetric", (n, m), 64)
     upper = [(i, j) for i in range(n) for j in range(i, n)]
-    entries = [(i * m + k, j * m + k, c, 1) for c, (i, j) in enumerate(upper) for k in range(m)]
+    entries = ((i * m + k, j * m + k, c, 1) for c, (i, j) in enumerate(upper) for k in range(m))
     return _make(f"symmetric:{n}x{m}", (n * m, n * m, len(upper)), entries, quadratic=True)
 
 
@@ -193,8 +202,10 @@ def _tensor_product(s: Target, t: Target) -> Target:
     if s.quadratic or t.quadratic:
         raise StlError("target", f"{s.name}*{t.name}", "targets with two separate arguments")
     shape = [x * y for x, y in zip(s.shape, t.shape, strict=True)]
-    if prod(shape) > MAX_ENTRIES:
-        raise StlError("target", f"{s.name}*{t.name}", f"at most {MAX_ENTRIES} Brent equations")
+    if prod(shape) > MAX_ENTRIES or len(s.index) * len(t.index) > MAX_TERMS:
+        raise StlError(
+            "target", f"{s.name}*{t.name}", f"at most {MAX_ENTRIES} Brent equations and {MAX_TERMS} nonzero entries"
+        )
     index = s.index[:, None, :] * np.array(t.shape) + t.index[None, :, :]
     value = s.value[:, None, None] * t.value[None, :, None]
     rows = np.concatenate([index, value], axis=2).reshape(-1, 4)
@@ -216,6 +227,8 @@ def target(name: str | Target | tuple[int, int, int]) -> Target:
     if not isinstance(name, str) or len(name) > 200:
         raise StlError("target", name, KNOWN)
     if "*" in name:
+        if name.count("*") > 16:
+            raise StlError("target", name, "at most 17 factors")
         parts = [target(part) for part in name.split("*")]
         result = parts[0]
         for part in parts[1:]:

@@ -233,6 +233,24 @@ def import_(
         catalogue.write_index()
 
 
+@app.command(epilog="Example: python -m search.catalog named")
+def named(out: Out = Path("results")) -> None:
+    """Add the classical encoders and the powers of Strassen's: what finds are compared with."""
+    with friendly():
+        from stl_algebra import schemes
+
+        catalogue = Catalogue(out)
+        strassen = schemes.strassen()
+        square = strassen.kron(strassen)
+        for encoder in (
+            strassen, schemes.winograd(), square, square.kron(strassen), schemes.laderman(), schemes.hopcroft(),
+            schemes.simplex(3), schemes.karatsuba(2), schemes.toom_cook(3, 3),
+        ):  # fmt: skip
+            row, new = catalogue.add(encoder, always=True)
+            console.print(f"{'added' if new else 'already there'}: {row.file}", markup=False)
+        catalogue.write_index()
+
+
 def _existing(out: Path) -> Path:
     if not out.is_dir():
         raise StlError("out", str(out), "an existing results folder", "Run python -m search.run first.")

@@ -51,7 +51,12 @@ def square(value: Any, base: Ring, name: str, size: int) -> tuple[Array, int]:
     if base.exact:
         num, den = as_exact(value, name)
     else:
-        num, den = np.asarray(value, dtype=np.float64), 1
+        try:
+            num, den = np.asarray(value, dtype=np.float64), 1
+        except (TypeError, ValueError):
+            raise StlError(name, value, "a matrix of real numbers") from None
+        if not np.isfinite(num).all():
+            raise StlError(name, value, "finite numbers")
     if num.shape != (size, size):
         raise StlError(name, num.shape, f"a {size}×{size} matrix")
     return num, den

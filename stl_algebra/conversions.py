@@ -67,7 +67,7 @@ def convert(encoder: Encoder, goal: Ring) -> Encoder:
     factors = [Factor.of(*move(f), goal) for f in encoder.factors]
     for f, name in zip(factors, ("e_x", "e_w", "d"), strict=True):
         if goal.exact and not goal.admits_denominator(f.den):
-            raise StlError("ring", goal.name, f"a ring that holds the denominator {f.den} of {name}", "Use 'Q'.")
+            raise StlError(f"denominator of {name}", f.den, f"one that {goal.name} has", "Use 'Q'.")
     origin = {"family": f"to {goal.name}", "parents": [encoder.digest[:8]]}
     return Encoder(encoder.target, goal, factors[0], factors[1], factors[2], origin)
 
@@ -85,6 +85,8 @@ def _homomorphism(encoder: Encoder, here: Ring, goal: Ring) -> Callable[[Factor]
         raise StlError(
             "ring", goal.name, f"an extension of {here.name}", "Lifting to Z is a search: use search.hensel."
         )
+    if here.name.startswith("Q[eps]") and here.degree > 1:
+        raise StlError("ring", goal.name, f"{here.name} itself", "A border identity holds only up to powers of eps.")
     if goal.characteristic:
         p = goal.characteristic
         if any(f.den % p == 0 for f in encoder.factors):

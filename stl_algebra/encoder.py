@@ -124,7 +124,7 @@ class Encoder:
                     "E_X is r×a, E_W is r×b and D is c×r (transpose the factor?).",
                 )  # fmt: skip
             if not base.admits_denominator(f.den):
-                raise StlError(name, f"denominator {f.den}", f"elements of {base.name}", "Use ring='Q'.")
+                raise StlError(f"denominator of {name}", f.den, f"one that {base.name} has", "Use ring='Q'.")
         return cls(goal, base, factors[0], factors[1], factors[2], dict(origin or {}))
 
     def with_origin(self, **origin: Any) -> Encoder:
@@ -165,11 +165,12 @@ class Encoder:
         """SHA-256 of the canonical integers with target and ring: the identity of the algorithm as written."""
         h = hashlib.sha256(json.dumps([self.target.name, self.ring.name, self.rank]).encode())
         for f in self.factors:
-            if f.num.dtype == object:
-                data = json.dumps([int(v) for v in f.num.ravel()]).encode()
+            if f.num.dtype == object:  # in hexadecimal: decimal strings of huge integers are refused by Python
+                data = json.dumps([f"{int(v):x}" for v in f.num.ravel()]).encode()
             else:
                 data = f.num.astype("<f8" if f.num.dtype.kind == "f" else "<i8").tobytes()
-            h.update(json.dumps([list(f.num.shape), str(f.den)]).encode() + data)
+            den = str(f.den) if f.den < 2**62 else f"{f.den:x}"
+            h.update(json.dumps([list(f.num.shape), den]).encode() + data)
         return h.hexdigest()
 
     @cached_property
@@ -177,7 +178,7 @@ class Encoder:
         """True if the bilinear identity is proven over `ring` (computed once, see `identities.verify`)."""
         from .identities import verify
 
-        return self.ring.exact and verify(self).holds
+        return self.ring.exact and verify(self, stop_early=True).holds
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Encoder) and self.digest == other.digest
@@ -276,7 +277,7 @@ class Encoder:
             big = np.zeros((self.rank, whole[s], whole[t], *tail), dtype=terms.dtype)
             block = terms.reshape(self.rank, len(rows[s]), len(rows[t]), *tail)
             big[:, np.array(rows[s])[:, None], np.array(rows[t])[None, :]] = block
-            out.append((term_first(big.reshape(self.rank, -1, *tail), axis), f.den))
+            out.append((term_first(big.reshape(self.rank, whole[s] * whole[t], *tail), axis), f.den))
         return out
 
     def rotate(self) -> Encoder:
@@ -331,7 +332,7 @@ class Encoder:
                 num = contract(contract(x, left[0], 1), np.swapaxes(right[0], 0, 1), 2)
             else:
                 num = contract(contract(x, np.swapaxes(left[0], 0, 1), 1), right[0], 2)
-            out.append((term_first(num.reshape(self.rank, -1, *tail), axis), f.den * left[1] * right[1]))
+            out.append((term_first(num.reshape(terms.shape), axis), f.den * left[1] * right[1]))
         return self._derived(self.target, out, "change_basis")
 
     def restrict(self, n: Any = None, m: Any = None, p: Any = None) -> Encoder:
@@ -345,8 +346,9 @@ class Encoder:
         keep = []
         for name, v, size in zip("nmp", (n, m, p), self.format, strict=True):
             positions = (
-                list(range(size)) if v is None else list(range(v)) if isinstance(v, int) else [int(i) for i in v]
-            )
+                list(range(size)) if v is None
+                else list(range(v)) if isinstance(v, (int, np.integer)) else [int(i) for i in v]
+            )  # fmt: skip
             if not positions or len(set(positions)) != len(positions) or not all(0 <= i < size for i in positions):
                 raise StlError(name, v, f"1 to {size}, or distinct positions below {size}")
             keep.append(positions)
@@ -358,15 +360,18 @@ class Encoder:
         goal = matmul(*(len(v) for v in keep))
         alive = np.ones(self.rank, dtype=bool)
         for axis, (num, _) in enumerate(out):
-            alive &= (term_first(num, axis).reshape(self.rank, -1) != 0).any(axis=1)
+            terms = term_first(num, axis)
+            alive &= (terms != 0).any(axis=tuple(range(1, terms.ndim)))
         out = [(num[:, alive] if axis == 2 else num[alive], den) for axis, (num, den) in enumerate(out)]
         return self._derived(goal, out, "restrict")
 
     def keep_terms(self, terms: Sequence[int]) -> Encoder:
         """The encoder made of the given terms (products), in that order."""
-        index = np.asarray(terms, dtype=np.int64)
-        if index.ndim != 1 or (index.size and not (index.min() >= 0 and index.max() < self.rank)):
+        index = np.asarray(terms)
+        inside = index.dtype.kind in "iu" and index.min() >= 0 and index.max() < self.rank if index.size else True
+        if index.ndim != 1 or not inside:
             raise StlError("terms", terms, f"indices from 0 to {self.rank - 1}")
+        index = index.astype(np.int64)
         out = [
             (self.e_x.num[index], self.e_x.den),
             (self.e_w.num[index], self.e_w.den),

@@ -15,7 +15,6 @@ zero (Chinese remainder theorem). Nothing is ever decided by a tolerance.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd, isqrt, prod
@@ -25,7 +24,7 @@ import numpy as np
 from .encoder import Encoder
 from .errors import StlError
 from .rings import Array, Ring, max_abs
-from .targets import Target, target
+from .targets import MAX_QUADRATIC, Target, target
 
 __all__ = ["Equation", "Report", "residual_gcd", "rings_where_valid", "verify"]
 
@@ -86,13 +85,15 @@ class Report:
     def __str__(self) -> str:
         if self.holds:
             return f"proven over {self.ring}: {self.total} equations hold ({self.method})"
-        if not np.isnan(self.residual) and self.residual > 0:
+        if not np.isnan(self.residual):
             return f"numerical over {self.ring}: max residual {self.residual:.3g}"
         lines = [f"fails over {self.ring}: {self.failing} of {self.total} equations"]
         return "\n  ".join(lines + [str(e) for e in self.first])
 
 
-def verify(encoder: Encoder, of: Target | str | tuple[int, int, int] | None = None) -> Report:
+def verify(
+    encoder: Encoder, of: Target | str | tuple[int, int, int] | None = None, stop_early: bool = False
+) -> Report:
     """Prove or refute T̂ = T over the encoder's ring.
 
     Parameters
@@ -100,6 +101,8 @@ def verify(encoder: Encoder, of: Target | str | tuple[int, int, int] | None = No
     encoder : Encoder
     of : Target, name or (n, m, p), optional
         Another target to compare with (its shape must fit); default: the encoder's own.
+    stop_early : bool
+        Stop at the first block that fails: ``failing`` is then a lower bound, ``holds`` is right all the same.
 
     Returns
     -------
@@ -124,19 +127,21 @@ def verify(encoder: Encoder, of: Target | str | tuple[int, int, int] | None = No
         return _numerical(encoder, goal, start)
     x, w, d, scale = _integers(encoder, goal)
     bound = _bound(x, w, d, base)
+    reach = (bound + scale * int(max_abs(goal.value))) * (2 if goal.quadratic else 1)
+    dtype: type = np.float64
     if base.characteristic:
-        if _residue_sum(base, base.characteristic, encoder.rank) >= 2**53:
-            raise StlError("rank", encoder.rank, f"at most {2**53 // base.characteristic**2} over {base.name}")
+        if (one := _residue_sum(base, base.characteristic, 0)) * (encoder.rank + 1) >= 2**53:
+            raise StlError("rank", encoder.rank, f"at most {max(0, (2**53 - 1) // one - 1)} over {base.name}")
         moduli = [base.characteristic]
         method = f"residues modulo {base.characteristic} in float64, sums below 2^53"
-    elif bound + scale * int(max_abs(goal.value)) < 2**53:
-        kind = "float32" if bound + scale * int(max_abs(goal.value)) < 2**24 else "float64"
+    elif reach < 2**53:
+        dtype = np.float32 if reach < 2**24 else np.float64
         moduli = [0]
-        method = f"{kind} products, exact since every partial sum is at most {bound}"
+        method = f"{dtype.__name__} products, exact since every partial sum is at most {bound}"
     else:
-        moduli = _primes(2 * (bound + scale * int(max_abs(goal.value))) + 1, base, encoder.rank)
+        moduli = _primes(2 * reach + 1, base, encoder.rank)
         method = f"Chinese remainders modulo {len(moduli)} primes, bound {bound.bit_length()} bits"
-    failing, places = _count(x, w, d, base, goal, scale, moduli)
+    failing, places = _count(x, w, d, base, goal, scale, moduli, dtype, stop_early)
     first = tuple(_spell(encoder, goal, place) for place in places)
     a, b, c = goal.shape
     return Report(
@@ -175,7 +180,9 @@ def _bound(x: list[Array], w: list[Array], d: list[Array], base: Ring) -> int:
             start=np.zeros(d[0].shape[0], dtype=object),
         )  # fmt: skip
         worst = max(worst, int(max(rows, default=0)))
-    return worst
+    # What a zero coefficient multiplies must be finite too: 0 · inf is not 0.
+    peaks = [int(max_abs(v)) for v in (*x, *w, *d)] + [v for row in inner for v in row]
+    return max(worst, *peaks)
 
 
 def _residue_sum(base: Ring, p: int, rank: int) -> int:
@@ -207,33 +214,33 @@ def _residues(parts: list[Array], p: int, dtype: type) -> list[Array]:
     return [(((v + half) % p) - half).astype(dtype) for v in parts]
 
 
-def _blocks(
-    factors: tuple[list[Array], list[Array], list[Array]], base: Ring, p: int, dtype: type
-) -> Iterator[tuple[int, Array]]:
-    """Yield (first a, T̂ coefficients of shape (k, c, block of a, b)), modulo p if p > 0."""
+def _step(x: list[Array], w: list[Array], d: list[Array]) -> int:
+    """Indices a taken together, so that no array of a block exceeds BLOCK_BYTES by much."""
+    k, rank = len(x), len(x[0])
+    return max(1, BLOCK_BYTES // (8 * k * max(1, rank, k * d[0].shape[0]) * max(1, w[0].shape[1])))
+
+
+def _block(
+    factors: tuple[list[Array], list[Array], list[Array]], base: Ring, p: int, dtype: type, lo: int, hi: int
+) -> Array:
+    """T̂ coefficients of shape (k, c, hi − lo, b) for a in [lo, hi), modulo p if p > 0."""
     x, w, d = factors
     k, m = base.degree, base.structure
-    rank, a = x[0].shape
-    b, c = w[0].shape[1], d[0].shape[0]
-    step = max(1, BLOCK_BYTES // (8 * k * max(1, max(rank, c) * b)))
-    weights = np.concatenate(d, axis=0)
-    for lo in range(0, a, step):
-        hi = min(a, lo + step)
-        inner = []
-        for t in range(k):
-            total = np.zeros((rank, hi - lo, b), dtype=dtype)
-            for i, j in zip(*np.nonzero(m[:, :, t]), strict=True):
-                term = x[i][:, lo:hi, None] * w[j][:, None, :]
-                total += term if m[i, j, t] == 1 else m[i, j, t] * term
-            inner.append(_balance(total, p).reshape(rank, -1))
-        full = (weights @ np.concatenate(inner, axis=1)).reshape(k, c, k, hi - lo, b)
-        if k == 1:
-            yield lo, _balance(full[:, :, 0], p)
-            continue
-        out = np.zeros((k, c, hi - lo, b), dtype=dtype)
-        for i, j, t in zip(*np.nonzero(m), strict=True):
-            out[t] += m[i, j, t] * _balance(full[j, :, i], p)
-        yield lo, _balance(out, p)
+    rank, b, c = len(x[0]), w[0].shape[1], d[0].shape[0]
+    inner = []
+    for t in range(k):
+        total: Array = np.zeros((rank, hi - lo, b), dtype=dtype)
+        for i, j in zip(*np.nonzero(m[:, :, t]), strict=True):
+            term = x[i][:, lo:hi, None] * w[j][:, None, :]
+            total += term if m[i, j, t] == 1 else m[i, j, t] * term
+        inner.append(_balance(total, p).reshape(rank, (hi - lo) * b))
+    full = (np.concatenate(d, axis=0) @ np.concatenate(inner, axis=1)).reshape(k, c, k, hi - lo, b)
+    if k == 1:
+        return _balance(full[:, :, 0], p)
+    out: Array = np.zeros((k, c, hi - lo, b), dtype=dtype)
+    for i, j, t in zip(*np.nonzero(m), strict=True):
+        out[t] += m[i, j, t] * _balance(full[j, :, i], p)
+    return _balance(out, p)
 
 
 def _balance(v: Array, p: int) -> Array:
@@ -241,55 +248,49 @@ def _balance(v: Array, p: int) -> Array:
 
 
 def _count(
-    x: list[Array], w: list[Array], d: list[Array], base: Ring, goal: Target, scale: int, moduli: list[int]
-) -> tuple[int, list[tuple[int, int, int]]]:
-    """Number of failing equations and the first few places, over all moduli together."""
-    _, b, c = goal.shape
-    if goal.quadratic:
-        return _count_quadratic(x, w, d, base, goal, scale, moduli)
-    bad: Array | None = None
+    x: list[Array], w: list[Array], d: list[Array], base: Ring, goal: Target, scale: int, moduli: list[int],
+    dtype: type, stop_early: bool,
+) -> tuple[int, list[tuple[int, int, int]]]:  # fmt: skip
+    """Number of failing equations and the first few places, over all moduli together, in one pass over blocks."""
     level = base.degree - 1 if base.name.startswith("Q[eps]") else 0
-    for p in moduli:
-        small = p == 0 and _bound(x, w, d, base) + scale * int(max_abs(goal.value)) < 2**24
-        dtype = np.float32 if small else np.float64
-        parts = (_residues(x, p, dtype), _residues(w, p, dtype), _residues(d, p, dtype))
-        wanted = [_signed(int(v) * scale, p) for v in goal.value]
-        found = []
-        for lo, block in _blocks(parts, base, p, dtype):
-            inside = (goal.index[:, 0] >= lo) & (goal.index[:, 0] < lo + block.shape[2])
-            at = goal.index[inside]
-            block[level, at[:, 2], at[:, 0] - lo, at[:, 1]] -= np.array(wanted, dtype=dtype)[inside]
-            wrong = _balance(block, p) != 0
-            places = np.argwhere(wrong.any(axis=0))  # rows (c, a − lo, b)
-            if len(places):
-                places[:, 1] += lo
-                found.append((places[:, 1] * b + places[:, 2]) * c + places[:, 0])
-        mine = np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
-        bad = mine if bad is None else np.union1d(bad, mine)
-    assert bad is not None
-    bad = np.sort(bad)
-    return len(bad), [(int(v) // (b * c), int(v) // c % b, int(v) % c) for v in bad[:SHOWN]]
+    failing = 0
+    places: list[tuple[int, int, int]] = []
+
+    def residues(p: int) -> tuple[list[Array], list[Array], list[Array]]:
+        return _residues(x, p, dtype), _residues(w, p, dtype), _residues(d, p, dtype)
+
+    kept = {p: residues(p) for p in moduli[:1]}  # of many moduli the residues are recomputed: bounded memory
+    a, step = goal.shape[0], _step(x, w, d)
+    if goal.quadratic:
+        step = a  # T̂ and its transpose meet in one block; `targets.MAX_QUADRATIC` bounds it
+        if base.degree * goal.shape[2] * a * a > 4 * MAX_QUADRATIC:
+            raise StlError("ring", base.name, f"a ring of smaller degree for {goal.name}")
+    for lo in range(0, a, step):
+        hi = min(a, lo + step)
+        inside = (goal.index[:, 0] >= lo) & (goal.index[:, 0] < hi)
+        at, value = goal.index[inside], goal.value[inside]
+        wrong = np.zeros((hi - lo, goal.shape[1], goal.shape[2]), dtype=bool)
+        for p in moduli:
+            block = _block(kept.get(p) or residues(p), base, p, dtype, lo, hi)
+            block[level, at[:, 2], at[:, 0] - lo, at[:, 1]] -= np.array([_signed(int(v) * scale, p) for v in value])
+            if goal.quadratic:  # only the symmetric part counts, and on the diagonal (2T = 0 modulo 2!) T itself
+                both = block + np.swapaxes(block, 2, 3)
+                i = np.arange(a)
+                both[:, :, i, i] = block[:, :, i, i]
+                block = both
+            wrong |= (_balance(block, p) != 0).any(axis=0).transpose(1, 2, 0)
+        count = int(np.count_nonzero(wrong))
+        failing += count
+        if count and len(places) < SHOWN:
+            found = np.argwhere(wrong)[: SHOWN - len(places)]
+            places += [(int(i) + lo, int(j), int(k)) for i, j, k in found]
+        if count and stop_early:
+            break
+    return failing, places
 
 
 def _signed(value: int, p: int) -> int:
     return value if p == 0 else (value + p // 2) % p - p // 2
-
-
-def _count_quadratic(
-    x: list[Array], w: list[Array], d: list[Array], base: Ring, goal: Target, scale: int, moduli: list[int]
-) -> tuple[int, list[tuple[int, int, int]]]:
-    """As `_count` for C = f(A, A): compares T̂ + T̂ᵀ with T + Tᵀ in the first two indices."""
-    a, _, c = goal.shape
-    wrong = np.zeros((a, a, c), dtype=bool)
-    for p in moduli:
-        parts = (_residues(x, p, np.float64), _residues(w, p, np.float64), _residues(d, p, np.float64))
-        full = np.concatenate([block for _, block in _blocks(parts, base, p, np.float64)], axis=2)
-        for i, row in zip(goal.index, goal.value, strict=True):
-            full[0, i[2], i[0], i[1]] -= _signed(int(row) * scale, p)
-        total = _balance(full + np.swapaxes(full, 2, 3), p)
-        wrong |= (total != 0).any(axis=0).transpose(1, 2, 0)
-    places = np.argwhere(wrong)
-    return len(places), [(int(i), int(j), int(k)) for i, j, k in places[:SHOWN]]
 
 
 def _entry(encoder: Encoder, place: tuple[int, int, int]) -> list[Fraction]:
@@ -309,7 +310,7 @@ def _entry(encoder: Encoder, place: tuple[int, int, int]) -> list[Fraction]:
 def _spell(encoder: Encoder, goal: Target, place: tuple[int, int, int]) -> Equation:
     def text(values: list[Fraction]) -> str:
         names = ["", *(("x" if i == 1 else f"x^{i}") for i in range(1, len(values)))]
-        parts = [f"{v}{n and '·' + n}" for v, n in zip(values, names, strict=True) if v]
+        parts = [f"{_digits(v)}{n and '·' + n}" for v, n in zip(values, names, strict=True) if v]
         return " + ".join(parts) or "0"
 
     values = _entry(encoder, place)
@@ -321,17 +322,37 @@ def _spell(encoder: Encoder, goal: Target, place: tuple[int, int, int]) -> Equat
     return Equation(place, goal.spell(*place), text(values), text(needed))
 
 
+def _digits(value: Fraction) -> str:
+    bits = value.numerator.bit_length() + value.denominator.bit_length()
+    return str(value) if bits < 1000 else f"(a number of {bits} bits)"
+
+
 # ------------------------------------------------------------------ relatives
 def _numerical(encoder: Encoder, goal: Target, start: float) -> Report:
     e_x, e_w, d = encoder.floats()
-    residual = np.einsum("la,lb,cl->abc", e_x, e_w, d, optimize=True) - goal.dense()
-    if goal.quadratic:
-        residual = residual + np.swapaxes(residual, 0, 1)
-    worst = float(np.abs(residual).max()) if residual.size else 0.0
+    failing, worst = 0, 0.0
+    with np.errstate(over="ignore", invalid="ignore"):  # huge floats: the residual is then infinite
+        for a in range(goal.shape[0]):  # one slice at a time: bounded memory
+            gap = _numerical_slice(e_x, e_w, d, goal, a)
+            if goal.quadratic:
+                gap = gap + np.stack([(d * e_w[:, a]) @ e_x[:, b] for b in range(goal.shape[0])])
+                here = goal.index[:, 1] == a
+                gap[goal.index[here, 0], goal.index[here, 2]] -= goal.value[here]
+            size = np.abs(gap)
+            failing += int(np.count_nonzero(size != 0))
+            worst = max(worst, float(np.where(np.isfinite(size), size, np.inf).max(initial=0.0)))
     return Report(
-        False, int((residual != 0).sum()), residual.size, (), "float64, a numerical encoder proves nothing", 0,
+        False, failing, prod(goal.shape), (), "float64, a numerical encoder proves nothing", 0,
         encoder.ring.name, encoder.digest, time.perf_counter() - start, worst,
     )  # fmt: skip
+
+
+def _numerical_slice(e_x: Array, e_w: Array, d: Array, goal: Target, a: int) -> Array:
+    """T̂ − T at fixed a, shape (b, c)."""
+    gap = e_w.T @ (d * e_x[:, a]).T
+    here = goal.index[:, 0] == a
+    gap[goal.index[here, 1], goal.index[here, 2]] -= goal.value[here]
+    return gap
 
 
 def residual_gcd(encoder: Encoder) -> int:
@@ -347,9 +368,11 @@ def residual_gcd(encoder: Encoder) -> int:
         raise StlError("encoder", encoder.label, "coefficients whose Brent sums stay below 2^53")
     goal, g = encoder.target, 0
     parts = (_residues(x, 0, np.float64), _residues(w, 0, np.float64), _residues(d, 0, np.float64))
-    for lo, block in _blocks(parts, base, 0, np.float64):
-        inside = (goal.index[:, 0] >= lo) & (goal.index[:, 0] < lo + block.shape[2])
-        at = goal.index[inside]
+    step = _step(x, w, d)
+    for lo in range(0, goal.shape[0], step):
+        hi = min(goal.shape[0], lo + step)
+        block = _block(parts, base, 0, np.float64, lo, hi)
+        at = goal.index[inside := (goal.index[:, 0] >= lo) & (goal.index[:, 0] < hi)]
         block[0, at[:, 2], at[:, 0] - lo, at[:, 1]] -= scale * goal.value[inside]
         g = gcd(g, int(np.gcd.reduce(block.astype(np.int64), axis=None)))
         if g == 1:

@@ -203,12 +203,12 @@ def as_exact(values: object, argument: str = "factor") -> tuple[Array, int]:
     return fit(num.reshape(a.shape)), den
 
 
-def _fraction(value: object) -> Fraction:
+def _fraction(value: Any) -> Fraction:
     if isinstance(value, float):
         raise TypeError(value)
     if isinstance(value, str) and not re.fullmatch(r"\s*[+-]?\d{1,4000}(/\d{1,4000})?\s*", value):
         raise ValueError(value)  # Fraction itself would expand "1e999999999"
-    return Fraction(value)  # type: ignore[arg-type]
+    return Fraction(value)
 
 
 _PATTERNS = (

@@ -28,7 +28,10 @@ __all__ = ["Catalogue", "Row", "naive_line"]
 
 @dataclass(frozen=True)
 class Row:
-    """One line of ``index.csv``; every column is derived from the file it names."""
+    """One line of ``index.csv``; every column is derived from the file it names.
+
+    ``found`` is True for encoders found here from a group and a seed (origin "from scratch").
+    """
 
     file: str
     target: str
@@ -41,6 +44,7 @@ class Row:
     flop_ratio: float
     family: str
     group: str
+    found: bool
     best_known_rank: str
     sha256: str
 
@@ -56,16 +60,16 @@ class Row:
             float(f"{eps2:.10g}"), float(f"{kappa2(encoder):.10g}") if numeric else nan,
             float(f"{predicted_error2(encoder):.10g}") if numeric else nan,
             round(encoder.target.norm2 / max(encoder.rank, 1), 6),
-            str(encoder.origin.get("family", "")), str(encoder.origin.get("group", "")), str(known or ""),
+            str(encoder.origin.get("family", "")), str(encoder.origin.get("group", "")),
+            encoder.origin.get("from") == "scratch", str(known or ""),
             encoder.digest,
         )  # fmt: skip
 
     @property
     def kind(self) -> tuple[str, int, str]:
-        """What competes with what: target, rank, and the ring for exact entries that have no real scores."""
-        if self.exact:
-            return self.target, self.rank, f"exact {self.ring}"
-        return self.target, self.rank, "complex" if self.ring.startswith(("Q(", "C128")) else "approximate"
+        """What competes with what: target, rank, ring (approximate: real or complex), found here or published."""
+        what = f"exact {self.ring}" if self.exact else "complex" if self.ring.startswith(("Q(", "C128")) else "real"
+        return self.target, self.rank, what + (", found" if self.found else "")
 
     @property
     def cost(self) -> float:

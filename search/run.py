@@ -48,6 +48,7 @@ class Summary:
     converged: int = 0
     tried: int = 0
     rationalised: int = 0
+    proven: dict[str, int] = field(default_factory=dict)
     improved: list[str] = field(default_factory=list)
     messages: dict[str, int] = field(default_factory=dict)
     best: list[Row] = field(default_factory=list)
@@ -167,6 +168,9 @@ def _absorb(
     files = []
     improved = False
     for encoder in outcome.encoders:
+        if encoder.ring.exact and encoder.is_exact:
+            name = f"{encoder.label} over {encoder.ring.name}"
+            summary.proven[name] = summary.proven.get(name, 0) + 1
         row, new = catalogue.add(encoder)
         if new:
             files.append(row.file)
@@ -215,7 +219,9 @@ def _live_table(summary: Summary, flying: list[Unit], budget: float) -> Table:
         f"{summary.converged} of {summary.restarts} restarts converged",
         f"{summary.rationalised} of {summary.tried} made exact", f"[green]{len(summary.improved)} improvements",
     )  # fmt: skip
-    for name in summary.improved[-4:]:
+    for label, count in sorted(summary.proven.items()):
+        table.add_row("", "[green]proven", f"{escape(label)} × {count}")
+    for name in summary.improved[-3:]:
         table.add_row("", "best so far", escape(Path(name).name))
     for u in flying:
         table.add_row("", "running", f"{u.family} {u.group} ⟨{','.join(map(str, u.format))};{u.rank}⟩ seed {u.seed}")
@@ -276,10 +282,12 @@ def main(
                 shown: set[str] = set()
 
                 def progress(s: Summary, flying: list[Unit]) -> None:
-                    for name in s.improved:
+                    for name in [f"proven {label}" for label in s.proven] + [
+                        f"kept {Path(f).name}" for f in s.improved
+                    ]:
                         if name not in shown:
                             shown.add(name)
-                            console.print(f"{s.seconds:6.1f} s  found {Path(name).name}", markup=False)
+                            console.print(f"{s.seconds:6.1f} s  {name}", markup=False)
 
             summary = search(request, out, seconds, backend, workers, progress)
     if json:
@@ -293,6 +301,9 @@ def main(
             f"{summary.converged} of {summary.restarts} restarts converged; {summary.rationalised} of {summary.tried} "
             f"made exact; {len(summary.improved)} improvements in {out}/index.csv", markup=False,
         )  # fmt: skip
+        if summary.proven:
+            counts = ", ".join(f"{label} × {count}" for label, count in sorted(summary.proven.items()))
+            console.print(f"found and proven in this run: {counts}", markup=False)
         for message, count in sorted(summary.messages.items(), key=lambda v: -v[1])[:3]:
             console.print(f"  {count} × {message}", markup=False)
     if summary.ran and summary.failed == summary.ran:

@@ -105,9 +105,7 @@ class Codec:
         """``(e_x, e_w, d)`` on ``device``; copied once per device and dtype, do not write into them."""
         key = (str(torch.device(device)), dtype)
         if key not in self._views:
-            self._views[key] = tuple(
-                torch.tensor(v, dtype=dtype, device=device) for v in (self.e_x, self.e_w, self.d)
-            )
+            self._views[key] = tuple(torch.tensor(v, dtype=dtype, device=device) for v in (self.e_x, self.e_w, self.d))
         e_x, e_w, d = self._views[key]
         return e_x, e_w, d
 

@@ -88,9 +88,7 @@ def convert_linear(
                 continue
             verdict = filter_fn(name, child) if filter_fn is not None else True
             if verdict is False or (isinstance(verdict, str) and verdict):
-                report.skipped.append(
-                    (name, verdict if isinstance(verdict, str) else "excluded by filter_fn")
-                )
+                report.skipped.append((name, verdict if isinstance(verdict, str) else "excluded by filter_fn"))
                 continue
             if type(child) is not nn.Linear:
                 report.skipped.append((name, f"{type(child).__name__} is not a plain nn.Linear"))
@@ -105,9 +103,7 @@ def convert_linear(
                 report.skipped.append((name, f"smaller than {smallest}"))
                 continue
             try:
-                layer = made.get(id(child)) or STLLinear.from_linear(
-                    child, codec, mode, train_codec=train_codec
-                )
+                layer = made.get(id(child)) or STLLinear.from_linear(child, codec, mode, train_codec=train_codec)
             except StlError as error:
                 if error.argument == "mode":
                     raise

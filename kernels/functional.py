@@ -18,9 +18,7 @@ def recipes(codec: Codec) -> tuple[str, str, str]:
     n, m, p = codec.format
     out = []
     for matrix, rows, cols in ((codec.e_x, n, m), (codec.e_w, m, p), (codec.d.T, n, p)):
-        out.append(
-            straightline.recipe(matrix, rows, cols) if straightline.worth_it(matrix, rows, cols) else ""
-        )
+        out.append(straightline.recipe(matrix, rows, cols) if straightline.worth_it(matrix, rows, cols) else "")
     return out[0], out[1], out[2]
 
 
@@ -70,10 +68,7 @@ def autocast(*tensors: torch.Tensor | None) -> list[torch.Tensor | None]:
     if not torch.is_autocast_enabled(kind):
         return list(tensors)
     dtype = torch.get_autocast_dtype(kind)
-    return [
-        t.to(dtype) if t is not None and t.is_floating_point() and t.dtype != torch.float64 else t
-        for t in tensors
-    ]
+    return [t.to(dtype) if t is not None and t.is_floating_point() and t.dtype != torch.float64 else t for t in tensors]
 
 
 def encode_weight(w: torch.Tensor, encoder: EncoderLike | Codec) -> torch.Tensor:

@@ -59,13 +59,9 @@ class STLLinear(nn.Module):
     ) -> None:
         super().__init__()
         if mode not in MODES:
-            raise StlError(
-                "mode", mode, "'frozen' (weights encoded once) or 'trainable' (encoded weights learn)"
-            )
+            raise StlError("mode", mode, "'frozen' (weights encoded once) or 'trainable' (encoded weights learn)")
         if activation not in functional.ACTIVATION_NAMES:
-            raise StlError(
-                "activation", activation, "one of " + ", ".join(map(repr, functional.ACTIVATION_NAMES))
-            )
+            raise StlError("activation", activation, "one of " + ", ".join(map(repr, functional.ACTIVATION_NAMES)))
         for name, value in (("in_features", in_features), ("out_features", out_features)):
             if value < 1:
                 raise StlError(name, value, "a positive integer")
@@ -156,9 +152,7 @@ class STLLinear(nn.Module):
             dtype=linear.weight.dtype,
         )
         if mode not in MODES:
-            raise StlError(
-                "mode", mode, "'frozen' (weights encoded once) or 'trainable' (encoded weights learn)"
-            )
+            raise StlError("mode", mode, "'frozen' (weights encoded once) or 'trainable' (encoded weights learn)")
         layer.adopt(linear, encoder)
         if mode == "trainable":
             layer.mode = mode
@@ -204,9 +198,7 @@ class STLLinear(nn.Module):
         """The dense (in, out) matrix this layer multiplies by on average: STL applied to the identity."""
         eye = torch.eye(self.in_features, device=self.w_hat.device, dtype=self.w_hat.dtype)
         n, m, p = self.format
-        y: torch.Tensor = ops.matmul_encoded(
-            eye, self.w_hat, self.e_x, self.d, None, n, m, p, self.out_features
-        )
+        y: torch.Tensor = ops.matmul_encoded(eye, self.w_hat, self.e_x, self.d, None, n, m, p, self.out_features)
         return y
 
     def extra_repr(self) -> str:

@@ -25,6 +25,7 @@ Factor = tuple[int, int, int, tuple[float, ...]]
 """(s, rows, cols, coefficients): an s × (rows·cols) matrix, row-major."""
 
 MAX_OPERATIONS = 6000  # beyond this many lines the compiler takes longer than anyone will wait
+ROLL = 700  # from here on the outermost factor becomes a loop with its coefficients in a table
 
 
 def kronecker_factors(matrix: np.ndarray, rows: int, cols: int) -> list[Factor]:
@@ -101,6 +102,14 @@ def _operations(factors: list[Factor] | tuple[Factor, ...]) -> int:
     return total
 
 
+def _product(factors: tuple[Factor, ...], index: int) -> int:
+    return int(np.prod([f[index] for f in factors], initial=1))
+
+
+def _rolls(factors: tuple[Factor, ...]) -> bool:
+    return len(factors) > 1 and _operations(factors) > ROLL
+
+
 def _combine(terms: list[tuple[float, str]]) -> str:
     """Σ c·v as source text; coefficients ±1 become signs."""
     text = ""
@@ -119,15 +128,23 @@ class _Writer:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.count = 0
+        self.indent = "    "
 
     def let(self, expression: str) -> str:
         name = f"v{self.count}"
         self.count += 1
-        self.lines.append(f"    {name} = {expression}")
+        self.do(f"{name} = {expression}")
         return name
 
     def do(self, line: str) -> None:
-        self.lines.append(f"    {line}")
+        self.lines.append(self.indent + line)
+
+    def loop(self, times: int) -> None:
+        self.do(f"for l in range({times}):")
+        self.indent += "    "
+
+    def end(self) -> None:
+        self.indent = self.indent[:-4]
 
 
 def _unzip(w: _Writer, block: str, cols: int) -> list[str]:
@@ -167,7 +184,7 @@ def _zip(w: _Writer, names: list[str]) -> str:
 
 _HEAD_ENCODE = """
 @triton.jit
-def {name}(x, out, height, width, tile_cols, sx0, sx1, so0, so1, BT: tl.constexpr, ACC: tl.constexpr):
+def {name}(x, table, out, height, width, tile_cols, sx0, sx1, so0, so1, BT: tl.constexpr, ACC: tl.constexpr):
     t = tl.program_id(0) * BT + tl.arange(0, BT)
     row = tl.program_id(1).to(tl.int64)
     inside = t < tile_cols
@@ -181,7 +198,7 @@ def {name}(x, out, height, width, tile_cols, sx0, sx1, so0, so1, BT: tl.constexp
 
 _HEAD_DECODE = """
 @triton.jit
-def {name}(p, bias, y, height, width, tile_cols, sp0, sp1, sp2, sy0,
+def {name}(p, table, bias, y, height, width, tile_cols, sp0, sp1, sp2, sy0,
            BT: tl.constexpr, ACC: tl.constexpr, BIAS: tl.constexpr, ACT: tl.constexpr):
     t = tl.program_id(0) * BT + tl.arange(0, BT)
     row = tl.program_id(1).to(tl.int64)
@@ -218,29 +235,35 @@ def _encode_source(factors: tuple[Factor, ...], contiguous: bool, name: str) -> 
                     f"mask=(t * {cols} + {k} < width) & real, other=0.0).to(ACC)"
                 )
 
-    def walk(level: int, tile: dict[tuple[int, int], str], channel: int) -> None:
+    def walk(level: int, tile: dict[tuple[int, int], str], channel: str) -> None:
         if level == len(factors):
-            w.do(f"tl.store(out + {channel} * step, {tile[0, 0]}.to(EL), mask=inside)")
+            w.do(f"tl.store(out + ({channel}) * step, {tile[0, 0]}.to(EL), mask=inside)")
             return
         s, n1, m1, values = factors[level]
-        n2 = 1 + max(i for i, _ in tile)
-        m2 = 1 + max(k for _, k in tile)
-        n2, m2 = n2 // n1, m2 // m1
-        rest = int(np.prod([f[0] for f in factors[level + 1 :]], initial=1))
-        for l in range(s):
+        n2 = (1 + max(i for i, _ in tile)) // n1
+        m2 = (1 + max(k for _, k in tile)) // m1
+        rest = _product(factors[level + 1 :], 0)
+        rolled = level == 0 and _rolls(factors)
+        if rolled:
+            w.loop(s)
+            coefs = [w.let(f"tl.load(table + l * {n1 * m1} + {j})") for j in range(n1 * m1)]
+        for l in range(1 if rolled else s):
             sub = {}
             for i2 in range(n2):
                 for k2 in range(m2):
-                    terms = [
-                        (values[(l * n1 + i1) * m1 + k1], tile[i1 * n2 + i2, k1 * m2 + k2])
-                        for i1 in range(n1)
-                        for k1 in range(m1)
-                        if values[(l * n1 + i1) * m1 + k1] != 0
+                    planes_of = [
+                        (i1 * m1 + k1, tile[i1 * n2 + i2, k1 * m2 + k2]) for i1 in range(n1) for k1 in range(m1)
                     ]
-                    sub[i2, k2] = w.let(_combine(terms))
-            walk(level + 1, sub, (channel + l) if rest == 1 else channel + l * rest)
+                    if rolled:
+                        sub[i2, k2] = w.let(" + ".join(f"{coefs[j]} * {v}" for j, v in planes_of))
+                    else:
+                        terms = [(values[l * n1 * m1 + j], v) for j, v in planes_of if values[l * n1 * m1 + j] != 0]
+                        sub[i2, k2] = w.let(_combine(terms))
+            walk(level + 1, sub, f"l * {rest}" if rolled else f"{channel} + {l * rest}")
+        if rolled:
+            w.end()
 
-    walk(0, planes, 0)
+    walk(0, planes, "0")
     return _HEAD_ENCODE.format(name=name, rows=rows) + "\n".join(w.lines) + "\n"
 
 
@@ -249,28 +272,39 @@ def _decode_source(factors: tuple[Factor, ...], name: str) -> str:
     cols = int(np.prod([f[2] for f in factors]))
     w = _Writer()
 
-    def walk(level: int, channel: int) -> dict[tuple[int, int], str]:
+    def walk(level: int, channel: str) -> dict[tuple[int, int], str]:
         if level == len(factors):
-            return {(0, 0): w.let(f"tl.load(p + {channel} * step, mask=inside, other=0.0).to(ACC)")}
+            return {(0, 0): w.let(f"tl.load(p + ({channel}) * step, mask=inside, other=0.0).to(ACC)")}
         s, n1, m1, values = factors[level]
-        n2 = int(np.prod([f[1] for f in factors[level + 1 :]], initial=1))
-        m2 = int(np.prod([f[2] for f in factors[level + 1 :]], initial=1))
-        rest = int(np.prod([f[0] for f in factors[level + 1 :]], initial=1))
+        n2, m2, rest = (_product(factors[level + 1 :], i) for i in (1, 2, 0))
         tile: dict[tuple[int, int], str] = {}
-        for l in range(s):
-            sub = walk(level + 1, channel + l * rest)
+        rolled = level == 0 and _rolls(factors)
+        if rolled:
+            for i in range(n1 * n2):
+                for k in range(m1 * m2):
+                    tile[i, k] = f"y{i}_{k}"
+                    w.do(f"y{i}_{k} = ZERO")
+            w.loop(s)
+            coefs = [w.let(f"tl.load(table + l * {n1 * m1} + {j})") for j in range(n1 * m1)]
+        for l in range(1 if rolled else s):
+            sub = walk(level + 1, f"l * {rest}" if rolled else f"{channel} + {l * rest}")
             for i1 in range(n1):
                 for k1 in range(m1):
-                    coef = values[(l * n1 + i1) * m1 + k1]
-                    if coef == 0:
+                    j = i1 * m1 + k1
+                    if not rolled and values[l * n1 * m1 + j] == 0:
                         continue
                     for (i2, k2), value in sub.items():
                         key = (i1 * n2 + i2, k1 * m2 + k2)
-                        terms = [(coef, value)]
+                        if rolled:
+                            w.do(f"{tile[key]} += {coefs[j]} * {value}")
+                            continue
+                        terms = [(values[l * n1 * m1 + j], value)]
                         tile[key] = w.let(_combine([(1.0, tile[key]), *terms] if key in tile else terms))
+        if rolled:
+            w.end()
         return {(i, k): tile.get((i, k), "ZERO") for i in range(n1 * n2) for k in range(m1 * m2)}
 
-    tile = walk(0, 0)
+    tile = walk(0, "0")
     width = 1 << (cols - 1).bit_length()
     for i in range(rows):
         block = _zip(w, [tile[i, k] if k < cols else "ZERO" for k in range(width)])
@@ -285,9 +319,7 @@ def source(text: str, direction: str, contiguous: bool = True) -> str:
     """The generated Triton source for a recipe; ``direction`` is "encode" or "decode"."""
     name = f"{direction}_{hashlib.sha256(text.encode()).hexdigest()[:10]}"
     factors = parse(text)
-    body = (
-        _encode_source(factors, contiguous, name) if direction == "encode" else _decode_source(factors, name)
-    )
+    body = _encode_source(factors, contiguous, name) if direction == "encode" else _decode_source(factors, name)
     return f"# generated from recipe {text[:80]}\n" + body
 
 
@@ -306,6 +338,12 @@ def _kernel(text: str, direction: str, contiguous: bool) -> Any:
     scope: dict[str, Any] = {"triton": triton, "tl": tl, "_activate": _activate, "__name__": __name__}
     exec(compile(code, filename, "exec"), scope)  # our own generated text, numbers only
     return scope[name]
+
+
+@functools.lru_cache(maxsize=128)
+def _table(text: str, device: str, dtype: torch.dtype) -> torch.Tensor:
+    """Coefficients of the outermost factor, for the kernels that loop over it."""
+    return torch.tensor(parse(text)[0][3], device=device, dtype=torch.promote_types(dtype, torch.float32))
 
 
 def _block(dtype: torch.dtype, cols: int, block: int | None) -> int:
@@ -341,6 +379,7 @@ def encode(
     bt = _block(x.dtype, b, block)
     _kernel(text, "encode", x.stride(1) == 1)[(-(-b // bt), a)](
         x,
+        _table(text, str(x.device), x.dtype),
         out,
         height,
         width,
@@ -381,6 +420,7 @@ def decode(
     bt = _block(p.dtype, b, block)
     _kernel(text, "decode", True)[(-(-b // bt), -(-height // rows))](
         p,
+        _table(text, str(p.device), p.dtype),
         bias if bias is not None else p,
         out,
         height,

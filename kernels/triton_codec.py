@@ -59,46 +59,54 @@ def encode_kernel(
     SPLIT: tl.constexpr,
     DOT: tl.constexpr,
     VEC: tl.constexpr,
+    SATURATE: tl.constexpr,
     ACC: tl.constexpr,
 ):
-    """One program: BT tiles of one tile row, all R channels. ``out[l, a, b] = Σ_e E[l, e] x_tile[a, b][e]``."""
-    col_block = tl.program_id(0)
-    row = tl.program_id(1).to(tl.int64)
-    t = col_block * BT + tl.arange(0, BT)
-    for r0 in range(0, R, BR):
-        r = r0 + tl.arange(0, BR)
-        if DOT:
-            if VEC:  # power-of-two tile on contiguous rows: wide loads, then regroup in registers
-                i = tl.arange(0, NT)
-                c = col_block * (BT * MT) + tl.arange(0, BT * MT)
-                ptr = x + (row * NT + i)[:, None] * sx0 + c.to(tl.int64)[None, :]
-                inside = ((row * NT + i)[:, None] < height) & (c[None, :] < width)
-                block = tl.load(ptr, mask=inside, other=0.0)
-                block = tl.reshape(block, (NT, BT, MT))
-                block = tl.reshape(tl.permute(block, (0, 2, 1)), (NT * MT, BT))
-            else:
+    """One work item: BT tiles of one tile row, all R channels; programs stride over the items.
+
+    ``out[l, a, b] = Σ_e E[l, e] x_tile[a, b][e]``."""
+    col_blocks = tl.cdiv(tile_cols, BT)
+    for item in range(tl.program_id(0), tile_rows * col_blocks, tl.num_programs(0)):
+        col_block = item % col_blocks
+        row = (item // col_blocks).to(tl.int64)
+        t = col_block * BT + tl.arange(0, BT)
+        for r0 in range(0, R, BR):
+            r = r0 + tl.arange(0, BR)
+            if DOT:
+                if VEC:  # power-of-two tile on contiguous rows: wide loads, then regroup in registers
+                    i = tl.arange(0, NT)
+                    c = col_block * (BT * MT) + tl.arange(0, BT * MT)
+                    ptr = x + (row * NT + i)[:, None] * sx0 + c.to(tl.int64)[None, :]
+                    inside = ((row * NT + i)[:, None] < height) & (c[None, :] < width)
+                    block = tl.load(ptr, mask=inside, other=0.0).to(e_hi.dtype.element_ty)
+                    block = tl.reshape(block, (NT, BT, MT))
+                    block = tl.reshape(tl.permute(block, (0, 2, 1)), (NT * MT, BT))
+                else:
+                    e = tl.arange(0, EP)
+                    yy = row * NT + (e // MT)
+                    xx = t.to(tl.int64)[None, :] * MT + (e % MT)[:, None]
+                    inside = (e[:, None] < NT * MT) & (yy[:, None] < height) & (xx < width)
+                    block = tl.load(x + yy[:, None] * sx0 + xx * sx1, mask=inside, other=0.0)
+                    block = block.to(e_hi.dtype.element_ty)
                 e = tl.arange(0, EP)
-                yy = row * NT + (e // MT)
-                xx = t.to(tl.int64)[None, :] * MT + (e % MT)[:, None]
-                inside = (e[:, None] < NT * MT) & (yy[:, None] < height) & (xx < width)
-                block = tl.load(x + yy[:, None] * sx0 + xx * sx1, mask=inside, other=0.0)
-            e = tl.arange(0, EP)
-            known = (r[:, None] < R) & (e[None, :] < NT * MT)
-            hi = tl.load(e_hi + r[:, None] * (NT * MT) + e[None, :], mask=known, other=0.0)
-            acc = tl.dot(hi, block)
-            if SPLIT:
-                lo = tl.load(e_lo + r[:, None] * (NT * MT) + e[None, :], mask=known, other=0.0)
-                acc = tl.dot(lo, block, acc)
-        else:
-            acc = tl.zeros((BR, BT), dtype=ACC)
-            for k in range(NT * MT):
-                yy = row * NT + k // MT + tl.zeros_like(t)
-                xx = t.to(tl.int64) * MT + k % MT
-                plane = tl.load(x + yy * sx0 + xx * sx1, mask=(yy < height) & (xx < width), other=0.0)
-                coef = tl.load(e_hi + r * (NT * MT) + k, mask=r < R, other=0.0)
-                acc += coef[:, None].to(ACC) * plane[None, :].to(ACC)
-        ptr = out + r.to(tl.int64)[:, None] * so0 + row * so1 + t[None, :]
-        tl.store(ptr, acc.to(out.dtype.element_ty), mask=(r[:, None] < R) & (t[None, :] < tile_cols))
+                known = (r[:, None] < R) & (e[None, :] < NT * MT)
+                hi = tl.load(e_hi + r[:, None] * (NT * MT) + e[None, :], mask=known, other=0.0)
+                acc = tl.dot(hi, block)
+                if SPLIT:
+                    lo = tl.load(e_lo + r[:, None] * (NT * MT) + e[None, :], mask=known, other=0.0)
+                    acc = tl.dot(lo, block, acc)
+            else:
+                acc = tl.zeros((BR, BT), dtype=ACC)
+                for k in range(NT * MT):
+                    yy = row * NT + k // MT + tl.zeros_like(t)
+                    xx = t.to(tl.int64) * MT + k % MT
+                    plane = tl.load(x + yy * sx0 + xx * sx1, mask=(yy < height) & (xx < width), other=0.0)
+                    coef = tl.load(e_hi + r * (NT * MT) + k, mask=r < R, other=0.0)
+                    acc += coef[:, None].to(ACC) * plane[None, :].to(ACC)
+            ptr = out + r.to(tl.int64)[:, None] * so0 + row * so1 + t[None, :]
+            if SATURATE:  # e4m3 has no infinity: beyond 448 the conversion would give NaN
+                acc = tl.clamp(acc, -448.0, 448.0)
+            tl.store(ptr, acc.to(out.dtype.element_ty), mask=(r[:, None] < R) & (t[None, :] < tile_cols))
 
 
 @triton.jit
@@ -129,55 +137,57 @@ def decode_kernel(
     BIAS: tl.constexpr,
     ACT: tl.constexpr,
 ):
-    """One program: BT output tiles of one tile row, with bias and activation fused.
+    """One work item: BT output tiles of one tile row, with bias and activation fused.
 
     ``y_tile[a, b][c] = act(Σ_l D[c, l] p[l, a, b] + bias)``.
     """
-    col_block = tl.program_id(0)
-    row = tl.program_id(1).to(tl.int64)
-    t = col_block * BT + tl.arange(0, BT)
-    e = tl.arange(0, EP)
-    acc = tl.zeros((EP, BT), dtype=ACC)
-    if DOT:
-        for r0 in range(0, R, BR):
-            r = r0 + tl.arange(0, BR)
-            ptr = p + r.to(tl.int64)[:, None] * sp0 + row * sp1 + t.to(tl.int64)[None, :] * sp2
-            planes = tl.load(ptr, mask=(r[:, None] < R) & (t[None, :] < tile_cols), other=0.0)
-            known = (e[:, None] < NT * MT) & (r[None, :] < R)
-            hi = tl.load(d_hi + e[:, None] * R + r[None, :], mask=known, other=0.0)
-            acc = tl.dot(hi, planes, acc)
-            if SPLIT:
-                lo = tl.load(d_lo + e[:, None] * R + r[None, :], mask=known, other=0.0)
-                acc = tl.dot(lo, planes, acc)
-    else:
-        ptr = p + row * sp1 + t.to(tl.int64) * sp2
-        for l in range(R):
-            plane = tl.load(ptr, mask=t < tile_cols, other=0.0)
-            ptr += sp0
-            coef = tl.load(d_hi + e * R + l, mask=e < NT * MT, other=0.0)
-            acc += coef[:, None].to(ACC) * plane[None, :].to(ACC)
-    if VEC:
-        i = tl.arange(0, NT)
-        c = col_block * (BT * MT) + tl.arange(0, BT * MT)
-        block = tl.permute(tl.reshape(acc, (NT, MT, BT)), (0, 2, 1))
-        block = tl.reshape(block, (NT, BT * MT))
-        if BIAS:
-            block += tl.load(bias + c, mask=c < width, other=0.0).to(ACC)[None, :]
-        block = _activate(block, ACT)
-        inside = ((row * NT + i)[:, None] < height) & (c[None, :] < width)
-        tl.store(
-            y + (row * NT + i)[:, None] * sy0 + c.to(tl.int64)[None, :],
-            block.to(y.dtype.element_ty),
-            mask=inside,
-        )
-    else:
-        yy = row * NT + (e // MT)
-        xx = t.to(tl.int64)[None, :] * MT + (e % MT)[:, None]
-        inside = (e[:, None] < NT * MT) & (yy[:, None] < height) & (xx < width)
-        if BIAS:
-            acc += tl.load(bias + xx, mask=inside, other=0.0).to(ACC)
-        acc = _activate(acc, ACT)
-        tl.store(y + yy[:, None] * sy0 + xx, acc.to(y.dtype.element_ty), mask=inside)
+    col_blocks = tl.cdiv(tile_cols, BT)
+    for item in range(tl.program_id(0), tile_rows * col_blocks, tl.num_programs(0)):
+        col_block = item % col_blocks
+        row = (item // col_blocks).to(tl.int64)
+        t = col_block * BT + tl.arange(0, BT)
+        e = tl.arange(0, EP)
+        acc = tl.zeros((EP, BT), dtype=ACC)
+        if DOT:
+            for r0 in range(0, R, BR):
+                r = r0 + tl.arange(0, BR)
+                ptr = p + r.to(tl.int64)[:, None] * sp0 + row * sp1 + t.to(tl.int64)[None, :] * sp2
+                planes = tl.load(ptr, mask=(r[:, None] < R) & (t[None, :] < tile_cols), other=0.0)
+                known = (e[:, None] < NT * MT) & (r[None, :] < R)
+                hi = tl.load(d_hi + e[:, None] * R + r[None, :], mask=known, other=0.0)
+                acc = tl.dot(hi, planes, acc)
+                if SPLIT:
+                    lo = tl.load(d_lo + e[:, None] * R + r[None, :], mask=known, other=0.0)
+                    acc = tl.dot(lo, planes, acc)
+        else:
+            ptr = p + row * sp1 + t.to(tl.int64) * sp2
+            for l in range(R):
+                plane = tl.load(ptr, mask=t < tile_cols, other=0.0)
+                ptr += sp0
+                coef = tl.load(d_hi + e * R + l, mask=e < NT * MT, other=0.0)
+                acc += coef[:, None].to(ACC) * plane[None, :].to(ACC)
+        if VEC:
+            i = tl.arange(0, NT)
+            c = col_block * (BT * MT) + tl.arange(0, BT * MT)
+            block = tl.permute(tl.reshape(acc, (NT, MT, BT)), (0, 2, 1))
+            block = tl.reshape(block, (NT, BT * MT))
+            if BIAS:
+                block += tl.load(bias + c, mask=c < width, other=0.0).to(ACC)[None, :]
+            block = _activate(block, ACT)
+            inside = ((row * NT + i)[:, None] < height) & (c[None, :] < width)
+            tl.store(
+                y + (row * NT + i)[:, None] * sy0 + c.to(tl.int64)[None, :],
+                block.to(y.dtype.element_ty),
+                mask=inside,
+            )
+        else:
+            yy = row * NT + (e // MT)
+            xx = t.to(tl.int64)[None, :] * MT + (e % MT)[:, None]
+            inside = (e[:, None] < NT * MT) & (yy[:, None] < height) & (xx < width)
+            if BIAS:
+                acc += tl.load(bias + xx, mask=inside, other=0.0).to(ACC)
+            acc = _activate(acc, ACT)
+            tl.store(y + yy[:, None] * sy0 + xx, acc.to(y.dtype.element_ty), mask=inside)
 
 
 def _power_of_two(value: int) -> bool:
@@ -213,6 +223,7 @@ def encode(
     out: torch.Tensor | None = None,
     num_warps: int = 4,
     block: int | None = None,
+    programs: int = 0,
 ) -> torch.Tensor:
     """Encode every tile of a matrix.
 
@@ -237,19 +248,16 @@ def encode(
         out = torch.empty((r, a, b), device=x.device, dtype=x.dtype)
     if out.numel() == 0:
         return out
-    shape = _shape(rows * cols, r, x.dtype, b)
+    eight = x.dtype.itemsize == 1  # fp8 activations are widened to bfloat16 in registers
+    work = torch.bfloat16 if eight else x.dtype
+    shape = _shape(rows * cols, r, work, b)
     if block:
         shape["BT"] = block
     split = bool(shape["DOT"]) and not exact16
-    hi, lo = _split(e, x.dtype) if shape["DOT"] else (e, e)
-    vec = (
-        bool(shape["DOT"])
-        and _power_of_two(rows)
-        and _power_of_two(cols)
-        and x.stride(1) == 1
-        and rows * cols >= 16
-    )
-    grid = (triton.cdiv(b, int(shape["BT"])), a)  # type: ignore[call-overload]
+    hi, lo = _split(e, work) if shape["DOT"] else (e, e)
+    vec = bool(shape["DOT"]) and _power_of_two(rows) and _power_of_two(cols) and x.stride(1) == 1 and rows * cols >= 16
+    items = a * triton.cdiv(b, int(shape["BT"]))  # type: ignore[call-overload]
+    grid = (min(items, programs) if programs else items,)
     encode_kernel[grid](
         x,
         hi.contiguous(),
@@ -268,7 +276,9 @@ def encode(
         R=r,
         SPLIT=split,
         VEC=vec,
+        SATURATE=out.dtype == torch.float8_e4m3fn,
         num_warps=num_warps,
+        num_stages=3 if programs else 1,  # prefetching pays only when a program walks many items
         **shape,
     )
     return out
@@ -288,6 +298,7 @@ def decode(
     out: torch.Tensor | None = None,
     num_warps: int = 4,
     block: int | None = None,
+    programs: int = 0,
 ) -> torch.Tensor:
     """Decode every tile, add the bias and apply the activation in the same pass.
 
@@ -313,7 +324,8 @@ def decode(
     split = bool(shape["DOT"]) and not exact16
     hi, lo = _split(d, p.dtype) if shape["DOT"] else (d, d)
     vec = bool(shape["DOT"]) and _power_of_two(rows) and _power_of_two(cols) and rows * cols >= 16
-    grid = (triton.cdiv(b, int(shape["BT"])), a)  # type: ignore[call-overload]
+    items = a * triton.cdiv(b, int(shape["BT"]))  # type: ignore[call-overload]
+    grid = (min(items, programs) if programs else items,)
     decode_kernel[grid](
         p,
         hi.contiguous(),
@@ -336,6 +348,7 @@ def decode(
         BIAS=bias is not None,
         ACT=ACTIVATIONS[activation],
         num_warps=num_warps,
+        num_stages=3 if programs else 1,  # prefetching pays only when a program walks many items
         **shape,
     )
     return out

@@ -211,11 +211,7 @@ def main(
         encoders = [(path, load(path)) for path in files]
         head = measure.header()
         run_id = measure.new_run_id()
-        note = (
-            ""
-            if device.type == "cuda"
-            else " (no CUDA device: the plain torch reference runs, times say little)"
-        )
+        note = "" if device.type == "cuda" else " (no CUDA device: the plain torch reference runs, times say little)"
         console.print(
             f"{head['device']} driver {head['driver'] or '–'} torch {head['torch']} "
             f"triton {head['triton'] or '–'} commit {head['commit'] or '–'}{note}"

@@ -192,9 +192,11 @@ def as_exact(values: object, argument: str = "factor") -> tuple[Array, int]:
         return fit(a), 1
     if a.dtype.kind == "f":
         raise StlError(argument, values, "integers, Fractions or 'p/q' strings", "Use ring='R64' for floats.")
-    flat = a.ravel()
+    flat = a.ravel().tolist()
+    if all(type(v) is int for v in flat):
+        return fit(a), 1
     try:
-        fractions = [_fraction(v) for v in flat.tolist()]
+        fractions = [_fraction(v) for v in flat]
     except (TypeError, ValueError, ZeroDivisionError):
         raise StlError(argument, values, allowed) from None
     den = lcm(*{v.denominator for v in fractions})

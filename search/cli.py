@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isfinite
 from typing import Any, NoReturn
 
 from rich.console import Console
@@ -34,6 +35,8 @@ def friendly() -> Iterator[None]:
         yield
     except StlError as error:
         fail(str(error))
+    except OSError as error:  # a folder that cannot be written, a full disk
+        fail(f"{error.filename or 'file system'}: {error.strerror or error}", 1)
     except KeyboardInterrupt:
         fail("interrupted; everything found so far is saved, the same command continues", 130)
 
@@ -53,12 +56,12 @@ def parse_format(text: str | None) -> tuple[int, int, int] | None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output, NaN written as null."""
+    """One JSON document on standard output; NaN and infinities, which JSON lacks, are written as null."""
     print(json.dumps(_clean(value), default=str, allow_nan=False))
 
 
 def _clean(value: Any) -> Any:
-    if isinstance(value, float) and value != value:
+    if isinstance(value, float) and not isfinite(value):
         return None
     if isinstance(value, dict):
         return {str(k): _clean(v) for k, v in value.items()}

@@ -25,7 +25,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import isqrt
+from math import isqrt, prod
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,10 @@ MAX_BYTES = 1 << 27
 MAX_DIMENSION = 64
 MAX_RANK = 1 << 16
 MAX_DIGITS = 2000
-_NUMBER = re.compile(rf"([+-]?\d{{1,{MAX_DIGITS}}})(?:/(\d{{1,{MAX_DIGITS}}}))?")
+#: Numbers of one factor, each of which becomes a Python object.
+MAX_NUMBERS = 1 << 23
+_NUMBER = re.compile(rf"([+-]?[0-9]{{1,{MAX_DIGITS}}})(?:/([0-9]{{1,{MAX_DIGITS}}}))?")
+_INDEX = re.compile(r"[0-9]{1,5}")
 
 
 @dataclass
@@ -89,15 +92,15 @@ def read(path: str | os.PathLike[str]) -> list[Reading]:
     EncoderFileError
         For files of no known layout, malformed, hostile or too big.
     """
-    file = Path(path)
     try:
-        size = file.stat().st_size
-        if not file.is_file():
-            raise EncoderFileError(path, "file", "not a regular file", "a file with a bilinear algorithm")
-    except OSError as error:
-        raise EncoderFileError(path, "file", error.strerror or str(error), "a readable file") from None
-    if size > MAX_BYTES:
-        raise EncoderFileError(path, "size", f"{size} bytes", f"at most {MAX_BYTES} bytes")
+        return _read(Path(path), path)
+    except EncoderFileError:
+        raise
+    except StlError as error:  # what a later step refuses, e.g. a ring too large for its proof
+        raise EncoderFileError(path, error.argument, error.value, error.allowed, error.cure) from None
+
+
+def _read(file: Path, path: str | os.PathLike[str]) -> list[Reading]:
     if file.suffix == ".safetensors":
         encoder = load(file)
         report = verify(encoder)
@@ -106,14 +109,10 @@ def read(path: str | os.PathLike[str]) -> list[Reading]:
             note = "declared approximate"
         return [Reading(str(path), file.name, "stl", encoder, report, False, note)]
     if file.suffix == ".npz":
+        _check_file(file)
         raws = _read_npz(file)
     else:
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (UnicodeDecodeError, OSError):
-            raise EncoderFileError(
-                path, "content", "bytes that are no UTF-8 text", "JSON, npz, SMS or coefficient text"
-            ) from None
+        text = _text(file)
         reader: Callable[[Path, str], Raw] = _read_text
         if file.suffix == ".sms":
             reader = _read_sms
@@ -121,6 +120,31 @@ def read(path: str | os.PathLike[str]) -> list[Reading]:
             reader = _read_json
         raws = [reader(file, text)]
     return [interpret(str(path), raw) for raw in raws]
+
+
+def _check_file(path: Path) -> None:
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise EncoderFileError(path, "file", "not a regular file", "a file with a bilinear algorithm")
+    except (OSError, ValueError) as error:
+        if isinstance(error, StlError):
+            raise
+        raise EncoderFileError(
+            path, "file", getattr(error, "strerror", None) or str(error), "a readable file"
+        ) from None
+    if size > MAX_BYTES:
+        raise EncoderFileError(path, "size", f"{size} bytes", f"at most {MAX_BYTES} bytes")
+
+
+def _text(path: Path) -> str:
+    _check_file(path)
+    try:
+        return path.read_text(encoding="utf-8")
+    except (UnicodeDecodeError, OSError):
+        raise EncoderFileError(
+            path, "content", "bytes that are no UTF-8 text", "JSON, npz, SMS or coefficient text"
+        ) from None
 
 
 def interpret(path: str, raw: Raw) -> Reading:
@@ -161,7 +185,10 @@ def _diagnosis(raw: Raw, tries: list[tuple[Encoder, Report, bool]]) -> str:
     if any(r.holds for _, r, _ in tries) or raw.ring.characteristic or raw.ring.degree > 1:
         return ""
     for encoder, _, transposed in tries:
-        names = rings_where_valid(encoder)
+        try:
+            names = rings_where_valid(encoder)
+        except StlError:  # coefficients too large for the gcd of the residual: no diagnosis
+            return ""
         if names:
             turn = " with Cᵀ" if transposed else ""
             primes = ", ".join(v[3:-1] for v in names if v.startswith("GF("))
@@ -206,7 +233,7 @@ def _read_json(path: Path, text: str) -> Raw:
     if type(rank) is not int or not 0 <= rank <= MAX_RANK:
         raise EncoderFileError(path, "rank", rank, f"an integer from 0 to {MAX_RANK}")
     n, m, p = (int(v) for v in dims if v is not None)
-    name = str(data.get("ring", "")) or ("GF(2)" if data.get("z2") is True else "Q")
+    name = data.get("ring") or ("GF(2)" if data.get("z2") is True else "Q")
     try:
         base = ring(name)
     except StlError as error:
@@ -216,7 +243,7 @@ def _read_json(path: Path, text: str) -> Raw:
         shape = (rank, entries) if by_terms else (entries, rank)
         a = _matrix(path, key, data[key], shape, base)
         factors.append(np.swapaxes(a, 0, 1) if by_terms else a)
-    if name == "Q" and all(Fraction(v).denominator == 1 for f in factors for v in f.ravel()):
+    if name == "Q" and all(type(v) is int or Fraction(v).denominator == 1 for f in factors for v in f.ravel()):
         base = ring("Z")
     layout = "terms" if by_terms else "rows"
     return Raw(str(data.get("source", path.name))[:200], factors, base, (n, m, p), layout, by_terms)
@@ -228,11 +255,18 @@ def _matrix(path: Path, key: str, rows: Any, shape: tuple[int, int], base: Ring)
         raise EncoderFileError(
             path, key, f"{len(rows) if isinstance(rows, list) else type(rows).__name__} rows", f"{shape[0]} rows"
         )
-    out = np.empty((*shape, k) if k > 1 else shape, dtype=object)
-    for i, row in enumerate(rows):
+    for i, row in enumerate(rows):  # before any memory is reserved for the claimed shape
         if not isinstance(row, list) or len(row) != shape[1]:
             found = len(row) if isinstance(row, list) else type(row).__name__
             raise EncoderFileError(path, f"{key}[{i}]", found, f"a list of {shape[1]} entries")
+    if shape[0] * shape[1] * k > MAX_NUMBERS:
+        raise EncoderFileError(path, key, (*shape, k), f"at most {MAX_NUMBERS} numbers")
+    if k == 1 and all(
+        isinstance(row, list) and len(row) == shape[1] and all(type(v) is int for v in row) for row in rows
+    ):
+        return np.array(rows, dtype=object).reshape(shape)  # the common case, a hundred times faster
+    out = np.empty((*shape, k) if k > 1 else shape, dtype=object)
+    for i, row in enumerate(rows):
         for j, value in enumerate(row):
             if k > 1:
                 parts = value if isinstance(value, list) else [value]
@@ -266,13 +300,15 @@ def _read_npz(path: Path) -> list[Raw]:
             for info in infos:
                 with archive.open(info) as stream:
                     arrays[info.filename.removesuffix(".npy")] = _read_npy(path, info, stream)
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        if isinstance(error, StlError):
-            raise
-        raise EncoderFileError(path, "archive", str(error), "a readable npz archive") from None
+    except EncoderFileError:
+        raise
+    except Exception as error:  # zipfile, zlib and the npy header parser raise a dozen kinds on damaged input
+        raise EncoderFileError(path, "archive", f"{type(error).__name__}: {error}", "a readable npz archive") from None
+    if not arrays:
+        raise EncoderFileError(path, "archive", "no members", "keys 'n,m,p' or 'n,m,p/u|v|w'")
     raws = []
     for key in sorted({k.split("/")[0] for k in arrays}):
-        match = re.fullmatch(r"(\d{1,2}),(\d{1,2}),(\d{1,2})", key)
+        match = re.fullmatch(r"([0-9]{1,2}),([0-9]{1,2}),([0-9]{1,2})", key)
         if not match:
             raise EncoderFileError(path, "key", key, "keys 'n,m,p' or 'n,m,p/u|v|w'")
         if key in arrays:
@@ -298,9 +334,9 @@ def _read_npy(path: Path, info: zipfile.ZipInfo, stream: Any) -> NDArray[Any]:
     if dtype.kind not in "iu":
         cure = "Pickled object arrays are refused: save each factor under 'n,m,p/u', 'n,m,p/v', 'n,m,p/w'."
         raise EncoderFileError(path, info.filename, str(dtype), "an integer array", cure if dtype.hasobject else "")
-    if int(np.prod(shape, dtype=object)) * dtype.itemsize > info.file_size:
+    if min(shape, default=0) < 0 or prod(shape) * dtype.itemsize > info.file_size:
         raise EncoderFileError(path, info.filename, shape, "as many entries as the file holds")
-    data = np.frombuffer(stream.read(int(np.prod(shape, dtype=object)) * dtype.itemsize), dtype=dtype)
+    data = np.frombuffer(stream.read(prod(shape) * dtype.itemsize), dtype=dtype)
     return data.reshape(shape, order="F" if fortran else "C")
 
 
@@ -375,11 +411,9 @@ def _read_sms(path: Path, text: str) -> Raw:
     root = 0
     for side in "LRP":
         other = path.with_name(f"{stem[1]}_{side}.sms")
-        try:
-            content = text if other == path else other.read_text(encoding="utf-8")[:MAX_BYTES]
-        except (OSError, UnicodeDecodeError):
-            raise EncoderFileError(other, "file", "missing or unreadable", "the third of the three SMS files") from None
-        a, d = _sms_matrix(other, content)
+        a, d = _sms_matrix(other, text if other == path else _text(other))
+        if root and d and root != d:
+            raise EncoderFileError(other, "placeholder", f"sqrt({d})", f"sqrt({root}) as in the other files")
         root = root or d
         parts.append(a if side == "P" else np.swapaxes(a, 0, 1))
     base = ring(f"Q(sqrt({root}))") if root else ring("Q")
@@ -394,16 +428,16 @@ def _sms_matrix(path: Path, text: str) -> tuple[NDArray[Any], int]:
     """(rows, columns, 2) coefficients on 1 and √d; "# N is a placeholder for sqrt(d)" is honoured."""
     mark = re.search(r"#\s*(\d{2,9}) is a placeholder for sqrt\((\d{1,6})\)", text)
     lines = [v.split() for v in text.splitlines() if v.strip() and not v.startswith("#")]
-    if not lines or len(lines[0]) < 2 or not all(v.isdigit() and len(v) < 6 for v in lines[0][:2]):
+    if not lines or len(lines[0]) < 2 or not all(_INDEX.fullmatch(v) for v in lines[0][:2]):
         raise EncoderFileError(path, "header", lines[:1], "'rows columns kind'")
     rows, columns = int(lines[0][0]), int(lines[0][1])
-    if not (1 <= rows <= MAX_RANK and 1 <= columns <= MAX_RANK and rows * columns <= 1 << 24):
+    if not (1 <= rows <= MAX_RANK and 1 <= columns <= MAX_RANK and 2 * rows * columns <= MAX_NUMBERS):
         raise EncoderFileError(path, "header", (rows, columns), "dimensions of a scheme")
     out = np.full((rows, columns, 2), Fraction(0), dtype=object)
     for cells in lines[1:]:
         if cells[:2] == ["0", "0"]:
             break
-        if len(cells) != 3 or not (cells[0].isdigit() and cells[1].isdigit()):
+        if len(cells) != 3 or not all(_INDEX.fullmatch(v) for v in cells[:2]):
             raise EncoderFileError(path, "triple", " ".join(cells), "'row column value'")
         i, j = int(cells[0]) - 1, int(cells[1]) - 1
         if not (0 <= i < rows and 0 <= j < columns):

@@ -5,6 +5,7 @@ Example: ``python -m search.verify results/encoders/*.safetensors scheme.json``
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -81,12 +82,14 @@ def main(
         if json:
             print_json({"schemes": rows, "errors": errors, "seconds": seconds, "proof_seconds": proving})
         else:
-            _print(rows, errors)
+            _print(rows)
             console.print(
                 f"{sum(r['proven'] for r in rows)} of {len(rows)} schemes proven, {len(refuted)} refuted, "
                 f"{sum(r['approximate'] for r in rows)} approximate, {len(errors)} files refused; "
                 f"{proving:.2f} s of proofs in {seconds:.2f} s", markup=False,
             )  # fmt: skip
+        for text in errors:  # one line each, on standard error
+            print("refused: " + " ".join(text.split()), file=sys.stderr)
         raise SystemExit(BAD_REQUEST if errors else REFUTED if refuted else 0)
 
 
@@ -107,7 +110,7 @@ def _list_rings(reading: Reading) -> None:
     reading.rings = rings_where_valid(reading.encoder)
 
 
-def _print(rows: list[dict[str, Any]], errors: list[str]) -> None:
+def _print(rows: list[dict[str, Any]]) -> None:
     table = Table("file", "scheme", "ring", "C or Cᵀ", "verdict", "seconds")
     for r in rows:
         verdict = "[green]proven[/]" if r["proven"] else "approximate" if r["approximate"] else "[red]refuted[/]"
@@ -127,8 +130,6 @@ def _print(rows: list[dict[str, Any]], errors: list[str]) -> None:
         )
     if rows:
         console.print(table)
-    for text in errors:
-        console.print("refused: " + " ".join(text.split()), markup=False, style="red")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,11 @@ SCHEMA = "stl-encoder/1"
 CONVENTION = "vec row-major, C not transposed, C = D((E_X A)(E_W B))"
 MAX_FILE_BYTES = 1 << 29
 MAX_HEADER_BYTES = 1 << 20
-MAX_LIMBS = 1 << 12
+#: Integers of at most 7936 bits (2389 digits), like the 2000 digits allowed in the formats of others.
+MAX_LIMBS = 1 << 8
+#: Entries of a tensor of limbs, each of which becomes a Python integer.
+MAX_LIMB_ENTRIES = 1 << 24
+MAX_DIGITS = 2400
 _FIELDS = ("schema", "convention", "target", "ring", "rank", "denominators", "origin", "certificate", "sha256")
 _LIMB = 31
 
@@ -52,6 +56,11 @@ def save(encoder: Encoder, directory: str | os.PathLike[str]) -> Path:
     -------
     Path
         Of the file, complete and flushed to disk: it appears by an atomic rename, never half-written.
+
+    Raises
+    ------
+    StlError
+        For integers or origins that `load` would refuse as too large.
     """
     from safetensors.numpy import save as serialise
 
@@ -59,10 +68,14 @@ def save(encoder: Encoder, directory: str | os.PathLike[str]) -> Path:
     path = folder / file_name(encoder)
     if path.exists():
         return path
-    folder.mkdir(parents=True, exist_ok=True)
+    for f, name in zip(encoder.factors, ("e_x", "e_w", "d"), strict=True):
+        bits = f.den.bit_length() if f.num.dtype != object else max(f.den.bit_length(), max_abs(f.num).bit_length())
+        if bits > MAX_LIMBS * _LIMB - 1:
+            raise StlError(name, f"an integer of {bits} bits", f"at most {MAX_LIMBS * _LIMB - 1} bits")
     report = verify(encoder)
+    bound = str(report.bound) if report.bound < 2**62 else f"below 2^{report.bound.bit_length()}"
     certificate = {
-        "holds": report.holds, "method": report.method, "bound": str(report.bound), "equations": report.total,
+        "holds": report.holds, "method": report.method, "bound": bound, "equations": report.total,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }  # fmt: skip
     header = {
@@ -73,12 +86,22 @@ def save(encoder: Encoder, directory: str | os.PathLike[str]) -> Path:
     }  # fmt: skip
     tensors = {n: _to_limbs(f.num) for n, f in zip(("e_x", "e_w", "d"), encoder.factors, strict=True)}
     data = serialise(tensors, metadata=header)
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".writing-", delete=False) as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
-    os.chmod(out.name, 0o644)
-    os.replace(out.name, path)
+    if struct.unpack("<Q", data[:8])[0] > MAX_HEADER_BYTES or len(data) > MAX_FILE_BYTES:
+        raise StlError(
+            "encoder", encoder.label, f"an origin below {MAX_HEADER_BYTES} and a file below {MAX_FILE_BYTES} bytes"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    out = tempfile.NamedTemporaryFile(dir=folder, prefix=".writing-", delete=False)  # noqa: SIM115
+    try:
+        with out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        os.chmod(out.name, 0o644)
+        os.replace(out.name, path)
+    except BaseException:
+        Path(out.name).unlink(missing_ok=True)
+        raise
     return path
 
 
@@ -103,8 +126,10 @@ def load(path: str | os.PathLike[str], trust_certificate: bool = False) -> Encod
     except StlError as error:
         raise EncoderFileError(path, error.argument, error.value, error.allowed) from None
     dens = _json(path, meta, "denominators", list)
-    if len(dens) != 3 or not all(isinstance(v, str) and re.fullmatch(r"[1-9]\d{0,4000}", v) for v in dens):
-        raise EncoderFileError(path, "denominators", dens, "three positive decimal strings")
+    pattern = rf"[1-9][0-9]{{0,{MAX_DIGITS - 1}}}" if base.exact else "1"
+    if len(dens) != 3 or not all(isinstance(v, str) and re.fullmatch(pattern, v) for v in dens):
+        needed = f"three positive decimal strings of at most {MAX_DIGITS} digits" if base.exact else "'1' three times"
+        raise EncoderFileError(path, "denominators", dens, needed)
     pairs = [(_from_limbs(path, name, tensors[name], base.degree, base.exact), int(den))
              for name, den in zip(("e_x", "e_w", "d"), dens, strict=True)]  # fmt: skip
     given = _as_given(pairs, base.exact)
@@ -122,8 +147,13 @@ def load(path: str | os.PathLike[str], trust_certificate: bool = False) -> Encod
         raise EncoderFileError(path, "certificate.holds", claim, "true or false")
     if claim and not base.exact:
         raise EncoderFileError(path, "certificate.holds", claim, f"false over the numerical ring {base.name}")
-    if base.exact and not trust_certificate and encoder.is_exact != claim:
-        raise EncoderFileError(path, "certificate.holds", claim, f"{encoder.is_exact}, as the identity shows")
+    if base.exact and not trust_certificate:
+        try:
+            holds = encoder.is_exact
+        except StlError as error:
+            raise EncoderFileError(path, error.argument, error.value, error.allowed) from None
+        if holds != claim:
+            raise EncoderFileError(path, "certificate.holds", claim, f"{holds}, as the identity shows")
     return encoder
 
 
@@ -132,7 +162,11 @@ def _as_given(pairs: list[tuple[Array, int]], exact: bool) -> list[Any]:
 
 
 def _complex(num: Array) -> Array:
-    return num[..., 0] + 1j * num[..., 1] if num.ndim == 3 and num.shape[2] == 2 else num
+    if num.ndim != 3 or num.shape[2] != 2:
+        return num
+    out = np.empty(num.shape[:2], dtype=np.complex128)  # no arithmetic, which would lose the sign of zeros
+    out.real, out.imag = num[..., 0], num[..., 1]
+    return out
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Array]]:
@@ -211,6 +245,8 @@ def _from_limbs(path: object, name: str, stored: Array, degree: int, exact: bool
     if stored.ndim == plain:
         return stored
     if stored.ndim != plain + 1 or not exact or not 1 <= stored.shape[-1] <= MAX_LIMBS:
-        raise EncoderFileError(path, name, stored.shape, f"{plain} axes, or one more for limbs")
+        raise EncoderFileError(path, name, stored.shape, f"{plain} axes, or one more for at most {MAX_LIMBS} limbs")
+    if stored.size > MAX_LIMB_ENTRIES:
+        raise EncoderFileError(path, name, stored.shape, f"at most {MAX_LIMB_ENTRIES} limbs")
     weights = np.array([1 << (_LIMB * i) for i in range(stored.shape[-1])], dtype=object)
     return fit(stored.astype(object) @ weights)

@@ -91,9 +91,7 @@ class Report:
         return "\n  ".join(lines + [str(e) for e in self.first])
 
 
-def verify(
-    encoder: Encoder, of: Target | str | tuple[int, int, int] | None = None, stop_early: bool = False
-) -> Report:
+def verify(encoder: Encoder, of: Target | str | tuple[int, int, int] | None = None, stop_early: bool = False) -> Report:
     """Prove or refute T̂ = T over the encoder's ring.
 
     Parameters

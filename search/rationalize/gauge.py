@@ -23,6 +23,7 @@ __all__ = ["Marks", "apply_bases", "candidate_bases", "matmul_format"]
 
 Array = NDArray[Any]
 Stack = tuple[Array, Array, Array]
+STEEPEST = 8.0  # largest Frobenius norm of the inverse of a frame of unit vectors
 SUBSETS = 20000  # more subsets of marks than this are sampled, not enumerated
 
 
@@ -116,11 +117,14 @@ def _ranked_frames(marks: Marks, dim: int, rng: np.random.Generator, keep: int) 
         else:
             subsets = np.array([rng.choice(len(pool), dim, replace=False) for _ in range(SUBSETS // 4)])
         frame = pool[subsets]  # (K, dim, dim), rows are the chosen marks
-        regular = np.abs(np.linalg.det(frame)) > 1e-4
-        frame = frame[regular]
+        frame = frame[np.abs(np.linalg.det(frame)) > 1e-6]
         if not len(frame):
             continue
         inverse = np.linalg.inv(frame)
+        # nearly dependent marks would magnify rounding: keep the better conditioned frames
+        size = np.linalg.norm(inverse, axis=(1, 2))
+        good = size < max(STEEPEST, 1.2 * float(size.min()))
+        frame, inverse = frame[good], inverse[good]
         # points: S = (rowsᵀ)⁻¹ sends mark i to axis i; covectors: S = rows sends covector i to axis i
         s = frame if dual else np.swapaxes(inverse, 1, 2)
         s_dual = inverse if dual else frame  # acts on covectors as y ↦ S⁻ᵀ y
@@ -155,7 +159,7 @@ def _scale_axes(s: Array, marks: Marks) -> Array:
             for i, j in combinations(map(int, support), 2):
                 ratio = sign * float(np.log(abs(v[i])) - np.log(abs(v[j])))
                 entry = votes.setdefault((i, j, int(round(ratio * 1e5))), [0.0, ratio])
-                entry[0] += float(w)
+                entry[0] += float(w) / (1.0 + ratio * ratio)  # wild ratios come from entries that are nearly 0
     log_scale = np.zeros(dim)
     group = np.arange(dim)
     for (i, j, _), (_, ratio) in sorted(votes.items(), key=lambda t: -t[1][0]):

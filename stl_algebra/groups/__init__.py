@@ -1,0 +1,177 @@
+"""Finite groups and their representations, exactly.
+
+>>> from stl_algebra.groups import group, character_table, irreps
+>>> q8 = group("Q8")
+>>> character_table(q8).degrees.tolist(), character_table(q8).indicators.tolist()
+([1, 1, 1, 1, 2], [1, 1, 1, 1, -1])
+>>> irreps(q8)[4].matrices.shape
+(8, 2, 2)
+
+What is where: `table` (the group itself), `constructors`, `generate` (permutations, matrices, presentations),
+`smallgroups` (all 319 groups of order ≤ 63), `names`; `subgroups`, `morphisms`; `cyclotomic`, `linalg`, `modular`
+(exact arithmetic); `characters`, `irreducible`, `young`, `representations`, `realforms`; `fourier`, `realfourier`;
+`designs`, `tripleproduct`.  Only numpy is imported; python-flint, SymPy, networkx and galois are loaded by the
+functions that need them.
+
+Conventions: ``table[g, h]`` is the index of g·h; permutations and matrices act on the left; vectors are columns;
+ρ(g·h) = ρ(g) ρ(h); ζ_n = exp(2πi/n); D_n has order 2n; classes, characters and subgroups have a fixed order that
+does not depend on seeds.
+"""
+
+from __future__ import annotations
+
+from stl_algebra.groups.characters import CharacterTable, character_table
+from stl_algebra.groups.constructors import (
+    abelian,
+    affine,
+    alternating,
+    cyclic,
+    dicyclic,
+    dihedral,
+    direct_product,
+    extraspecial,
+    frobenius,
+    general_linear,
+    heisenberg,
+    metacyclic,
+    modular_group,
+    projective_special_linear,
+    quaternion,
+    semidihedral,
+    semidirect_product,
+    special_linear,
+    symmetric,
+    wreath_product,
+)
+from stl_algebra.groups.cyclotomic import Cyclotomic, format_number
+from stl_algebra.groups.designs import (
+    frame_operator,
+    frame_potential,
+    gram_matrix,
+    invariant_form,
+    is_centred_tight_frame,
+    is_projective_design,
+    is_spherical_design,
+    is_unitary_design,
+    orbit,
+    projective_strength,
+    simplex,
+    spherical_strength,
+    unitary_strength,
+)
+from stl_algebra.groups.fourier import FourierTransform, abelian_basis, convolve, modular_fourier
+from stl_algebra.groups.generate import matrix_group, permutation_group, presentation
+from stl_algebra.groups.irreducible import Irrep, irrep, irreps, split_regular
+from stl_algebra.groups.morphisms import (
+    Automorphisms,
+    automorphism_group,
+    homomorphism,
+    is_isomorphic,
+    isomorphism,
+    require_homomorphism,
+    small_group_id,
+)
+from stl_algebra.groups.names import group
+from stl_algebra.groups.realforms import RealForm, real_form, real_irreps
+from stl_algebra.groups.realfourier import RealFourier, best_known_rank, real_multiplications
+from stl_algebra.groups.representations import Representation
+from stl_algebra.groups.smallgroups import (
+    number_of_small_groups,
+    small_group,
+    small_group_description,
+    small_groups,
+)
+from stl_algebra.groups.subgroups import (
+    SubgroupClass,
+    cayley_graph,
+    normal_subgroups,
+    subgroup_classes,
+    subgroup_lattice,
+    sylow_subgroup,
+)
+from stl_algebra.groups.table import MAX_ORDER, ConjugacyClasses, FiniteGroup
+from stl_algebra.groups.tripleproduct import has_triple_product_property, realised_formats
+from stl_algebra.groups.young import partitions, specht_matrices
+
+__all__ = [
+    "MAX_ORDER",
+    "Automorphisms",
+    "CharacterTable",
+    "ConjugacyClasses",
+    "Cyclotomic",
+    "FiniteGroup",
+    "FourierTransform",
+    "Irrep",
+    "RealForm",
+    "RealFourier",
+    "Representation",
+    "SubgroupClass",
+    "abelian",
+    "abelian_basis",
+    "affine",
+    "alternating",
+    "automorphism_group",
+    "best_known_rank",
+    "cayley_graph",
+    "character_table",
+    "convolve",
+    "cyclic",
+    "dicyclic",
+    "dihedral",
+    "direct_product",
+    "extraspecial",
+    "format_number",
+    "frame_operator",
+    "frame_potential",
+    "frobenius",
+    "general_linear",
+    "gram_matrix",
+    "group",
+    "has_triple_product_property",
+    "heisenberg",
+    "homomorphism",
+    "invariant_form",
+    "irrep",
+    "irreps",
+    "is_centred_tight_frame",
+    "is_isomorphic",
+    "is_projective_design",
+    "is_spherical_design",
+    "is_unitary_design",
+    "isomorphism",
+    "matrix_group",
+    "metacyclic",
+    "modular_fourier",
+    "modular_group",
+    "normal_subgroups",
+    "number_of_small_groups",
+    "orbit",
+    "partitions",
+    "permutation_group",
+    "presentation",
+    "projective_special_linear",
+    "projective_strength",
+    "quaternion",
+    "real_form",
+    "real_irreps",
+    "real_multiplications",
+    "realised_formats",
+    "require_homomorphism",
+    "semidihedral",
+    "semidirect_product",
+    "simplex",
+    "small_group",
+    "small_group_description",
+    "small_group_id",
+    "small_groups",
+    "specht_matrices",
+    "special_linear",
+    "spherical_strength",
+    "split_regular",
+    "subgroup_classes",
+    "subgroup_lattice",
+    "sylow_subgroup",
+    "symmetric",
+    "unitary_strength",
+    "wreath_product",
+]

@@ -188,7 +188,7 @@ def character_table(group: FiniteGroup, seed: int = 0) -> CharacterTable:
 def _central_characters(group: FiniteGroup, p: int, seed: int) -> IntArray:
     """Rows ω_χ(class sum) modulo p, one per irreducible character, up to scale."""
     classes, rng = group.classes, np.random.default_rng(seed)
-    k, n = len(classes), group.order
+    k = len(classes)
     # y = x⁻¹·z: how often class(x)·class(y) hits the representative z
     y_class = classes.of[group.table[np.ix_(group.inverse, classes.representatives)]]
     slot = (y_class * k + np.arange(k)).ravel()

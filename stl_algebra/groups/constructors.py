@@ -2,8 +2,8 @@
 
 Tables are closed formulas on integer labels, associative by construction (each docstring states the product), so
 they skip the O(n²) associativity proof; the tests compare every family with GAP's SmallGroups identifiers.
-Naming: `dihedral(n)` has order 2n (D4 = symmetries of the square); `quaternion`, `semidihedral` and `modular` take
-the order of the group, as in Q8, SD16 and M16.
+Naming: `dihedral(n)` has order 2n (D4 = symmetries of the square); `quaternion`, `semidihedral` and `modular_group`
+take the order of the group, as in Q8, SD16 and M16.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from stl_algebra.groups.table import MAX_ORDER, FiniteGroup
 
 __all__ = [
     "abelian", "affine", "alternating", "cyclic", "dicyclic", "dihedral", "direct_product", "extraspecial",
-    "frobenius", "general_linear", "heisenberg", "metacyclic", "modular", "projective_special_linear", "quaternion",
-    "semidihedral", "semidirect_product", "special_linear", "symmetric", "wreath_product",
+    "frobenius", "general_linear", "heisenberg", "metacyclic", "modular_group", "projective_special_linear",
+    "quaternion", "semidihedral", "semidirect_product", "special_linear", "symmetric", "wreath_product",
 ]
 
 IntArray = np.ndarray[Any, np.dtype[Any]]
@@ -117,7 +117,7 @@ def semidihedral(order: int) -> FiniteGroup:
     return metacyclic(order // 2, 2, order // 4 - 1, f"SD{order}")
 
 
-def modular(order: int) -> FiniteGroup:
+def modular_group(order: int) -> FiniteGroup:
     """M16, M32, …: a^(N/2) = b² = 1, b·a·b = a^(N/4 + 1)."""
     order = _two_power(order, 16, "Modular 2-")
     return metacyclic(order // 2, 2, order // 4 + 1, f"M{order}")
@@ -154,8 +154,10 @@ def alternating(n: int) -> FiniteGroup:
     """A_n on n points, n ≤ 7; elements in lexicographic order of image rows."""
     _count("n", n, 1, factorial(min(n, 12)) // 2)
     rows = np.array(list(permutations(range(n))), dtype=np.uint8)
-    crossings = sum((rows[:, i] > rows[:, j]).astype(int) for i in range(n) for j in range(i + 1, n))
-    return _permutations(rows[np.asarray(crossings) % 2 == 0] if n > 1 else rows, f"A{n}", ("alternating", n))
+    crossings = np.zeros(len(rows), dtype=np.int64)
+    for i in range(n):
+        crossings += (rows[:, i, None] > rows[:, i + 1 :]).sum(axis=1)
+    return _permutations(rows[crossings % 2 == 0], f"A{n}", ("alternating", n))
 
 
 def _permutations(rows: IntArray, name: str, origin: tuple[Any, ...]) -> FiniteGroup:
@@ -164,8 +166,7 @@ def _permutations(rows: IntArray, name: str, origin: tuple[Any, ...]) -> FiniteG
     n = rows.shape[1]
     weights = n ** np.arange(n - 1, -1, -1, dtype=np.int64)
     code = rows.astype(np.int64) @ weights
-    kind, size = origin
-    if kind == "symmetric":
+    if origin[0] == "symmetric":
         moves = [[1, 0, *range(2, n)], [*range(1, n), 0]] if n > 2 else [[1, 0]] if n == 2 else []
     else:
         moves = [[1, i, *[0 if j == i else j for j in range(2, n)]] for i in range(2, n)]  # 0 → 1 → i → 0
@@ -248,9 +249,9 @@ def projective_special_linear(q: int) -> FiniteGroup:
     _count("q", q, 2, _linear_order(q) // max(1, q - 1) // gcd(2, q - 1))
     add, multiply, _ = field_tables(q)
     p = prime_factors(q)[0]
-    minus = add.argmin(axis=1)  # column of 0 in each row
+    negative = add.argmin(axis=1)  # column of 0 in each row
     inverse = (multiply[1:] == 1).argmax(axis=1)
-    rows = [[*add[p**k], q] for k in range(20) if p**k < q] + [[q, *minus[inverse], 0]]
+    rows = [[*add[p**k], q] for k in range(20) if p**k < q] + [[q, *negative[inverse], 0]]
     return permutation_group(rows, f"PSL(2,{q})")
 
 
@@ -306,8 +307,8 @@ def semidirect_product(n: FiniteGroup, h: FiniteGroup, action: Any, name: str = 
         for s in n.generators:
             wrong = row[n.table[:, s]] != n.table[row, row[s]]
             if wrong.any():
-                x = int(np.flatnonzero(wrong)[0])
-                raise StlError(f"action[{k}]", f"φ({x}·{s}) ≠ φ({x})·φ({s})", "an automorphism of N")
+                bad = int(np.flatnonzero(wrong)[0])
+                raise StlError(f"action[{k}]", f"φ({bad}·{s}) ≠ φ({bad})·φ({s})", "an automorphism of N")
     for k in h.generators:
         for j in range(h.order):
             if not np.array_equal(phi[h.table[j, k]], phi[j][phi[k]]):

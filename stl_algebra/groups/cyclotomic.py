@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache
 from math import gcd, isqrt, lcm
 from typing import Any
 
@@ -45,7 +45,7 @@ def totient(n: int) -> int:
     return n
 
 
-@lru_cache(maxsize=None)
+@cache
 def cyclotomic_polynomial(n: int) -> tuple[int, ...]:
     """Coefficients of Φ_n, constant term first, length φ(n) + 1."""
     numerator = [-1] + [0] * (n - 1) + [1]
@@ -61,7 +61,7 @@ def cyclotomic_polynomial(n: int) -> tuple[int, ...]:
     return tuple(numerator)
 
 
-@lru_cache(maxsize=None)
+@cache
 def power_basis(n: int) -> IntArray:
     """Row k holds the coefficients of ζ_n^k on the power basis; shape (n, φ(n)), int64, read-only."""
     phi = cyclotomic_polynomial(n)
@@ -203,7 +203,7 @@ class Cyclotomic:
         return current
 
     def _descend(self, q: int) -> Cyclotomic | None:
-        n, m = self.conductor, self.conductor // q
+        m = self.conductor // q
         if m % q == 0:  # Φ_n(x) = Φ_m(x^q): the subfield is spanned by every q-th power
             keep = np.zeros(self.num.shape[-1], dtype=bool)
             keep[::q] = True
@@ -369,7 +369,11 @@ class Cyclotomic:
         return "[" + ", ".join(str(self[i]) for i in range(len(self))) + "]"
 
     def __repr__(self) -> str:
-        return f"Cyclotomic{self.shape} over Q(ζ_{self.conductor})" + (f", denominator {self.den}" if self.den > 1 else "")
+        below = f", denominator {self.den}" if self.den > 1 else ""
+        return f"Cyclotomic{self.shape} over Q(ζ_{self.conductor}){below}"
+
+
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def _term(coefficient: Fraction, symbol: str, first: bool) -> str:
@@ -393,7 +397,7 @@ def format_number(value: Cyclotomic) -> str:
     if z.conductor == 1:
         return str(Fraction(int(z.num[0]), z.den))
     units = [k for k in range(1, z.conductor) if gcd(k, z.conductor) == 1]
-    others = [w for w in (z.galois(k) for k in units) if not w == z]
+    others = [w for w in (z.galois(k) for k in units) if w != z]
     if all(w == others[0] for w in others[1:]):  # quadratic over Q: (a + √disc)/2 or (a - √disc)/2
         trace, square = (z + others[0]).fractions()[()], ((z - others[0]) * (z - others[0])).fractions()[()]
         root, free = _squarefree(square.numerator * square.denominator)
@@ -408,7 +412,8 @@ def format_number(value: Cyclotomic) -> str:
     body = ""
     for k, c in enumerate(z.num):
         if c:
-            power = "" if k == 0 else f"ζ{z.conductor}" + (str(k).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")) if k > 1 else "")
+            raised = str(k).translate(_SUPERSCRIPTS) if k > 1 else ""
+            power = f"ζ{z.conductor}{raised}" if k else ""
             body += _term(Fraction(int(c)), power, not body)
     return body if z.den == 1 else f"({body})/{z.den}"
 

@@ -7,7 +7,7 @@ of functions, (g·h)(i) = g(h(i)); matrices act on columns.  Both are left actio
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -126,7 +126,7 @@ def permutation_group(generators: Sequence[Sequence[int]], name: str = "", limit
                        tuple(g for g in chosen if g) if len(table) > 1 else (), elements, check=False)
 
 
-@lru_cache(maxsize=None)
+@cache
 def field_tables(q: int) -> tuple[IntArray, IntArray, int]:
     """Addition and multiplication tables of GF(q) on 0 … q-1 and a primitive element (galois' numbering).
 

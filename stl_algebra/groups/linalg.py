@@ -39,7 +39,7 @@ def inverse(matrix: Cyclotomic) -> Cyclotomic:
     width = matrix.num.shape[-1]
     blocks = matrix.companion().transpose(0, 2, 1, 3).reshape(d * width, d * width)
     try:
-        solved = flint.fmpz_mat(d * width, d * width, [int(v) for v in blocks.ravel()]).inv()
+        solved: Any = flint.fmpz_mat(d * width, d * width, [int(v) for v in blocks.ravel()]).inv()
     except ZeroDivisionError as problem:
         raise StlError("matrix", matrix, "an invertible matrix") from problem
     num, den = solved.numer_denom()

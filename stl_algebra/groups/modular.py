@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ __all__ = ["eigenvectors", "matmul", "nullspace", "prime_congruent_one", "rank_p
 IntArray = np.ndarray[Any, np.dtype[Any]]
 
 
-@lru_cache(maxsize=None)
+@cache
 def prime_congruent_one(modulus: int, above: int) -> int:
     """Smallest prime p ≡ 1 (mod modulus) with p > above."""
     p = above // modulus * modulus + 1
@@ -23,7 +23,7 @@ def prime_congruent_one(modulus: int, above: int) -> int:
     return p
 
 
-@lru_cache(maxsize=None)
+@cache
 def root_of_unity(order: int, p: int) -> int:
     """An element of multiplicative order exactly `order` modulo the prime p ≡ 1 (mod order)."""
     for a in range(1, p):

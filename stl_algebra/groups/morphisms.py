@@ -26,6 +26,7 @@ __all__ = [
 
 IntArray = np.ndarray[Any, np.dtype[Any]]
 MAX_AUTOMORPHISM_ORDER = 128
+Graph = tuple[IntArray, IntArray]  # elements of the source and their images
 
 
 def homomorphism(source: FiniteGroup, target: FiniteGroup, images: Sequence[int]) -> IntArray:
@@ -83,7 +84,8 @@ def _colours(group: FiniteGroup) -> tuple[tuple[Any, ...], ...]:
         roots = np.zeros((n, 2 * k), dtype=np.int64)
         np.add.at(roots, (squares, colour), 1)
         np.add.at(roots, (cubes, k + colour), 1)
-        rows = np.concatenate([colour[:, None], colour[squares][:, None], colour[cubes][:, None], roots, profile], axis=1)
+        powers = np.stack([colour, colour[squares], colour[cubes]], axis=1)
+        rows = np.concatenate([powers, roots, profile], axis=1)
         names, new = np.unique(rows, axis=0, return_inverse=True)
         history = [(*h, int(c)) for h, c in zip(history, new, strict=True)]
         if int(new.max()) + 1 == k:
@@ -120,10 +122,10 @@ class _Search:
         count = len(places.get(colours[best], ()))
         return [g for g in outside.tolist() if len(places.get(colours[g], ())) == count][:8]
 
-    def start(self) -> tuple[IntArray, IntArray]:
+    def start(self) -> Graph:
         return np.array([self.source.identity]), np.array([self.target.identity])
 
-    def extend(self, part: tuple[IntArray, IntArray], level: int, images: list[int]) -> tuple[IntArray, IntArray] | None:
+    def extend(self, part: Graph, level: int, images: list[int]) -> Graph | None:
         """Graph of the partial map on ⟨s_0 … s_level⟩, or None when it is not a bijective homomorphism."""
         a, b = self.source.table, self.target.table
         low, high = part
@@ -143,7 +145,7 @@ class _Search:
         images_ = value[keys]
         return (keys, images_) if len(np.unique(images_)) == len(keys) else None
 
-    def complete(self, part: tuple[IntArray, IntArray], level: int, images: list[int]) -> IntArray | None:
+    def complete(self, part: Graph, level: int, images: list[int]) -> IntArray | None:
         """First isomorphism that continues the given images, or None."""
         if level == len(self.sequence):
             keys, values = part

@@ -21,7 +21,7 @@ from functools import lru_cache
 from stl_algebra.errors import StlError
 from stl_algebra.groups import constructors as make
 from stl_algebra.groups.smallgroups import MAX_SMALL_ORDER, _catalogue, small_group
-from stl_algebra.groups.table import FiniteGroup
+from stl_algebra.groups.table import MAX_ORDER, FiniteGroup
 
 __all__ = ["FAMILIES", "group"]
 
@@ -32,7 +32,7 @@ FAMILIES: tuple[tuple[str, Callable[..., FiniteGroup], str, str], ...] = (
     (r"Dic_?(\d+)", make.dicyclic, "Dic3", "dicyclic of order 4n"),
     (r"Q_?(\d+)", make.quaternion, "Q8", "generalised quaternion of order n = 8, 16, …"),
     (r"(?:SD|QD)_?(\d+)", make.semidihedral, "SD16", "semidihedral of order n = 16, 32, …"),
-    (r"M_?(\d+)", make.modular, "M16", "modular 2-group of order n = 16, 32, …"),
+    (r"M_?(\d+)", make.modular_group, "M16", "modular 2-group of order n = 16, 32, …"),
     (r"S_?(\d+)", make.symmetric, "S4", "symmetric on n ≤ 7 points"),
     (r"A_?(\d+)", make.alternating, "A5", "alternating on n ≤ 7 points"),
     (r"AGL\(1,(\d+)\)", make.affine, "AGL(1,8)", "affine maps of the line over GF(q)"),
@@ -121,8 +121,8 @@ class _Parser:
         if not exponent:
             return base
         k = int(exponent[1])
-        if base.order ** min(k, 20) > make.MAX_ORDER:
-            raise StlError("name", exponent[0], f"a group of order at most {make.MAX_ORDER}")
+        if base.order ** min(k, 20) > MAX_ORDER:
+            raise StlError("name", exponent[0], f"a group of order at most {MAX_ORDER}")
         return make.abelian(*[base.order] * k) if base.origin[:1] == ("cyclic",) else make.direct_product(*[base] * k)
 
     def atom(self) -> FiniteGroup:

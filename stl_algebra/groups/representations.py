@@ -135,9 +135,10 @@ class Representation:
     def is_homomorphism(self) -> bool:
         """Exact check of ρ(s) ρ(g) = ρ(s·g) for all g and all generators s."""
         one = Cyclotomic.rational(np.eye(self.dimension, dtype=np.int64))
-        if not self.matrices[self.group.identity] == one:
+        if self.matrices[self.group.identity] != one:
             return False
-        return all((self.matrices[s] @ self.matrices) == self.matrices[self.group.table[s]] for s in self.group.generators)
+        rho, table = self.matrices, self.group.table
+        return all((rho[s] @ rho) == rho[table[s]] for s in self.group.generators)
 
     def require_homomorphism(self) -> None:
         """Raise `StlError` unless ρ is a homomorphism."""

@@ -22,7 +22,9 @@ from stl_algebra.groups.table import FiniteGroup
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["SubgroupClass", "cayley_graph", "normal_subgroups", "subgroup_classes", "subgroup_lattice", "sylow_subgroup"]
+__all__ = [
+    "SubgroupClass", "cayley_graph", "normal_subgroups", "subgroup_classes", "subgroup_lattice", "sylow_subgroup",
+]
 
 IntArray = np.ndarray[Any, np.dtype[Any]]
 MAX_SUBGROUPS = 60_000
@@ -97,8 +99,8 @@ def subgroup_classes(group: FiniteGroup, limit: int = MAX_SUBGROUPS) -> tuple[Su
     zuppos: list[int] = []
     for g in np.flatnonzero(prime_power):
         if generator_of[g] < 0:
-            powers = np.array([group.power(int(g), k) for k in range(1, int(orders[g])) if k % prime_factors(int(orders[g]))[0]])
-            generator_of[powers] = g
+            p = prime_factors(int(orders[g]))[0]
+            generator_of[[group.power(int(g), k) for k in range(1, int(orders[g])) if k % p]] = g
             zuppos.append(int(g))
     candidates = np.array(zuppos, dtype=np.int64)
     solvable = group.is_solvable

@@ -129,7 +129,7 @@ class FiniteGroup:
             reached[chosen[-1]] = True
             frontier = np.flatnonzero(reached)
             while len(frontier):
-                new = np.unique(table[np.ix_(frontier, chosen)])
+                new = np.unique(table[frontier][:, chosen])
                 frontier = new[~reached[new]]
                 reached[frontier] = True
         for a in chosen:

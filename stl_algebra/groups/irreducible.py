@@ -85,7 +85,7 @@ class Irrep(Representation):
     @property
     def is_unitary(self) -> bool:
         """Whether the exact matrices are unitary as they stand."""
-        some = self.matrices[np.array(self.group.generators, dtype=np.int64)] if self.group.generators else self.matrices
+        some = self.matrices[np.array(self.group.generators or (0,))]
         return (some @ some.conj().mT) == np.eye(self.dimension, dtype=np.int64)
 
 

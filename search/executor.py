@@ -5,11 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from importlib import import_module
 from typing import Any
 
 from stl_algebra import StlError
 
-__all__ = ["BACKENDS", "make_executor"]
+__all__ = ["BACKENDS", "make_executor", "warm_up"]
 
 BACKENDS = ("processes", "thread", "ray")
 
@@ -47,6 +48,15 @@ def make_executor(backend: str = "processes", workers: int | None = None) -> Exe
         os.environ.setdefault(name, "1")  # read by the spawned workers when they load their BLAS
     count = workers or len(os.sched_getaffinity(0))
     return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_quiet)
+
+
+def warm_up() -> None:
+    """Import in the worker what every unit needs; run once per worker before the clock starts."""
+    import time
+
+    for name in ("search.optimize", "search.rationalize"):
+        import_module(name)
+    time.sleep(0.2)  # long enough that the pool starts every worker
 
 
 class _RayExecutor(Executor):

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from search.catalog import Catalogue, Row, naive_line
 from search.cli import console, fail, friendly, parse_format, print_json
-from search.executor import make_executor
+from search.executor import make_executor, warm_up
 from search.known import best_rank
 from search.ledger import Ledger
 from search.pipeline import Outcome, run_unit
@@ -79,7 +79,7 @@ def _rounds(request: Request) -> Iterator[list[Unit]]:
 
 
 def search(
-    request: Request, out: str | Path, seconds: float = 55.0, backend: str = "processes", workers: int | None = None,
+    request: Request, out: str | Path, seconds: float = 50.0, backend: str = "processes", workers: int | None = None,
     progress: Any = None,
 ) -> Summary:  # fmt: skip
     """Run the families of a group until the time is up, every unit once ever, and keep what improves.
@@ -89,7 +89,7 @@ def search(
     request : Request
     out : path of the results folder (catalogue and ledger)
     seconds : float
-        Time after which no new unit is started; units in flight finish.
+        Time after which no new unit is started; units in flight finish. Counted from when the workers are up.
     backend, workers
         See `search.executor.make_executor`.
     progress : callable, optional
@@ -104,7 +104,6 @@ def search(
     StlError
         If no family can do what is asked.
     """
-    start = time.monotonic()
     summary = Summary(request.group)
     rounds = _rounds(request)
     current: list[Unit] | None
@@ -112,6 +111,8 @@ def search(
     catalogue = Catalogue(out)
     with Ledger(catalogue.folder / "ledger.sqlite") as ledger, make_executor(backend, workers) as pool:
         size = getattr(pool, "_max_workers", 2)
+        wait([pool.submit(warm_up) for _ in range(size)])  # importing torch is no search time
+        start = time.monotonic()
         flying: dict[Future[Outcome], Unit] = {}
         queue: list[Unit] = []
         best: dict[tuple[str, int, str], Row] = {}
@@ -248,7 +249,7 @@ def main(
     order: Annotated[int | None, typer.Option(help="order of the group (default: all the families use)")] = None,
     format: Annotated[str | None, typer.Option(help="n,m,p or 3x3x3 (default: the family's own)")] = None,
     rank: Annotated[int | None, typer.Option(help="real rank (default: best known, or all orders)")] = None,
-    seconds: Annotated[float, typer.Option(help="start no new unit after this many seconds")] = 55.0,
+    seconds: Annotated[float, typer.Option(help="start no new unit after this many seconds of search")] = 50.0,
     seed: Annotated[int, typer.Option(help="first seed; rounds count up from it")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, or cuda:1 … for the optimiser")] = "cpu",
     backend: Annotated[str, typer.Option(help="processes, thread or ray")] = "processes",

@@ -1,0 +1,28 @@
+"""Flip graphs: random walks between exact schemes, over GF(2) and over Z with coefficients −1, 0, 1.
+
+    from search.flipgraph import search_flips
+    search_flips((3, 3, 3), ring="Z", target_rank=23)
+
+Sources: Kauers–Moosbauer 2022 (flip graphs), Arai–Ichikawa–Hukushima 2024 (plus transitions),
+Moosbauer–Poole 2025 (symmetry). Every search starts from the standard algorithm.
+"""
+
+from search.flipgraph.engine import FlipResult, Schedule, search_flips, walk_from
+from search.flipgraph.formats import extend, merge, project
+from search.flipgraph.graph import flip_graph
+from search.flipgraph.scheme import Scheme, from_factors, standard, symmetric_start
+
+__all__ = [
+    "FlipResult",
+    "Schedule",
+    "Scheme",
+    "extend",
+    "flip_graph",
+    "from_factors",
+    "merge",
+    "project",
+    "search_flips",
+    "standard",
+    "symmetric_start",
+    "walk_from",
+]

@@ -57,7 +57,7 @@ S4 = np.uint64(4)
 S8 = np.uint64(8)
 
 # Rows of the integer parameter vector of `walk`.
-P_TERNARY, P_SYMMETRY, P_BITS, P_TARGET, P_FLIPS, P_PLUS_AFTER, P_PLUS_DIFF, P_LENGTH = range(8)
+(P_TERNARY, P_SYMMETRY, P_BITS, P_TARGET, P_FLIPS, P_PLUS_AFTER, P_PLUS_DIFF, P_LOWEST, P_LENGTH) = range(9)
 # Rows of the integer result vector of `walk`.
 S_ORBITS, S_BEST, S_FLIPS, S_PLUS, S_REDUCTIONS, S_LENGTH = range(6)
 # Rows of the little counter vector shared by the helpers.
@@ -400,11 +400,12 @@ def walk(terms, signs, orbits, params, state, best, best_signs, stats):
         Number of rows of ``terms`` in use.
     params : (P_LENGTH,) int64
         Ternary flag, symmetry (0 none, 1 C₃, 2 C₃×Z₂), bits per factor, target, flip limit, flips without
-        a reduction before a plus transition, and how far above the best a plus transition may climb.
+        a new minimum before a plus transition, how far above the best a plus transition may climb, and
+        the fewest orbits seen before this call (``best`` is left alone until that is beaten).
     state : (1,) uint64
         Random generator, advanced.
     best, best_signs :
-        Same shapes; receive the scheme with the fewest orbits seen (the start if none is better).
+        Same shapes; receive the scheme with the fewest orbits seen.
     stats : (S_LENGTH,) int64
         Orbits now, orbits of the best, flips, plus transitions, reductions.
     """
@@ -451,8 +452,9 @@ def _run(terms, signs, orbits, params, state, best, best_signs, stats, fac, keys
                 ternary, reflect, bits,
             )
 
-    lowest = orbits
-    _export(fac, sgn, best, best_signs)
+    lowest = min(orbits, params[P_LOWEST])
+    if lowest == orbits:
+        _export(fac, sgn, best, best_signs)
     flips = np.int64(0)
     pluses = 0
     reductions = 0

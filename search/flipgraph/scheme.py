@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 
 from stl_algebra.errors import StlError
 
-__all__ = ["SYMMETRIES", "Scheme", "holds", "pack", "standard", "symmetric_start", "unpack"]
+__all__ = [
+    "SYMMETRIES", "Scheme", "checked", "diagonal_blocks", "from_factors", "holds", "pack", "standard",
+    "symmetric_start", "unpack",
+]  # fmt: skip
 
 #: Group name → (code for the kernel, orbit length).
 SYMMETRIES: dict[str | None, tuple[int, int]] = {None: (0, 1), "C3": (1, 3), "C3xZ2": (2, 6)}
@@ -207,6 +210,21 @@ def standard(fmt: Sequence[int], ring: str = "GF(2)") -> Scheme:
     i, k, j = (g.ravel().astype(np.uint64) for g in np.mgrid[:n, :m, :p])
     index = np.stack([i * np.uint64(m) + k, k * np.uint64(p) + j, i * np.uint64(p) + j], axis=1)
     return Scheme((n, m, p), ring, None, np.uint64(1) << index, np.ones(len(index), dtype=np.int64))
+
+
+def from_factors(fmt: Sequence[int], e_x: Any, e_w: Any, d: Any, ring: str = "GF(2)") -> Scheme:
+    """Scheme without symmetry from plain factors ``e_x (r, nm)``, ``e_w (r, mp)``, ``d (np, r)``.
+
+    Integer factors may be read mod 2; over Z the entries must be −1, 0, 1. Zero terms are dropped.
+    """
+    n, m, p = checked(fmt, ring, None)
+    parts = [np.asarray(e_x), np.asarray(e_w), np.asarray(d).T]
+    for name, part, size in zip(("e_x", "e_w", "d"), parts, (n * m, m * p, n * p), strict=True):
+        if part.ndim != 2 or part.shape != (len(parts[0]), size) or not np.issubdtype(part.dtype, np.integer):
+            raise StlError(name, (part.shape, str(part.dtype)), f"integers, {size} entries for each of r terms")
+    terms = np.stack([pack(part, ring) for part in parts], axis=1)
+    signs = np.ones(len(terms), dtype=np.int64)
+    return Scheme((n, m, p), ring, None, terms[np.all(terms != 0, axis=1)], signs[np.all(terms != 0, axis=1)])
 
 
 def diagonal_blocks(n: int, count: int) -> list[list[int]]:

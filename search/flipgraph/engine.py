@@ -1,0 +1,300 @@
+"""Searching flip graphs: restarts, plus transitions, pools of schemes per rank, several processes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.flipgraph.scheme import (
+    SYMMETRIES, Scheme, checked, from_factors, holds, standard, symmetric_start,
+)  # fmt: skip
+from stl_algebra.errors import StlError
+
+__all__ = ["FlipResult", "Schedule", "search_flips", "walk_from"]
+
+#: Flips between two looks at the clock (about a quarter of a second).
+CHUNK = 4_000_000
+#: Orbits beyond the start for which plus transitions find room.
+HEADROOM = 8
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How to walk: plain data, all counted in flips and orbits.
+
+    Attributes
+    ----------
+    flips : int
+        Path length: flips of one walk before it is given up.
+    plus_after : int
+        Flips without a new minimum between two plus transitions.
+    plus_diff : int
+        A plus transition may start while the walk is less than this many orbits above its minimum.
+    pool : int
+        Schemes collected per rank before the next rank is attacked; 0 means independent restarts.
+    patience : int
+        With a pool: walks without success after which a rank that has no successor is given up (the
+        search then starts afresh), or one that has some is left for the next.
+    """
+
+    flips: int = 20_000_000
+    plus_after: int = 1_000
+    plus_diff: int = 2
+    pool: int = 0
+    patience: int = 200
+
+
+@dataclass(frozen=True)
+class FlipResult:
+    """Outcome of `search_flips`; the factors have been verified exactly.
+
+    Attributes
+    ----------
+    e_x (r, nm), e_w (r, mp), d (np, r) : int arrays
+        Entries 0, 1 (to be read mod 2) over GF(2), −1, 0, 1 over Z; C is not transposed.
+    rank : int
+    flips : int
+        Over all walks and processes.
+    seconds : float
+    found : bool
+        Whether ``rank <= target_rank``.
+    history : list of (seconds, flips, rank)
+        Every improvement.
+    scheme : Scheme
+        The packed form; a possible ``start`` of another search.
+    pool : list of Scheme
+        The schemes of lowest rank met (one without pools).
+    """
+
+    e_x: NDArray[np.int64]
+    e_w: NDArray[np.int64]
+    d: NDArray[np.int64]
+    rank: int
+    flips: int
+    seconds: float
+    found: bool
+    history: list[tuple[float, int, int]]
+    scheme: Scheme
+    pool: list[Scheme] = field(default_factory=list)
+
+
+def walk_from(
+    start: Scheme, orbits: int, schedule: Schedule, seed: Sequence[int], seconds: float = math.inf
+) -> tuple[Scheme, int]:
+    """One random walk; the unit of work, run in a worker process.
+
+    Parameters
+    ----------
+    start : Scheme
+    orbits : int
+        Stop as soon as this few orbits are left.
+    schedule : Schedule
+    seed : sequence of int
+        Determines the walk (as long as the clock does not end it).
+    seconds : float
+        Time limit, looked at every few million flips.
+
+    Returns
+    -------
+    (Scheme, int)
+        The scheme with the fewest orbits seen, and the number of flips made.
+    """
+    from search.flipgraph import _kernel as kernel
+
+    cap = start.orbits + HEADROOM
+    terms, best = np.zeros((cap, 3), dtype=np.uint64), np.zeros((cap, 3), dtype=np.uint64)
+    signs, best_signs = np.ones(cap, dtype=np.int64), np.ones(cap, dtype=np.int64)
+    terms[: start.orbits], signs[: start.orbits] = start.terms, start.signs
+    params = np.zeros(kernel.P_LENGTH, dtype=np.int64)
+    params[kernel.P_TERNARY] = start.ring == "Z"
+    params[kernel.P_SYMMETRY] = SYMMETRIES[start.symmetry][0]
+    params[kernel.P_BITS] = start.format[0] * start.format[1]
+    params[kernel.P_TARGET] = max(orbits, 0)
+    params[kernel.P_PLUS_AFTER] = schedule.plus_after
+    params[kernel.P_PLUS_DIFF] = schedule.plus_diff
+    params[kernel.P_LOWEST] = current = lowest = start.orbits
+    best[:current], best_signs[:current] = start.terms, start.signs
+    state = np.random.SeedSequence([int(s) for s in seed]).generate_state(1, np.uint64) | np.uint64(1)
+    stats = np.zeros(kernel.S_LENGTH, dtype=np.int64)
+    done, end = 0, time.monotonic() + seconds
+    while done < schedule.flips and lowest > orbits and time.monotonic() < end:
+        params[kernel.P_FLIPS] = min(CHUNK, schedule.flips - done)
+        params[kernel.P_LOWEST] = lowest
+        kernel.walk(terms, signs, current, params, state, best, best_signs, stats)
+        current, lowest = int(stats[kernel.S_ORBITS]), int(stats[kernel.S_BEST])
+        done += int(stats[kernel.S_FLIPS])
+        if stats[kernel.S_FLIPS] < params[kernel.P_FLIPS]:  # target met, or no flip and no plus possible
+            break
+    found = replace(start, terms=best[:lowest].copy(), signs=best_signs[:lowest].copy())
+    return found, done
+
+
+def _task(args: tuple[Scheme, int, Schedule, tuple[int, ...], float]) -> tuple[Scheme, int]:
+    return walk_from(*args)
+
+
+def search_flips(
+    format: Sequence[int],
+    ring: str = "GF(2)",
+    symmetry: str | None = None,
+    target_rank: int | None = None,
+    seconds: float = 60.0,
+    seed: int = 0,
+    *,
+    schedule: Schedule | None = None,
+    pool: int | None = None,
+    start: Scheme | tuple[Any, Any, Any] | None = None,
+    cubes: int | NDArray[Any] | None = None,
+    max_flips: int | None = None,
+    workers: int = 1,
+    executor: Executor | None = None,
+) -> FlipResult:
+    """Search a flip graph for a scheme of low rank, from the standard algorithm unless told otherwise.
+
+    Parameters
+    ----------
+    format : (n, m, p)
+        Factors of at most 64 entries over GF(2) and 32 over Z.
+    ring : "GF(2)" or "Z"
+        Over Z all coefficients stay in {−1, 0, 1}: no lifting is needed.
+    symmetry : None, "C3" or "C3xZ2"
+        Walk on whole orbits (square formats).
+    target_rank : int, optional
+        Stop there; without it the whole time is used.
+    seconds : float
+        Time budget (compilation, some seconds once per installation, included).
+    seed : int
+        Walk number i uses the seed (seed, i); equal seeds, workers and `max_flips` give equal results.
+    schedule : Schedule, optional
+        Default: `search.flipgraph.recipes.schedule_for`.
+    pool : int, optional
+        Overrides ``schedule.pool``.
+    start : Scheme or (e_x, e_w, d), optional
+        Another start; plain factors only without symmetry.
+    cubes : int or (s, n, n) array, optional
+        Fixed terms of the symmetric start (`symmetric_start`); default: the fewest that fit the target.
+    max_flips : int, optional
+        Budget in flips, for reproducible runs.
+    workers : int
+        Walks per round; more than 1 opens a spawn pool unless an `executor` is given.
+    executor : concurrent.futures.Executor, optional
+        Where the walks run.
+
+    Returns
+    -------
+    FlipResult
+
+    Raises
+    ------
+    StlError
+        For a format, ring, symmetry or start that does not fit.
+    """
+    from search.flipgraph.recipes import default_cubes, schedule_for
+
+    fmt = checked(format, ring, symmetry)
+    if workers < 1:
+        raise StlError("workers", workers, "at least 1")
+    plan = schedule or schedule_for(fmt, ring, symmetry)
+    if pool is not None:
+        plan = replace(plan, pool=pool)
+    if isinstance(start, Scheme):
+        if (start.format, start.ring, start.symmetry) != (fmt, ring, symmetry):
+            raise StlError("start", (start.format, start.ring, start.symmetry), f"{(fmt, ring, symmetry)}")
+        first = start
+    elif start is not None:
+        if symmetry is not None:
+            raise StlError("start", "plain factors", "a Scheme when a symmetry is asked for")
+        first = from_factors(fmt, *start, ring=ring)
+    elif symmetry is None:
+        first = standard(fmt, ring)
+    else:
+        chosen = default_cubes(fmt[0], ring, symmetry, target_rank) if cubes is None else cubes
+        first = symmetric_start(fmt[0], ring, symmetry, chosen)
+    if not first.exact():
+        raise StlError("start", repr(fmt), f"an exact scheme over {ring}")
+
+    length = SYMMETRIES[symmetry][1]
+    goal = 0 if target_rank is None else max(0, (target_rank - len(first.cubes)) // length)
+    own = workers > 1 and executor is None
+    context = ProcessPoolExecutor(workers, mp_context=get_context("spawn")) if own else nullcontext(executor)
+    with context as runner:
+        search = _Search(first, goal, plan, seed, seconds, max_flips)
+        search.run(runner, workers)
+    best = search.best
+    e_x, e_w, d = best.factors()
+    if not holds(fmt, e_x, e_w, d, ring):  # cannot happen unless the kernel is wrong: never return it
+        raise AssertionError(f"flip-graph walk left the tensor of {fmt} over {ring}")
+    found = target_rank is not None and len(e_x) <= target_rank
+    return FlipResult(
+        e_x, e_w, d, len(e_x), search.flips, search.elapsed(), found, search.history, best,
+        search.levels.get(best.orbits, [best]),
+    )  # fmt: skip
+
+
+class _Search:
+    """The loop behind `search_flips`: which scheme to walk from next, and what to keep."""
+
+    def __init__(
+        self, first: Scheme, goal: int, plan: Schedule, seed: int, seconds: float, max_flips: int | None
+    ) -> None:
+        self.first, self.goal, self.plan, self.seed = first, goal, plan, seed
+        self.seconds, self.max_flips = seconds, math.inf if max_flips is None else max_flips
+        self.began = time.monotonic()
+        self.best, self.flips, self.walks = first, 0, 0
+        self.history: list[tuple[float, int, int]] = [(0.0, 0, first.rank)]
+        self.levels: dict[int, list[Scheme]] = {first.orbits: [first]}
+        self.level, self.failures = first.orbits, 0
+        self.rng = np.random.default_rng([seed, 0x5EED])
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self.began
+
+    def run(self, runner: Executor | None, width: int) -> None:
+        while self.best.orbits > self.goal and self.elapsed() < self.seconds and self.flips < self.max_flips:
+            tasks = [self._next() for _ in range(width)]
+            results = map(_task, tasks) if runner is None else runner.map(_task, tasks)
+            for task, (scheme, flips) in zip(tasks, results, strict=True):
+                self._take(task[0], scheme, flips)
+
+    def _next(self) -> tuple[Scheme, int, Schedule, tuple[int, ...], float]:
+        self.walks += 1
+        left = self.seconds - self.elapsed()
+        plan = replace(self.plan, flips=int(min(self.plan.flips, self.max_flips - self.flips)))
+        seed = (self.seed, self.walks)
+        if self.plan.pool == 0:
+            return self.first, self.goal, plan, seed, left
+        choices = self.levels[self.level]
+        start = choices[int(self.rng.integers(len(choices)))]
+        return start, max(self.goal, self.level - 1), plan, seed, left
+
+    def _take(self, start: Scheme, scheme: Scheme, flips: int) -> None:
+        self.flips += flips
+        if scheme.orbits < self.best.orbits:
+            self.best = scheme
+            self.history.append((self.elapsed(), self.flips, scheme.rank))
+        if self.plan.pool == 0:
+            return
+        if scheme.orbits < start.orbits:
+            self.levels.setdefault(scheme.orbits, []).append(scheme)
+            self.failures = 0
+        else:
+            self.failures += 1
+        below = [k for k in self.levels if k < self.level]
+        if below and (
+            len(self.levels[max(below)]) >= self.plan.pool or self.failures >= self.plan.patience
+        ):
+            del self.levels[self.level]
+            self.level, self.failures = max(below), 0
+        elif self.failures >= self.plan.patience:
+            # A dead end: begin again, with fresh seeds.
+            self.levels = {self.first.orbits: [self.first]}
+            self.level, self.failures = self.first.orbits, 0

@@ -275,6 +275,7 @@ class Invariant(Parametrisation):
         if len(counts) != len(types):
             names = ", ".join(t.name for t in types)
             raise StlError("counts", tuple(counts), f"{len(types)} numbers", f"orbit types: {names}")
-        label = f"{action.name}({','.join(map(str, counts))})"
+        used = ", ".join(f"{k}·{t.name}" for t, k in zip(types, counts, strict=True) if k)
+        label = f"{action.name}({used})"
         super().__init__(action.dims, list(zip(types, counts, strict=True)), label, field)
         self.action, self.counts = action, tuple(int(k) for k in counts)

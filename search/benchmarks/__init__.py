@@ -1,0 +1,1 @@
+"""Baselines and timing scripts for the search engines."""

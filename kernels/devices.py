@@ -8,6 +8,7 @@ launch. ``python -m kernels.bench calibrate`` measures a new device and writes i
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class DeviceData:
             return 0.0
         if size <= points[0][0]:
             return points[0][1] * (size / points[0][0])  # below the data a product is launch- and latency-bound
-        for (s0, r0), (s1, r1) in zip(points, points[1:], strict=False):
+        for (s0, r0), (s1, r1) in itertools.pairwise(points):
             if size <= s1:
                 return r0 + (r1 - r0) * (math.log(size / s0) / math.log(s1 / s0))
         return points[-1][1]

@@ -204,7 +204,7 @@ def staged_matmul(a: torch.Tensor, b: torch.Tensor, stages: Sequence[Codec]) -> 
     Stage 2 encodes the channels of stage 1 as one tall matrix (rows padded so that tiles do not straddle
     channels), so deep levels need no kernel for a huge tile.
     """
-    rows, inner, cols = a.shape[0], a.shape[1], b.shape[1]
+    rows, _inner, cols = a.shape[0], a.shape[1], b.shape[1]
     tn = tm = tp = 1
     for codec in stages:
         n, m, p = codec.format

@@ -81,7 +81,7 @@ class STLLinear(nn.Module):
         self._hold("e_x", e_x.clone(), train_codec)
         self._hold("d", d.clone(), train_codec)
         fixed_x, _, fixed_d = ("", "", "") if train_codec else functional.recipes(codec)
-        self._recipes = (fixed_x, fixed_d)
+        self.recipes = (fixed_x, fixed_d)
         if trainable and self.w_hat.device.type != "meta":
             self.reset_parameters(codec)
 
@@ -177,7 +177,7 @@ class STLLinear(nn.Module):
             self.out_features,
             self.bias,
             self.activation,
-            *self._recipes,
+            *self.recipes,
         )
 
     def _apply(self, fn: Any, recurse: bool = True) -> STLLinear:

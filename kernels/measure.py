@@ -210,6 +210,26 @@ def timings(
     return times[len(times) // 2], times[len(times) // 5], times[-1 - len(times) // 5]
 
 
+def steady(
+    providers: dict[str, Callable[[], Any]], device: torch.device | str, *, rounds: int = 2, warmup: int = 100,
+    rep: int = 200, graph: bool = True,
+) -> dict[str, tuple[float, float, float]]:  # fmt: skip
+    """Each provider in its own steady state: warmed up for ``warmup`` ms, then timed for ``rep`` ms, ``rounds`` times.
+
+    What a model made of that product alone would see: a power-limited chip settles to the clock that this very
+    kernel allows. Returns name → (q50, q20, q80) in ms, each the mean over the rounds.
+    """
+    cuda = torch.device(device).type == "cuda"
+    seen: dict[str, list[tuple[float, float, float]]] = {name: [] for name in providers}
+    for _ in range(rounds):
+        for name, fn in providers.items():
+            run = capture(fn) if graph and cuda else fn
+            seen[name].append(timings(run, device, warmup=warmup, rep=rep))
+            del run
+    return {name: tuple(sum(q[i] for q in quantiles) / rounds for i in range(3))  # type: ignore[misc]
+            for name, quantiles in seen.items()}  # fmt: skip
+
+
 def side_by_side(
     providers: dict[str, Callable[[], Any]], device: torch.device | str, *, rounds: int = 3, rep: int = 60,
     graph: bool = True,

@@ -18,7 +18,7 @@ import torch
 
 from kernels import pipeline, reference
 
-__all__ = ["decode", "encode", "matmul_encoded"]
+__all__ = ["decode", "encode", "matmul_encoded", "transcode"]
 
 
 @torch.library.custom_op("stl_algebra::encode", mutates_args=())
@@ -175,6 +175,23 @@ def _matmul_backward(ctx: Any, grad: torch.Tensor) -> Any:
 
 
 matmul_encoded.register_autograd(_matmul_backward, setup_context=_matmul_setup)
+
+
+@torch.library.custom_op("stl_algebra::transcode", mutates_args=())
+def transcode(
+    p: torch.Tensor, d: torch.Tensor, e: torch.Tensor, rows: int, cols: int, height: int, width: int,
+    bias: torch.Tensor | None = None, recipe_d: str = "", recipe_e: str = "", activation: str = "",
+) -> torch.Tensor:  # fmt: skip
+    """(r₁, a, b) → (r₂, a, b), inference only. See `kernels.pipeline.transcode`."""
+    return pipeline.transcode(p, d, e, rows, cols, height, width, bias, recipe_d, recipe_e, activation)
+
+
+@transcode.register_fake
+def _(
+    p: torch.Tensor, d: torch.Tensor, e: torch.Tensor, rows: int, cols: int, height: int, width: int,
+    bias: torch.Tensor | None = None, recipe_d: str = "", recipe_e: str = "", activation: str = "",
+) -> torch.Tensor:  # fmt: skip
+    return p.new_empty((e.shape[0], p.shape[1], p.shape[2]))
 
 
 def codec_gradient(channels: torch.Tensor, x: torch.Tensor, rows: int, cols: int) -> torch.Tensor:

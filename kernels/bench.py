@@ -1,0 +1,486 @@
+"""``python -m kernels.bench [SECTION…]``: the performance tables, appended to results/measurements.csv.
+
+Sections: ``table`` (the cells the project set out to pass), ``shapes`` (language-model shapes), ``growth`` (cost
+against n, r and t), ``train`` (backward passes and peak memory), ``calibrate`` (rates of this device for the cost
+model). Example::
+
+    python -m kernels.bench table shapes --out results/measurements.csv
+
+Method. Every provider is captured into a CUDA graph, warmed up until the clock has settled, then timed with
+device events, the L2 cleared between runs; weights are encoded beforehand, the encode of the activation and the
+decode of the output are inside. Before anything is timed, its output is compared with float64 on 512 rows: an
+unwritten entry, or an error above twice the plain torch implementation's, and the cell is reported as failed
+and not timed. Without CUDA the reference runs at a small size and says so.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from kernels import dispatch, functional, measure, ops, reference
+from kernels.codec import Codec
+from kernels.devices import slug
+from stl_algebra.errors import StlError
+
+__all__ = ["Case", "main", "random_codec"]
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+FLOOR = 2e-15  # float64 against float64: both have rounding of their own
+DTYPES = {name: dtype for dtype, name in measure.NAMES.items()}
+
+
+@dataclass
+class Case:
+    """One line of a table: a shape in a number format, the codecs applied, and the speed-up to pass."""
+
+    label: str
+    dtype: str
+    n: int
+    k: int
+    m: int
+    stages: tuple[Codec, ...]
+    target: float | None = None
+    op: str = "matmul"
+    providers: dict[str, Callable[[], Any]] = field(default_factory=dict)
+
+
+def random_codec(rank: int, seed: int = 0) -> Codec:
+    """A dense ⟨4,4,4;rank⟩ codec of Gaussian factors with unit rows: the cost of any approximate encoder.
+
+    Its ε² is that of a random bilinear map (about 1 + retained noise), so its error column says nothing about an
+    encoder; the kernels' own error is what is checked, against the same codec in float64.
+    """
+    rng = np.random.default_rng(seed)
+    return Codec((4, 4, 4), *(rng.standard_normal(s) / 4 for s in ((rank, 16), (rank, 16), (16, rank))))
+
+
+def _strassen(*levels: int) -> tuple[Codec, ...]:
+    return tuple(dispatch._strassen_power(level) for level in levels)
+
+
+def table_cases(small: bool) -> Iterator[Case]:
+    """The cells of the kernel table with the speed-ups to pass."""
+    cells: dict[int, tuple[tuple[int, float], ...]] = {
+        16: ((4096, 2.5), (8192, 3.3), (16384, 3.6)), 24: ((4096, 1.75), (8192, 2.25), (16384, 2.45)),
+        32: ((8192, 1.7), (16384, 1.85)),
+    }  # fmt: skip
+    if small:
+        yield Case("bf16 t=4 r=16", "fp32", 128, 128, 128, (random_codec(16),))
+        yield Case("exact L2", "fp64", 128, 128, 128, _strassen(2))
+        return
+    for rank, sizes in cells.items():
+        for n, target in sizes:
+            yield Case(f"bf16 t=4 r={rank}", "bf16", n, n, n, (random_codec(rank),), target)
+    for n, target in ((8192, 1.1), (16384, 1.22)):
+        yield Case("bf16 exact r=49", "bf16", n, n, n, _strassen(2), target)
+    yield Case("bf16 exact r=343", "bf16", 16384, 16384, 16384, _strassen(3), None)
+    for n, target, ladder in ((4096, 1.25, ((3,),)), (8192, 1.35, ((3,), (1, 3))), (16384, 1.42, ((3,), (1, 3)))):
+        for levels in ladder:
+            yield Case(f"fp32 exact L{sum(levels)}", "fp32", n, n, n, _strassen(*levels), target)
+    for n, target, ladder in ((4096, 1.12, ((2,),)), (8192, 1.25, ((3,), (1, 2)))):
+        for levels in ladder:
+            yield Case(f"fp64 exact L{'+'.join(map(str, levels))}", "fp64", n, n, n, _strassen(*levels), target)
+    for n, target in ((8192, 2.4), (16384, 3.0)):
+        yield Case("fp8 t=4 r=16", "fp8", n, n, n, (random_codec(16),), target, op="fp8")
+
+
+def shape_cases(small: bool) -> Iterator[Case]:
+    """Linear layers of language models at 8192 tokens."""
+    if small:
+        yield Case("llm", "fp32", 64, 96, 160, (random_codec(16),))
+        return
+    for k, m in ((4096, 11008), (11008, 4096), (8192, 28672)):
+        for rank, target in ((16, 3.3), (24, 2.25), (32, 1.7)):
+            yield Case(f"llm r={rank}", "bf16", 8192, k, m, (random_codec(rank),), target)
+        yield Case("llm exact r=49", "bf16", 8192, k, m, _strassen(2), 1.1)
+
+
+def growth_cases(small: bool) -> Iterator[Case]:
+    """Cost against size, rank and tile."""
+    sizes = (64, 128) if small else (1024, 2048, 4096, 8192)
+    dtype = "fp32" if small else "bf16"
+    for n in sizes:
+        yield Case("growth n", dtype, n, n, n, (random_codec(16),))
+    for rank in (16, 32) if small else (16, 20, 28, 40, 48):
+        yield Case("growth r", dtype, sizes[-1], sizes[-1], sizes[-1], (random_codec(rank),))
+    for level in (1, 2) if small else (1, 2, 3):
+        yield Case(f"growth t={2**level}", dtype, sizes[-1], sizes[-1], sizes[-1], _strassen(level))
+
+
+SECTIONS = {"table": table_cases, "shapes": shape_cases, "growth": growth_cases}
+
+
+@dataclass
+class Outcome:
+    """What was measured for a case."""
+
+    case: Case
+    times: dict[str, tuple[float, float, float]]
+    kernel_error: float
+    error: float
+    plain_error: float
+    predicted: float
+    dense_error: float
+    peak_bytes: int
+    problem: str = ""
+
+    @property
+    def speedup(self) -> float:
+        """Dense median over ours."""
+        return self.times["dense"][0] / self.times["stl"][0] if not self.problem else float("nan")
+
+
+def _operands(case: Case, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    dtype = torch.bfloat16 if case.dtype == "fp8" else DTYPES[case.dtype]
+    generator = torch.Generator(device=device).manual_seed(len(case.label) + case.n)
+    x = torch.randn(case.n, case.k, device=device, generator=generator).to(dtype)
+    w = torch.randn(case.k, case.m, device=device, generator=generator).to(dtype)
+    return x, w
+
+
+def encoded_product(x: torch.Tensor, w: torch.Tensor, stages: tuple[Codec, ...]) -> Callable[[], torch.Tensor]:
+    """A closure that multiplies by ``w`` through ``stages``, the weight encoded now."""
+    wide = torch.promote_types(x.dtype, torch.float32)
+    w_hat = w
+    prepared = []
+    total = 1
+    for codec in stages:
+        n, m, p = codec.format
+        e_x, e_w, d = codec.tensors(x.device, wide)
+        fixed = functional.recipes(codec)
+        prepared.append((codec, e_x, d, fixed, w_hat.shape[1]))
+        w_hat = ops.encode(w_hat, e_w, m, p, fixed[1]).flatten(0, 1)
+        total *= codec.rank
+    w_hat = w_hat.unflatten(0, (total, -1))
+    if len(stages) == 1:
+        codec, e_x, d, fixed, width = prepared[0]
+        n, m, p = codec.format
+
+        def one() -> torch.Tensor:
+            y: torch.Tensor = ops.matmul_encoded(x, w_hat, e_x, d, None, n, m, p, width, fixed[0], fixed[2], "")
+            return y
+
+        return one
+
+    def many() -> torch.Tensor:
+        lhs, heights = x, []
+        for codec, e_x, _, fixed, _ in prepared:
+            heights.append(lhs.shape[0])
+            lhs = ops.encode(lhs, e_x, *codec.format[:2], fixed[0]).flatten(0, 1)
+        y = torch.bmm(lhs.unflatten(0, (total, -1)), w_hat)
+        del lhs
+        for (codec, _, d, fixed, width), height in zip(reversed(prepared), reversed(heights), strict=True):
+            n, _, p = codec.format
+            y = ops.decode(y.reshape(codec.rank, -1, y.shape[-1]), d, n, p, height, width, None, fixed[2], "")
+        return y
+
+    return many
+
+
+def _references(case: Case, x: torch.Tensor, w: torch.Tensor) -> dict[str, Callable[[], Any]]:
+    """fp8 dense and 2:4 sparse beside bf16, where the device has them."""
+    out: dict[str, Callable[[], Any]] = {}
+    if case.dtype != "bf16" or not x.is_cuda or "r=16" not in case.label:
+        return out
+    try:
+        from torch.sparse import to_sparse_semi_structured
+
+        keep = torch.tensor([1, 1, 0, 0], device=x.device, dtype=torch.bool).repeat(case.m, case.k // 4)
+        sparse = to_sparse_semi_structured((w.t() * keep).contiguous())
+        xt = x.t().contiguous()
+        torch.mm(sparse, xt)
+        out["sparse24"] = lambda: torch.mm(sparse, xt)
+    except Exception as error:  # a reference that is missing must not stop ours
+        print(f"2:4 reference left out: {error!r}"[:200], file=sys.stderr)
+    eight = _fp8_dense(x, w)
+    if eight is not None:
+        out["fp8_dense"] = eight
+    return out
+
+
+def _fp8_dense(x: torch.Tensor, w: torch.Tensor) -> Callable[[], torch.Tensor] | None:
+    from kernels._compat import fp8_supported
+
+    if not fp8_supported(x.device):
+        return None
+    x8, w8 = x.to(torch.float8_e4m3fn), w.t().contiguous().to(torch.float8_e4m3fn).t()
+    one = torch.ones((), device=x.device)
+    return lambda: torch._scaled_mm(x8, w8, one, one, out_dtype=torch.bfloat16, use_fast_accum=True)
+
+
+def run_case(case: Case, device: torch.device) -> Outcome:
+    """Correctness gate, then times."""
+    x, w = _operands(case, device)
+    rows = slice(0, min(512, case.n))
+    ref = x[rows].double() @ w.double()
+    inner = case.k
+    if case.dtype == "fp8":
+        return _run_fp8(case, x, w, rows)
+    codec_ref = _float64_reference(x[rows], w, case.stages) if len(case.stages) == 1 else ref
+    stl = encoded_product(x, w, case.stages)
+    cuda = device.type == "cuda"
+    if cuda:
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+    y = stl()
+    peak = torch.cuda.max_memory_allocated() - before if cuda else 0
+    found = measure.compare(y[rows], codec_ref)
+    error = measure.compare(y[rows], ref).rms
+    del y
+    if len(case.stages) == 1:
+        plain_error = measure.compare(_plain(x[rows], w, case.stages[0]), codec_ref).rms
+    else:
+        plain_error = dispatch._staged_error(case.stages, x.dtype, inner)
+    dense_error = measure.compare((x @ w)[rows], ref).rms
+    predicted = dispatch._staged_error(case.stages, x.dtype, inner)
+    problem = ""
+    if found.unwritten:
+        problem = f"{found.unwritten} unwritten entries"
+    elif found.rms > 2 * plain_error + FLOOR:
+        problem = f"kernel error {found.rms:.3g} above twice the plain {plain_error:.3g}"
+    if problem:
+        return Outcome(case, {}, found.rms, error, plain_error, predicted, dense_error, peak, problem)
+    del ref, codec_ref
+    providers: dict[str, Callable[[], Any]] = {"dense": lambda: x @ w, "stl": stl}
+    long = case.n >= 16384 and case.dtype == "fp32"
+    times = measure.steady(providers, device, rounds=1 if long else 2, rep=400 if long else 150)
+    times |= measure.steady(_references(case, x, w), device, rounds=1, rep=80)
+    return Outcome(case, times, found.rms, error, plain_error, predicted, dense_error, peak)
+
+
+def _plain(x: torch.Tensor, w: torch.Tensor, codec: Codec) -> torch.Tensor:
+    e_x, e_w, d = codec.tensors(x.device, torch.promote_types(x.dtype, torch.float32))
+    n, m, p = codec.format
+    return reference.matmul_encoded(x, reference.encode(w, e_w, m, p), e_x, d, n, m, p, w.shape[1])
+
+
+def _float64_reference(x: torch.Tensor, w: torch.Tensor, stages: tuple[Codec, ...]) -> torch.Tensor:
+    """The same bilinear map in float64, channel by channel (bounded memory)."""
+    (codec,) = stages
+    n, m, p = codec.format
+    e_x, e_w, d = codec.tensors(x.device, torch.float64)
+    a, b = reference.tiles(x.double(), n, m), reference.tiles(w.double(), m, p)
+    y = torch.zeros((n * p, a.shape[1], b.shape[2]), device=x.device, dtype=torch.float64)
+    for l in range(codec.rank):
+        channel = torch.tensordot(e_x[l], a, 1) @ torch.tensordot(e_w[l], b, 1)
+        y += d[:, l, None, None] * channel
+    return reference.untiles(y, n, p, x.shape[0], w.shape[1])
+
+
+def _run_fp8(case: Case, x: torch.Tensor, w: torch.Tensor, rows: slice) -> Outcome:
+    from kernels import fp8
+
+    (codec,) = case.stages
+    sigma = torch.ones((), device=x.device)
+    x8 = x.to(torch.float8_e4m3fn)
+    weight = fp8.encode_weight_fp8(w, codec)
+    exact = _float64_reference(x8[rows].to(torch.bfloat16), w, case.stages)
+    y = fp8.matmul_fp8(x8, weight, codec, sigma=sigma)
+    found = measure.compare(y[rows], exact)
+    plain = measure.compare(fp8.reference_fp8(x8[rows].float(), w, codec, 1.0), exact).rms
+    dense = _fp8_dense(x, w)
+    assert dense is not None
+    ref = x[rows].double() @ w.double()
+    dense_error = measure.compare(dense()[rows], ref).rms
+    from stl_algebra.scores import unit_rounding2
+
+    spread = codec.kappa2 * (2 * unit_rounding2("fp8") + unit_rounding2("bf16"))
+    scale = float(exact.pow(2).mean() / ref.pow(2).mean())
+    predicted = (spread / scale) ** 0.5
+    problem = "" if not found.unwritten and found.rms <= 2 * plain else f"fp8 error {found.rms:.3g} vs {plain:.3g}"
+    if problem:
+        return Outcome(case, {}, found.rms, found.rms, plain, predicted, dense_error, 0, problem)
+    times = measure.steady({"dense": dense, "stl": lambda: fp8.matmul_fp8(x8, weight, codec, sigma=sigma),
+                            "stl_bf16_input": lambda: fp8.matmul_fp8(x, weight, codec, sigma=sigma),
+                            "bf16_dense": lambda: x @ w}, x.device, rounds=2, rep=120)  # fmt: skip
+    return Outcome(case, times, found.rms, found.rms, plain, predicted, dense_error, 0)
+
+
+def rows_of(outcome: Outcome, head: dict[str, str], run_id: str) -> list[measure.Row]:
+    """An outcome as rows of the measurements table."""
+    case = outcome.case
+    label = "·".join("x".join(map(str, c.format)) for c in case.stages)
+    rank = int(np.prod([c.rank for c in case.stages]))
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    rows = []
+    for provider, t in outcome.times.items():
+        ours = provider.startswith("stl")
+        rows.append(measure.Row(
+            run_id, case.op, provider, "forward", case.dtype, case.n, case.k, case.m, label if ours else "",
+            rank if ours else 0, measure.codec_hash(case.stages[0]) if ours else "", "time", "ms", *t,
+            outcome.error if ours else outcome.dense_error if provider == "dense" else None,
+            outcome.predicted if ours else None, outcome.peak_bytes if provider == "stl" else None,
+            timestamp=now, **head))  # fmt: skip
+    return rows
+
+
+def training_rows(device: torch.device, head: dict[str, str], run_id: str, small: bool) -> list[measure.Row]:
+    """Forward plus backward and peak memory of a trainable layer against `nn.Linear`."""
+    from kernels.linear import STLLinear
+
+    n = 64 if small else 8192
+    dtype = torch.float32 if small else torch.bfloat16
+    rows = []
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    dense = torch.nn.Linear(n, n, bias=True, device=device, dtype=dtype)
+    layers: list[tuple[str, int, torch.nn.Module]] = [("dense", 0, dense)]
+    for codec in (random_codec(16), random_codec(32), *_strassen(2)):
+        layers.append(("stl", codec.rank, STLLinear.from_linear(dense, codec, "trainable")))
+    for provider, rank, layer in layers:
+        x = torch.randn(n, n, device=device, dtype=dtype, requires_grad=True)
+
+        def step(layer: torch.nn.Module = layer, x: torch.Tensor = x) -> None:
+            layer.zero_grad(set_to_none=True)
+            x.grad = None
+            layer(x).sum().backward()
+
+        step()
+        peak = 0
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            step()
+            peak = torch.cuda.max_memory_allocated() - before
+        t = measure.timings(step, device, warmup=50, rep=150)
+        rows.append(measure.Row(run_id, "linear", provider, "forward+backward", measure.NAMES[dtype], n, n, n,
+                                "4x4x4" if rank else "", rank, "", "time", "ms", *t, peak_bytes=peak,
+                                timestamp=now, **head))  # fmt: skip
+    return rows
+
+
+def calibrate(device: torch.device, small: bool) -> dict[str, Any]:
+    """Measure the rates the cost model needs, in the layout of ``kernels/data``."""
+    out: dict[str, Any] = {"name": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+                           "source": "python -m kernels.bench calibrate",
+                           "dense": {}, "batched": {}, "bandwidth": {}}  # fmt: skip
+    sizes = {"dense": (64, 128), "batched": (32, 64)} if small else {
+        "dense": (512, 1024, 2048, 4096, 8192), "batched": (128, 256, 512, 1024, 2048, 4096)}  # fmt: skip
+    for name, dtype in DTYPES.items():
+        for table, values in sizes.items():
+            points = []
+            for s in values:
+                batch = 1 if table == "dense" else max(1, min(49, int(2e9 // (s * s * dtype.itemsize))))
+                a = torch.randn(batch, s, s, device=device).to(dtype)
+                b = torch.randn(batch, s, s, device=device).to(dtype)
+                fn = (lambda a=a[0], b=b[0]: a @ b) if table == "dense" else (lambda a=a, b=b: torch.bmm(a, b))
+                t = measure.timings(fn, device, warmup=20, rep=40, graph=True)[0]
+                points.append([s, round(2 * batch * s**3 / t / 1e9, 4)])
+            out[table][name] = points
+        n = 128 if small else 8192
+        x = torch.randn(n, n, device=device).to(dtype)
+        (codec,) = _strassen(2)
+        e_x = codec.tensors(device, torch.promote_types(dtype, torch.float32))[0]
+        fixed = functional.recipes(codec)[0]
+        t = measure.timings(lambda x=x, e=e_x, f=fixed: ops.encode(x, e, 4, 4, f), device, warmup=20, rep=40)[0]
+        out["bandwidth"][name] = round(n * n * dtype.itemsize * (1 + 49 / 16) / t / 1e9, 5)
+    tiny = torch.zeros(16, device=device)
+    out["launch_us"] = round(measure.timings(lambda: tiny.add_(1), device, warmup=10, rep=20)[0] * 1e3, 2)
+    return out
+
+
+@app.command(help=__doc__)
+def main(
+    sections: Annotated[list[str] | None, typer.Argument(help="table, shapes, growth, train, calibrate")] = None,
+    out: Annotated[Path | None, typer.Option(help="append rows to this CSV")] = None,
+    data: Annotated[Path | None, typer.Option(help="calibrate: write the device file into this folder")] = None,
+    only: Annotated[str, typer.Option(help="cases whose label contains this")] = "",
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Measure and append; exit code 1 when a correctness gate fails, 2 for bad input."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    small = device.type != "cuda"
+    console = Console(stderr=as_json, width=None if sys.stdout.isatty() else 170)
+    known = [*SECTIONS, "train", "calibrate"]
+    chosen = sections or ["table"]
+    for section in chosen:
+        if section not in known:
+            console.print(f"[red]{StlError('SECTION', section, 'one of ' + ', '.join(known))}", highlight=False)
+            raise typer.Exit(2)
+    head, run_id = measure.header(), measure.new_run_id()
+    note = " (no CUDA device: the plain torch reference at toy sizes; the times say nothing)" if small else ""
+    console.print(f"{head['device']} driver {head['driver'] or '–'} torch {head['torch']} triton "
+                  f"{head['triton'] or '–'} commit {head['commit'] or '–'} run {run_id}{note}")  # fmt: skip
+    outcomes: list[Outcome] = []
+    rows: list[measure.Row] = []
+    for section in chosen:
+        if section == "calibrate":
+            rates = calibrate(device, small)
+            if data is not None:
+                (data / f"{slug(rates['name'])}.json").write_text(json.dumps(rates, indent=1) + "\n")
+            console.print(json.dumps(rates))
+        elif section == "train":
+            found = training_rows(device, head, run_id, small)
+            rows += found
+            for row in found:
+                console.print(f"train {row.provider} r={row.rank} {row.q50:.3f} ms, peak {row.peak_bytes} bytes")
+        else:
+            for case in SECTIONS[section](small):
+                if only and only not in case.label:
+                    continue
+                outcome = run_case(case, device)
+                outcomes.append(outcome)
+                rows += rows_of(outcome, head, run_id)
+                if device.type == "cuda":
+                    torch.cuda.empty_cache()
+        if out is not None:
+            measure.append(out, rows)
+    if as_json:
+        print(json.dumps({"run_id": run_id, **head, "rows": [vars(r) for r in rows]}))
+    elif outcomes:
+        console.print(_table(outcomes))
+    if any(o.problem for o in outcomes):
+        for o in outcomes:
+            if o.problem:
+                console.print(f"[red]{o.case.label} {o.case.n}: {o.problem}", highlight=False)
+        raise typer.Exit(1)
+
+
+def _table(outcomes: list[Outcome]) -> Table:
+    table = Table(title="speed-up over dense, weights encoded beforehand")
+    for column in (
+        "case",
+        "n × k × m",
+        "dense ms",
+        "stl ms",
+        "speed-up",
+        "to pass",
+        "FLOP limit",
+        "kernel err",
+        "plain err",
+        "total err",
+        "closed form",
+        "dense err",
+        "peak MB",
+        "others",
+    ):
+        table.add_column(column, justify="left" if column in ("case", "others") else "right", overflow="fold")
+    for o in outcomes:
+        c = o.case
+        limit = float(np.prod([np.prod(s.format) / s.rank for s in c.stages]))
+        if o.problem:
+            table.add_row(c.label, f"{c.n}×{c.k}×{c.m}", "–", "–", "FAILED", "", "", "", "", o.problem)
+            continue
+        verdict = "" if c.target is None else f"{c.target} {'✓' if o.speedup >= c.target else '✗'}"
+        others = ", ".join(f"{k} {v[0]:.3f}" for k, v in o.times.items() if k not in ("dense", "stl"))
+        table.add_row(c.label, f"{c.n}×{c.k}×{c.m}", f"{o.times['dense'][0]:.4f}", f"{o.times['stl'][0]:.4f}",
+                      f"{o.speedup:.3f}", verdict, f"{limit:.2f}", f"{o.kernel_error:.2e}", f"{o.plain_error:.2e}", f"{o.error:.2e}",
+                      f"{o.predicted:.2e}", f"{o.dense_error:.2e}", f"{o.peak_bytes / 1e6:.0f}", others)  # fmt: skip
+    return table
+
+
+if __name__ == "__main__":
+    app()

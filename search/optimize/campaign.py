@@ -50,6 +50,7 @@ class Job:
     counts: tuple[tuple[int, ...], ...] = ()
     samples: int = 1
     fixed_share: float = 0.35
+    largest_stabiliser: int | None = None
     restarts: int = 64
     iterations: int = 200
     schedule: str = "default"
@@ -102,7 +103,7 @@ def parametrisations(job: Job) -> Iterator[Parametrisation]:
         yield from (CyclicZ3(n, s, c, job.field) for c, s in job.counts)
         return
     action = named_action(job.group, job.sizes)
-    types = orbit_types(action, job.field)
+    types = orbit_types(action, job.field, job.largest_stabiliser)
     chosen = job.counts or sample_counts(types, job.rank, job.samples, job.seed, job.fixed_share)
     for counts in chosen:
         counts = tuple(counts) + (0,) * (len(types) - len(counts))

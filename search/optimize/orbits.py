@@ -129,13 +129,15 @@ class _Candidate:
         )
 
 
-def orbit_types(action: Action, field: str = "real") -> list[OrbitType]:
+def orbit_types(action: Action, field: str = "real", largest_stabiliser: int | None = None) -> list[OrbitType]:
     """All orbit types of an action over the reals or the complex numbers, largest orbits first.
 
     Parameters
     ----------
     action : Action
     field : {"real", "complex"}
+    largest_stabiliser : int, optional
+        Leave out types with larger stabilisers (short orbits), of which large groups have hundreds.
 
     Returns
     -------
@@ -149,6 +151,8 @@ def orbit_types(action: Action, field: str = "real") -> list[OrbitType]:
     inverse = [action.inverse(g) for g in range(action.order)]
     found = []
     for stabiliser in subgroups(action):
+        if largest_stabiliser is not None and len(stabiliser) > largest_stabiliser:
+            break
         kept: list[_Candidate] = []
         for candidate in _candidates(action, stabiliser, field):
             term = candidate.sample(rng, field)

@@ -105,12 +105,15 @@ class Target:
 
 
 def _make(
-    name: str, shape: Iterable[int], entries: Iterable[tuple[int, int, int, int]], quadratic: bool = False
+    name: str, shape: Iterable[int], entries: Iterable[tuple[int, int, int, int]] | Array, quadratic: bool = False
 ) -> Target:
     a, b, c = shape
     if a * b * c > (MAX_QUADRATIC if quadratic else MAX_ENTRIES):
         raise StlError("target", name, f"at most {MAX_QUADRATIC if quadratic else MAX_ENTRIES} Brent equations")
-    rows = np.fromiter(chain.from_iterable(islice(entries, MAX_TERMS + 1)), dtype=np.int64).reshape(-1, 4)
+    if isinstance(entries, np.ndarray):
+        rows = entries.astype(np.int64).reshape(-1, 4)
+    else:
+        rows = np.fromiter(chain.from_iterable(islice(entries, MAX_TERMS + 1)), dtype=np.int64).reshape(-1, 4)
     if len(rows) > MAX_TERMS:
         raise StlError("target", name, f"at most {MAX_TERMS} nonzero entries")
     for part in (index := rows[:, :3].copy()), (value := rows[:, 3].copy()):
@@ -132,7 +135,7 @@ def matmul(n: int, m: int, p: int) -> Target:
         raise StlError("format", (n, m, p), f"at most {MAX_ENTRIES} Brent equations")
     i, k, j = (v.ravel() for v in np.meshgrid(np.arange(n), np.arange(m), np.arange(p), indexing="ij"))
     rows = np.stack([i * m + k, k * p + j, i * p + j, np.ones_like(i)], axis=1)
-    return _make(f"matmul:{n}x{m}x{p}", (n * m, m * p, n * p), rows.tolist())
+    return _make(f"matmul:{n}x{m}x{p}", (n * m, m * p, n * p), rows)
 
 
 @lru_cache(maxsize=128)
@@ -202,14 +205,18 @@ def _tensor_product(s: Target, t: Target) -> Target:
     if s.quadratic or t.quadratic:
         raise StlError("target", f"{s.name}*{t.name}", "targets with two separate arguments")
     shape = [x * y for x, y in zip(s.shape, t.shape, strict=True)]
-    if prod(shape) > MAX_ENTRIES or len(s.index) * len(t.index) > MAX_TERMS:
-        raise StlError(
-            "target", f"{s.name}*{t.name}", f"at most {MAX_ENTRIES} Brent equations and {MAX_TERMS} nonzero entries"
-        )
+    _bounded([s, t])
     index = s.index[:, None, :] * np.array(t.shape) + t.index[None, :, :]
     value = s.value[:, None, None] * t.value[None, :, None]
     rows = np.concatenate([index, value], axis=2).reshape(-1, 4)
-    return _make(f"{s.name}*{t.name}", shape, [tuple(row) for row in rows.tolist()])
+    return _make(f"{s.name}*{t.name}", shape, rows)
+
+
+def _bounded(parts: list[Target]) -> None:
+    """Refuse a tensor product that is too large, before any of it is built."""
+    if prod(prod(t.shape) for t in parts) > MAX_ENTRIES or prod(len(t.index) for t in parts) > MAX_TERMS:
+        name = "*".join(t.name for t in parts)
+        raise StlError("target", name, f"at most {MAX_ENTRIES} Brent equations and {MAX_TERMS} nonzero entries")
 
 
 def target(name: str | Target | tuple[int, int, int]) -> Target:
@@ -227,9 +234,8 @@ def target(name: str | Target | tuple[int, int, int]) -> Target:
     if not isinstance(name, str) or len(name) > 200:
         raise StlError("target", name, KNOWN)
     if "*" in name:
-        if name.count("*") > 16:
-            raise StlError("target", name, "at most 17 factors")
         parts = [target(part) for part in name.split("*")]
+        _bounded(parts)
         result = parts[0]
         for part in parts[1:]:
             result = _tensor_product(result, part)

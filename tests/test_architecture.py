@@ -44,10 +44,14 @@ def test_arrows(package):
 @pytest.mark.parametrize(
     "line",
     [
-        "import torch", "from torch.nn import Linear", "def f():\n    import torch.cuda as c",
-        "def f():\n    from torch import nn", "import importlib\nimportlib.import_module('torch.nn')", "__import__('torch')",
+        "import torch",
+        "from torch.nn import Linear",
+        "def f():\n    import torch.cuda as c",
+        "def f():\n    from torch import nn",
+        "import importlib\nimportlib.import_module('torch.nn')",
+        "__import__('torch')",
     ],
-)  # fmt: skip
+)
 def test_arrow_scan_sees_lazy_imports(line):
     assert "torch" in imports_of(line)
 

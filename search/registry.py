@@ -128,6 +128,7 @@ class Family:
     space: str
     units: Callable[[Request, int], Iterator[Unit]]
     build: Callable[[Unit], Start]
+    accepts: Callable[[str], bool] = lambda group: False  # spellings of --group beyond `groups`
 
     def check(self, request: Request, units: list[Unit]) -> None:
         """Raise a teaching error when a request leaves this family nothing to do."""
@@ -140,7 +141,12 @@ _FAMILIES: dict[str, Family] = {}
 
 
 def register(
-    name: str, *, groups: tuple[str, ...], space: str, build: Callable[[Unit], Start]
+    name: str,
+    *,
+    groups: tuple[str, ...],
+    space: str,
+    build: Callable[[Unit], Start],
+    accepts: Callable[[str], bool] = lambda group: False,
 ) -> Callable[[Callable[[Request, int], Iterator[Unit]]], Callable[[Request, int], Iterator[Unit]]]:
     """Decorator for a generator ``units(request, round)`` that yields the units of one round of the search.
 
@@ -153,10 +159,12 @@ def register(
         One line that says which orders, formats and ranks are possible; shown in listings and errors.
     build : callable
         Unit → Start, run in the worker.
+    accepts : callable, optional
+        Further values of ``--group`` the family understands.
     """
 
     def add(units: Callable[[Request, int], Iterator[Unit]]) -> Callable[[Request, int], Iterator[Unit]]:
-        _FAMILIES[name] = Family(name, groups, space, units, build)
+        _FAMILIES[name] = Family(name, groups, space, units, build, accepts)
         return units
 
     return add
@@ -186,7 +194,7 @@ def groups() -> list[str]:
 
 def families_of(group: str) -> list[Family]:
     """The families searched under a kind of group; StlError lists the known kinds."""
-    found = [f for f in families().values() if group in f.groups]
+    found = [f for f in families().values() if group in f.groups or f.accepts(group)]
     if not found:
         raise StlError("group", group, "one of " + ", ".join(groups()), "See python -m search.run --list.")
     return found

@@ -20,6 +20,7 @@ from stl_algebra.groups.smallgroups import MAX_SMALL_ORDER
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 #: Above this many classes the character table is summarised on screen (``--json`` always has it whole).
 WIDE = 24
+TYPES = {1: "real", 0: "complex", -1: "quaternionic"}
 LATTICE_ORDER = 200
 FORMATS_ORDER = 64
 
@@ -62,7 +63,7 @@ def describe(name: str, formats: bool = True) -> dict[str, Any]:
         for r, s, o in zip(classes.representatives, classes.sizes, classes.orders, strict=True)
     ]
     out["characters"] = [
-        {"degree": int(table.degrees[i]), "type": {1: "real", 0: "complex", -1: "quaternionic"}[int(table.indicators[i])],
+        {"degree": int(table.degrees[i]), "type": TYPES[int(table.indicators[i])],
          "indicator": int(table.indicators[i]), "conjugate": int(table.conjugates[i]), "kernel": len(table.kernel(i)),
          "values": [alg.format_number(table.values[i, c]) for c in range(len(table))]}
         for i in range(len(table))
@@ -153,7 +154,7 @@ def _show(data: dict[str, Any]) -> None:
 @app.command(epilog="Example: python -m search.groups S4")
 def main(
     name: Annotated[str | None, typer.Argument(help="C4xC2, D4, Q8, S4, SL(2,3), SmallGroup(32,49), C7:C3, …")] = None,
-    order: Annotated[int | None, typer.Option(help=f"list all groups of this order (at most {MAX_SMALL_ORDER})")] = None,
+    order: Annotated[int | None, typer.Option(help=f"list all groups of an order ≤ {MAX_SMALL_ORDER}")] = None,
     formats: Annotated[bool, typer.Option(help="look for triple products")] = True,
     json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False,
 ) -> None:

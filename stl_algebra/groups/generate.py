@@ -20,9 +20,11 @@ __all__ = ["cycles", "matrix_group", "permutation_group", "presentation"]
 IntArray = np.ndarray[Any, np.dtype[Any]]
 # Conway polynomials x^k + Σ c_i x^i as (c_0, …, c_(k-1)); importing galois for them would cost seconds.
 CONWAY = {
-    4: (1, 1), 8: (1, 1, 0), 9: (2, 2), 16: (1, 1, 0, 0), 25: (2, 4), 27: (1, 2, 0), 32: (1, 0, 1, 0, 0),
-    49: (3, 6), 64: (1, 1, 0, 1, 1, 0), 81: (2, 0, 0, 2),
-}
+    4: (1, 1), 8: (1, 1, 0), 16: (1, 1, 0, 0), 32: (1, 0, 1, 0, 0), 64: (1, 1, 0, 1, 1, 0), 128: (1, 1, 0, 0, 0, 0, 0),
+    256: (1, 0, 1, 1, 1, 0, 0, 0), 9: (2, 2), 27: (1, 2, 0), 81: (2, 0, 0, 2), 243: (1, 2, 0, 0, 0),
+    729: (2, 2, 1, 0, 2, 0), 25: (2, 4), 125: (3, 3, 0), 625: (2, 4, 4, 0), 49: (3, 6), 343: (4, 0, 6), 121: (2, 7),
+    169: (2, 12), 289: (3, 16), 361: (2, 18),
+}  # fmt: skip
 MAX_PRESENTATION_ORDER = 2000  # pure-Python coset enumeration: about a second at this size
 
 

@@ -140,11 +140,14 @@ class _Parser:
 
 def _described(text: str, name: str) -> FiniteGroup:
     expanded = re.sub(r"(C\d+)\^(\d+)", lambda m: "(" + "x".join([m[1]] * min(int(m[2]), 64)) + ")", text)
+    wanted = {text, expanded}
+    if re.fullmatch(r"\([^()]*\)", expanded):  # C2^3 expands to a bracket that descriptions do not carry
+        wanted.add(expanded[1:-1])
     matches, everything = [], []
     for order in range(1, MAX_SMALL_ORDER + 1):
         for index, (description, _) in enumerate(_catalogue()[order], 1):
             everything.append(description)
-            if description in (text, expanded, expanded.strip("()")):
+            if description in wanted:
                 matches.append((order, index))
     if len(matches) == 1:
         return small_group(*matches[0])

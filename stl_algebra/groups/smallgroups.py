@@ -32,7 +32,7 @@ def _catalogue() -> dict[int, list[tuple[str, tuple[str, ...]]]]:
         head, _, words = line.partition("|")
         order, _, description = head.split(" ", 2)
         # GAP writes D8 for the dihedral group of order 8; here D4 names it
-        description = re.sub(r"\bD(\d+)", lambda m: f"D{int(m[1]) // 2}", description).replace("QD", "SD")
+        description = re.sub(r"(?<![A-Za-wyz])D(\d+)", lambda m: f"D{int(m[1]) // 2}", description).replace("QD", "SD")
         out.setdefault(int(order), []).append((description, tuple(words.split())))
     return out
 

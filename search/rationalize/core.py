@@ -16,7 +16,7 @@ from .exact import clear_terms, holds, ring_of, third_factor
 from .gauge import apply_bases, candidate_bases, matmul_format
 from .model import Model, Tying, free_tying
 from .polish import polish
-from .snap import PROFILES, Snapped, pin_vectors, snap
+from .snap import PROFILES, Profile, Snapped, pin_vectors, snap
 from .tie import tie_z3
 
 __all__ = ["RationaliseReport", "rationalise"]
@@ -80,6 +80,7 @@ def rationalise(
     seed: int = 0,
     seconds: float = 60.0,
     attempts: int = 24,
+    grid: int = 0,
 ) -> RationaliseReport:
     """Turn a numerical solution of the Brent equations into an exact one.
 
@@ -105,6 +106,9 @@ def rationalise(
         Wall-time limit.
     attempts : int
         Largest number of changes of basis tried.
+    grid : int
+        0 looks for the simplest algorithm of the family; q > 0 for one close to the numerical solution (its
+        free parameters are rounded to multiples of 1/q, 1/(2q) …), which keeps its κ² but not its sparsity.
 
     Returns
     -------
@@ -144,11 +148,12 @@ def rationalise(
 
     fmt = matmul_format(target)
     deadline = start + seconds
+    profiles = tuple(Profile(1, 1, 1, 0.3 * k, grid=grid * 2**k) for k in range(4)) if grid else PROFILES
     best: RationaliseReport | None = None
     for based in _gauges(model, theta, fmt, rng, attempts):
         based, _ = polish(model, based, free, steps=20, damping=1e-9)
         pinned_theta, pinned = pin_vectors(model, based)
-        for profile in PROFILES:
+        for profile in profiles:
             if time.monotonic() > deadline:
                 break
             report.attempts += 1
@@ -165,10 +170,10 @@ def rationalise(
                 now = time.monotonic()
                 if RINGS.index(best.ring) <= RINGS.index(ring):
                     deadline = min(start + seconds, now + max(PATIENCE * (now - start), seconds / 5))
-            if best.ring == "Z" or done.moves == 0:
+            if best.ring == "Z" or done.moves == 0 or grid:
                 break
             report.failures.append(f"exact over {report.ring} only (denominator {report.den})")
-        if time.monotonic() > deadline or (best is not None and best.ring == "Z"):
+        if time.monotonic() > deadline or (best is not None and (best.ring == "Z" or grid)):
             break
     if best is not None and RINGS.index(best.ring) <= RINGS.index(ring):
         best.success, best.invariant = True, tying.cyclic

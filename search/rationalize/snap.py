@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -20,7 +21,10 @@ Array = NDArray[Any]
 VALUES = tuple(Fraction(v) for v in ("0", "1", "-1", "1/2", "-1/2", "2", "-2"))
 NEAR = 1e-8       # an unknown this close to one of VALUES already has that value
 DETERMINED = 1e-5  # null-space row norm below which an unknown is fixed by the others
-LARGEST_DENOMINATOR = 720
+# (tolerance, largest denominator) for unknowns that the others determine: the product tolerance ·
+# denominator² is far below 1, so that a random real number hardly ever passes
+RECOGNISED = (1e-9, 720)
+RECOGNISED_ON_GRID = (1e-12, 30000)
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class Profile:
     """How reluctantly unknowns are moved to 0, to ±1 and to other values, and how random the pass is.
 
     ``jitter`` perturbs the order of the moves, ``walk`` is the length of a random step along the flat
-    directions before the first move: the nearest small rationals are then other ones.
+    directions before the first move: the nearest small rationals are then other ones. With ``grid`` q
+    unknowns are moved to the nearest multiple of 1/q instead, which keeps the result close to the start.
     """
 
     zero: float
@@ -36,10 +41,23 @@ class Profile:
     other: float
     jitter: float
     walk: float = 0.0
+    grid: int = 0
+
+    def values(self, theta: Array) -> Array:
+        """Return the values every unknown may be moved to, (unknowns, k)."""
+        if self.grid:
+            return np.asarray(np.rint(theta * self.grid) / self.grid)[:, None]
+        return np.broadcast_to(np.array([float(v) for v in VALUES]), (theta.size, len(VALUES)))
+
+    def exact(self, value: float) -> Fraction:
+        """Return the fraction behind one of :meth:`values`."""
+        return Fraction(round(value * self.grid), self.grid) if self.grid else Fraction(value)
 
     @property
     def weights(self) -> Array:
-        """Cost factor of every entry of VALUES."""
+        """Cost factor of every column of :meth:`values`."""
+        if self.grid:
+            return np.ones(1)
         return np.array([self.zero, self.one, self.one] + [self.other] * (len(VALUES) - 3))
 
 
@@ -109,16 +127,18 @@ def pin_vectors(model: Model, theta: Array) -> tuple[Array, Array]:
     return theta, pinned
 
 
-def _recognise(value: float, tol: float) -> Fraction | None:
-    """Return the simplest fraction within tol of value, if its denominator is small."""
-    guess = Fraction(value).limit_denominator(LARGEST_DENOMINATOR)
-    if abs(float(guess) - value) > tol:
-        return None
-    for den in range(1, guess.denominator + 1):
-        small = Fraction(round(value * den), den)
-        if abs(float(small) - value) <= tol:
-            return small
-    return guess
+def _recognise(value: float, tol: float, largest: int) -> Fraction | None:
+    """Return the simplest fraction within tol of value (continued fractions), if its denominator is small."""
+    whole = math.floor(value)
+    before, now = (1, 0), (whole, 1)
+    rest = value - whole
+    while abs(value - now[0] / now[1]) > tol:
+        if rest == 0 or now[1] > largest:
+            return None
+        digit = math.floor(1 / rest)
+        rest = 1 / rest - digit
+        before, now = now, (digit * now[0] + before[0], digit * now[1] + before[1])
+    return Fraction(*now) if now[1] <= largest else None
 
 
 def _wander(
@@ -174,15 +194,15 @@ def snap(
     for i in np.flatnonzero(pinned):
         out.exact[i], out.theta[i] = Fraction(1), 1.0
     free = ~pinned
-    values = np.array([float(v) for v in VALUES])
+    nice = np.array([float(v) for v in VALUES])
     banned: set[tuple[int, int]] = set()
     walk = profile.walk
     entries = np.arange(theta.size) < model.size
     while True:
-        gap = np.abs(out.theta[:, None] - values)
+        gap = np.abs(out.theta[:, None] - nice)
         near = gap.argmin(axis=1)
         for i in np.flatnonzero(free & entries & (gap.min(axis=1) < NEAR)):
-            out.exact[i], out.theta[i], free[i] = VALUES[near[i]], values[near[i]], False
+            out.exact[i], out.theta[i], free[i] = VALUES[near[i]], nice[near[i]], False
         out.theta, size = polish(model, out.theta, free, steps=20, damping=1e-9)
         if size > 1e-10:
             out.reason = "fixing near-rational entries broke the identity"
@@ -198,25 +218,27 @@ def snap(
         movable = np.flatnonzero((reach > DETERMINED) & (idx < model.size))
         if movable.size == 0:
             movable = np.flatnonzero(reach > DETERMINED)
-        cost = np.abs(out.theta[idx[movable], None] - values) / reach[movable, None] * profile.weights
+        values = profile.values(out.theta[idx])
+        cost = np.abs(out.theta[idx[movable], None] - values[movable]) / reach[movable, None] * profile.weights
         if profile.jitter:
             cost = cost * np.exp(profile.jitter * rng.standard_normal(cost.shape))
         attempts = 0
         for flat in np.argsort(cost, axis=None):
-            row, col = divmod(int(flat), len(values))
+            row, col = divmod(int(flat), values.shape[1])
             k = int(movable[row])
             if (int(idx[k]), col) in banned:
                 continue
             if time.monotonic() > deadline:
                 out.reason = "time is up"
                 return out
+            goal = float(values[k, col])
             trial = out.theta.copy()
-            trial[idx] += basis @ (basis[k] * ((values[col] - trial[idx[k]]) / reach[k] ** 2))
-            trial[idx[k]] = values[col]
+            trial[idx] += basis @ (basis[k] * ((goal - trial[idx[k]]) / reach[k] ** 2))
+            trial[idx[k]] = goal
             free[idx[k]] = False
             trial, size = polish(model, trial, free, steps=40, damping=1e-4, bound=bound)
             if size < 1e-12 and np.abs(trial).max() < bound:
-                out.theta, out.exact[idx[k]] = trial, VALUES[col]
+                out.theta, out.exact[idx[k]] = trial, profile.exact(goal)
                 out.moves += 1
                 break
             free[idx[k]] = True
@@ -229,9 +251,10 @@ def snap(
         else:
             out.reason = "no move left to try"
             return out
+    tol, largest = RECOGNISED_ON_GRID if profile.grid else RECOGNISED
     for place, value in enumerate(out.theta.tolist()):
         if out.exact[place] is None:
-            out.exact[place] = _recognise(value, 1e-9 * max(1.0, abs(value)))
+            out.exact[place] = _recognise(value, tol * max(1.0, abs(value)), largest)
             if out.exact[place] is None:
                 out.unknown.append(place)
     if out.unknown:

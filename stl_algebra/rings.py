@@ -188,10 +188,12 @@ def as_exact(values: object, argument: str = "factor") -> tuple[Array, int]:
         a = np.asarray(values)
     except (TypeError, ValueError, OverflowError):
         raise StlError(argument, values, allowed) from None
-    if a.dtype.kind in "iub":
-        return fit(a), 1
+    if a.dtype.kind in "iub" or a.size == 0:
+        return fit(a.astype(np.int64) if a.size == 0 else a), 1
     if a.dtype.kind == "f":
-        raise StlError(argument, values, "integers, Fractions or 'p/q' strings", "Use ring='R64' for floats.")
+        a = np.array(values, dtype=object)  # NumPy reads a list with integers on both sides of 2^63 as floats
+        if any(isinstance(v, float) for v in a.ravel().tolist()):
+            raise StlError(argument, values, "integers, Fractions or 'p/q' strings", "Use ring='R64' for floats.")
     flat = a.ravel().tolist()
     if all(type(v) is int for v in flat):
         return fit(a), 1

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .digits import minimal_polynomial, polynomial_text, rational_from_digits, refine
 from .model import Model
 from .polish import null_space, polish
 
@@ -21,10 +22,9 @@ Array = NDArray[Any]
 VALUES = tuple(Fraction(v) for v in ("0", "1", "-1", "1/2", "-1/2", "2", "-2"))
 NEAR = 1e-8       # an unknown this close to one of VALUES already has that value
 DETERMINED = 1e-5  # null-space row norm below which an unknown is fixed by the others
-# (tolerance, largest denominator) for unknowns that the others determine: the product tolerance ·
-# denominator² is far below 1, so that a random real number hardly ever passes
+# (tolerance, largest denominator) for unknowns that the others determine: tolerance · denominator² is far
+# below 1, so that a random real number hardly ever passes
 RECOGNISED = (1e-9, 720)
-RECOGNISED_ON_GRID = (1e-12, 30000)
 
 
 @dataclass(frozen=True)
@@ -251,13 +251,26 @@ def snap(
         else:
             out.reason = "no move left to try"
             return out
-    tol, largest = RECOGNISED_ON_GRID if profile.grid else RECOGNISED
-    for place, value in enumerate(out.theta.tolist()):
-        if out.exact[place] is None:
-            out.exact[place] = _recognise(value, tol * max(1.0, abs(value)), largest)
-            if out.exact[place] is None:
-                out.unknown.append(place)
-    if out.unknown:
-        shown = ", ".join(f"{out.theta[i]:.12g}" for i in out.unknown[:4])
-        out.reason = f"{len(out.unknown)} isolated entries are not small rationals ({shown})"
+    _read_off(model, out)
     return out
+
+
+def _read_off(model: Model, out: Snapped) -> None:
+    """Recognise the unknowns that the snapped ones determine, with more digits where float64 does not do."""
+    guess = list(out.exact)
+    for place, value in enumerate(out.theta.tolist()):
+        if guess[place] is None:
+            guess[place] = _recognise(value, RECOGNISED[0] * max(1.0, abs(value)), RECOGNISED[1])
+    if None in guess:
+        digits = refine(model, out.theta, out.exact)
+        if digits is None:
+            out.reason = "the last unknowns are not isolated"
+            return
+        guess = [v if v is not None else rational_from_digits(digits[i]) for i, v in enumerate(out.exact)]
+        out.unknown = [i for i, v in enumerate(guess) if v is None]
+        if out.unknown:
+            poly = minimal_polynomial(digits[out.unknown[0]])
+            what = f"a root of {polynomial_text(poly)}" if poly else "no algebraic number of small height"
+            out.reason = (f"{len(out.unknown)} isolated entries are irrational: "
+                          f"{out.theta[out.unknown[0]]:.12g} is {what}")
+    out.exact = guess

@@ -1,0 +1,136 @@
+"""More digits than float64 for an isolated solution, and recognition of the numbers behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from math import gcd
+from typing import Any
+
+import numpy as np
+import scipy.linalg as sl
+from numpy.typing import NDArray
+
+from .model import Model
+
+__all__ = ["minimal_polynomial", "polynomial_text", "rational_from_digits", "refine"]
+
+Array = NDArray[Any]
+BITS = 320
+SLACK = 48  # bits at the end of the fixed-point numbers that are not trusted
+
+
+def refine(model: Model, theta: Array, exact: Sequence[Fraction | None], bits: int = BITS) -> list[int] | None:
+    """Compute an isolated solution to ``bits`` binary digits.
+
+    Newton with a float64 Jacobian that is factorised once and residuals in fixed-point integers: every
+    step adds about ten decimal digits (iterative refinement).
+
+    Parameters
+    ----------
+    model : Model
+    theta : float array
+        Solution to machine precision, isolated once the exact unknowns are held.
+    exact : sequence of Fraction or None
+        The unknowns held fixed.
+
+    Returns
+    -------
+    list of int or None
+        The unknowns times 2^bits; None when the iteration does not converge.
+    """
+    one = 1 << bits
+    x = np.array([_fixed(v, bits) if v is not None else _fixed(Fraction(t), bits)
+                  for v, t in zip(exact, theta.tolist(), strict=True)], dtype=object)
+    idx = np.array([i for i, v in enumerate(exact) if v is None], dtype=np.int64)
+    if not idx.size:
+        return list(x)
+    h, _, _ = model.normal_equations(theta, idx)
+    try:
+        factor = sl.cho_factor(h, check_finite=False)
+    except sl.LinAlgError:
+        return None
+    goal = np.rint(model.target).astype(np.int64).astype(object) * one
+    last = one
+    for _ in range(bits // 16):
+        u, v, w, scale = model.split(x)
+        first = (scale[:, None] * u) // one
+        pair = (v[:, :, None] * w[:, None, :]).reshape(model.rank, -1) // one
+        res = goal - (first.T.dot(pair) // one).reshape(goal.shape)
+        size = int(np.abs(res).max())
+        if size < 1 << (SLACK // 2):
+            return list(x)
+        if size > last // 4:
+            return None
+        last = size
+        shift = max(0, size.bit_length() - 60)
+        small = (res // (1 << shift)).astype(np.float64) / 2.0**60
+        down = _descent(model, theta, small)[idx]
+        move = sl.cho_solve(factor, down, check_finite=False)
+        x[idx] += np.array([_fixed(Fraction(m), 60 + shift) for m in move.tolist()], dtype=object)
+    return None
+
+
+def _fixed(value: Fraction, bits: int) -> int:
+    return round(value * (1 << bits))
+
+
+def _descent(model: Model, theta: Array, res: Array) -> Array:
+    """Return Jᵀ · res for a given residual tensor."""
+    u, v, w, scale = model.split(theta)
+    a, b, c = model.shape
+    first = scale[:, None] * u
+    half = (first @ res.reshape(a, b * c)).reshape(-1, b, c)
+    by_first = np.einsum("abc,lb,lc->la", res, v, w, optimize=True)
+    parts = (by_first, np.einsum("lbc,lc->lb", half, w), np.einsum("lbc,lb->lc", half, v))
+    out = np.zeros(model.size + model.scales)
+    for index, g in ((model.tying.x, parts[0] * scale[:, None]), (model.tying.w, parts[1]),
+                     (model.tying.d, parts[2])):
+        np.add.at(out, index, g)
+    np.add.at(out, model.size + model.tying.orbit, (by_first * u).sum(axis=1))
+    return out
+
+
+def rational_from_digits(value: int, bits: int = BITS) -> Fraction | None:
+    """Return the rational number with value = round(q · 2^bits), if its denominator is below 2^(bits/2 − slack).
+
+    The denominator found must leave a gap of at least 2^SLACK to what a random real number would need.
+    """
+    guess = Fraction(value, 1 << bits).limit_denominator(1 << (bits // 2 - SLACK))
+    close = abs(guess * (1 << bits) - value) < 1 << (SLACK - 8)
+    return guess if close else None
+
+
+def minimal_polynomial(value: int, bits: int = BITS, degree: int = 6) -> list[int] | None:
+    """Return integer coefficients (constant first) of the polynomial of least degree that value/2^bits satisfies.
+
+    Lattice reduction (LLL) of the powers of the number; accepted only when the coefficients are so small
+    that chance is excluded by 2^SLACK.
+    """
+    from flint import fmpz_mat
+
+    powers = [1 << bits]
+    for n in range(1, degree + 1):
+        powers.append(powers[-1] * value >> bits)
+        size = n + 1
+        keep = bits - SLACK
+        rows = [[int(i == j) for j in range(size)] + [powers[i] >> (bits - keep)] for i in range(size)]
+        reduced = fmpz_mat(rows).lll()
+        first = [int(reduced[0, j]) for j in range(size)]
+        weight = max(1, *(abs(v) for v in first)).bit_length()
+        if first[-1] and abs(int(reduced[0, size])) < 1 << (weight + 16) and weight * size < keep - SLACK:
+            common = gcd(*first) * (1 if first[-1] > 0 else -1)
+            return [v // common for v in first]
+    return None
+
+
+def polynomial_text(coefficients: Sequence[int]) -> str:
+    """Return a polynomial as text, highest power first, e.g. ``x^2 - 3x + 1``."""
+    out = ""
+    for power in range(len(coefficients) - 1, -1, -1):
+        c = coefficients[power]
+        if c:
+            body = "" if abs(c) == 1 and power else str(abs(c))
+            body += "" if power == 0 else "x" if power == 1 else f"x^{power}"
+            out += (" - " if c < 0 else " + ") + body if out else ("-" if c < 0 else "") + body
+    return out or "0"

@@ -18,7 +18,7 @@ from __future__ import annotations
 import datetime
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,97 +29,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from kernels import dispatch, functional, measure, ops, reference
+from kernels import dispatch, measure, ops, pipeline, reference
+from kernels.cases import SECTIONS, Case, random_codec, strassen
 from kernels.codec import Codec
 from kernels.devices import slug
 from stl_algebra.errors import StlError
 
-__all__ = ["Case", "main", "random_codec"]
+__all__ = ["Outcome", "calibrate", "main", "run_case"]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 FLOOR = 2e-15  # float64 against float64: both have rounding of their own
 DTYPES = {name: dtype for dtype, name in measure.NAMES.items()}
-
-
-@dataclass
-class Case:
-    """One line of a table: a shape in a number format, the codecs applied, and the speed-up to pass."""
-
-    label: str
-    dtype: str
-    n: int
-    k: int
-    m: int
-    stages: tuple[Codec, ...]
-    target: float | None = None
-    op: str = "matmul"
-    providers: dict[str, Callable[[], Any]] = field(default_factory=dict)
-
-
-def random_codec(rank: int, seed: int = 0) -> Codec:
-    """A dense ⟨4,4,4;rank⟩ codec of Gaussian factors with unit rows: the cost of any approximate encoder.
-
-    Its ε² is that of a random bilinear map (about 1 + retained noise), so its error column says nothing about an
-    encoder; the kernels' own error is what is checked, against the same codec in float64.
-    """
-    rng = np.random.default_rng(seed)
-    return Codec((4, 4, 4), *(rng.standard_normal(s) / 4 for s in ((rank, 16), (rank, 16), (16, rank))))
-
-
-def _strassen(*levels: int) -> tuple[Codec, ...]:
-    return tuple(dispatch._strassen_power(level) for level in levels)
-
-
-def table_cases(small: bool) -> Iterator[Case]:
-    """The cells of the kernel table with the speed-ups to pass."""
-    cells: dict[int, tuple[tuple[int, float], ...]] = {
-        16: ((4096, 2.5), (8192, 3.3), (16384, 3.6)), 24: ((4096, 1.75), (8192, 2.25), (16384, 2.45)),
-        32: ((8192, 1.7), (16384, 1.85)),
-    }  # fmt: skip
-    if small:
-        yield Case("bf16 t=4 r=16", "fp32", 128, 128, 128, (random_codec(16),))
-        yield Case("exact L2", "fp64", 128, 128, 128, _strassen(2))
-        return
-    for rank, sizes in cells.items():
-        for n, target in sizes:
-            yield Case(f"bf16 t=4 r={rank}", "bf16", n, n, n, (random_codec(rank),), target)
-    for n, target in ((8192, 1.1), (16384, 1.22)):
-        yield Case("bf16 exact r=49", "bf16", n, n, n, _strassen(2), target)
-    yield Case("bf16 exact r=343", "bf16", 16384, 16384, 16384, _strassen(3), None)
-    for n, target, ladder in ((4096, 1.25, ((3,),)), (8192, 1.35, ((3,), (1, 3))), (16384, 1.42, ((3,), (1, 3)))):
-        for levels in ladder:
-            yield Case(f"fp32 exact L{sum(levels)}", "fp32", n, n, n, _strassen(*levels), target)
-    for n, target, ladder in ((4096, 1.12, ((2,),)), (8192, 1.25, ((3,), (1, 2)))):
-        for levels in ladder:
-            yield Case(f"fp64 exact L{'+'.join(map(str, levels))}", "fp64", n, n, n, _strassen(*levels), target)
-    for n, target in ((8192, 2.4), (16384, 3.0)):
-        yield Case("fp8 t=4 r=16", "fp8", n, n, n, (random_codec(16),), target, op="fp8")
-
-
-def shape_cases(small: bool) -> Iterator[Case]:
-    """Linear layers of language models at 8192 tokens."""
-    if small:
-        yield Case("llm", "fp32", 64, 96, 160, (random_codec(16),))
-        return
-    for k, m in ((4096, 11008), (11008, 4096), (8192, 28672)):
-        for rank, target in ((16, 3.3), (24, 2.25), (32, 1.7)):
-            yield Case(f"llm r={rank}", "bf16", 8192, k, m, (random_codec(rank),), target)
-        yield Case("llm exact r=49", "bf16", 8192, k, m, _strassen(2), 1.1)
-
-
-def growth_cases(small: bool) -> Iterator[Case]:
-    """Cost against size, rank and tile."""
-    sizes = (64, 128) if small else (1024, 2048, 4096, 8192)
-    dtype = "fp32" if small else "bf16"
-    for n in sizes:
-        yield Case("growth n", dtype, n, n, n, (random_codec(16),))
-    for rank in (16, 32) if small else (16, 20, 28, 40, 48):
-        yield Case("growth r", dtype, sizes[-1], sizes[-1], sizes[-1], (random_codec(rank),))
-    for level in (1, 2) if small else (1, 2, 3):
-        yield Case(f"growth t={2**level}", dtype, sizes[-1], sizes[-1], sizes[-1], _strassen(level))
-
-
-SECTIONS = {"table": table_cases, "shapes": shape_cases, "growth": growth_cases}
 
 
 @dataclass
@@ -135,6 +55,7 @@ class Outcome:
     dense_error: float
     peak_bytes: int
     problem: str = ""
+    parts: dict[str, tuple[float, float, float]] = field(default_factory=dict)
 
     @property
     def speedup(self) -> float:
@@ -159,7 +80,7 @@ def encoded_product(x: torch.Tensor, w: torch.Tensor, stages: tuple[Codec, ...])
     for codec in stages:
         n, m, p = codec.format
         e_x, e_w, d = codec.tensors(x.device, wide)
-        fixed = functional.recipes(codec)
+        fixed = codec.recipes
         prepared.append((codec, e_x, d, fixed, w_hat.shape[1]))
         w_hat = ops.encode(w_hat, e_w, m, p, fixed[1]).flatten(0, 1)
         total *= codec.rank
@@ -258,7 +179,26 @@ def run_case(case: Case, device: torch.device) -> Outcome:
     long = case.n >= 16384 and case.dtype == "fp32"
     times = measure.steady(providers, device, rounds=1 if long else 2, rep=400 if long else 150)
     times |= measure.steady(_references(case, x, w), device, rounds=1, rep=80)
-    return Outcome(case, times, found.rms, error, plain_error, predicted, dense_error, peak)
+    outcome = Outcome(case, times, found.rms, error, plain_error, predicted, dense_error, peak)
+    if len(case.stages) == 1 and cuda:
+        outcome.parts = _parts(x, w, case.stages[0])
+    return outcome
+
+
+def _parts(x: torch.Tensor, w: torch.Tensor, codec: Codec) -> dict[str, tuple[float, float, float]]:
+    """Where the time goes: encode, channel products and decode, each in its own steady state."""
+    e_x, e_w, d = codec.tensors(x.device, torch.promote_types(x.dtype, torch.float32))
+    n, m, p = codec.format
+    fixed = codec.recipes
+    w_hat = ops.encode(w, e_w, m, p, fixed[1])
+    x_hat = ops.encode(x, e_x, n, m, fixed[0])
+    products = pipeline.product(x_hat, w_hat)
+    providers: dict[str, Callable[[], Any]] = {
+        "encode": lambda: ops.encode(x, e_x, n, m, fixed[0]),
+        "product": lambda: pipeline.product(x_hat, w_hat),
+        "decode": lambda: ops.decode(products, d, n, p, x.shape[0], w.shape[1], None, fixed[2], ""),
+    }
+    return measure.steady(providers, x.device, rounds=1, warmup=60, rep=60)
 
 
 def _plain(x: torch.Tensor, w: torch.Tensor, codec: Codec) -> torch.Tensor:
@@ -316,10 +256,12 @@ def rows_of(outcome: Outcome, head: dict[str, str], run_id: str) -> list[measure
     rank = int(np.prod([c.rank for c in case.stages]))
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     rows = []
-    for provider, t in outcome.times.items():
+    timed = [(provider, "forward", t) for provider, t in outcome.times.items()]
+    timed += [("stl", mode, t) for mode, t in outcome.parts.items()]
+    for provider, mode, t in timed:
         ours = provider.startswith("stl")
         rows.append(measure.Row(
-            run_id, case.op, provider, "forward", case.dtype, case.n, case.k, case.m, label if ours else "",
+            run_id, case.op, provider, mode, case.dtype, case.n, case.k, case.m, label if ours else "",
             rank if ours else 0, measure.codec_hash(case.stages[0]) if ours else "", "time", "ms", *t,
             outcome.error if ours else outcome.dense_error if provider == "dense" else None,
             outcome.predicted if ours else None, outcome.peak_bytes if provider == "stl" else None,
@@ -337,7 +279,7 @@ def training_rows(device: torch.device, head: dict[str, str], run_id: str, small
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     dense = torch.nn.Linear(n, n, bias=True, device=device, dtype=dtype)
     layers: list[tuple[str, int, torch.nn.Module]] = [("dense", 0, dense)]
-    for codec in (random_codec(16), random_codec(32), *_strassen(2)):
+    for codec in (random_codec(16), random_codec(32), *strassen(2)):
         layers.append(("stl", codec.rank, STLLinear.from_linear(dense, codec, "trainable")))
     for provider, rank, layer in layers:
         x = torch.randn(n, n, device=device, dtype=dtype, requires_grad=True)
@@ -382,9 +324,9 @@ def calibrate(device: torch.device, small: bool) -> dict[str, Any]:
             out[table][name] = points
         n = 128 if small else 8192
         x = torch.randn(n, n, device=device).to(dtype)
-        (codec,) = _strassen(2)
+        (codec,) = strassen(2)
         e_x = codec.tensors(device, torch.promote_types(dtype, torch.float32))[0]
-        fixed = functional.recipes(codec)[0]
+        fixed = codec.recipes[0]
         t = measure.timings(lambda x=x, e=e_x, f=fixed: ops.encode(x, e, 4, 4, f), device, warmup=20, rep=40)[0]
         out["bandwidth"][name] = round(n * n * dtype.itemsize * (1 + 49 / 16) / t / 1e9, 5)
     tiny = torch.zeros(16, device=device)
@@ -476,9 +418,10 @@ def _table(outcomes: list[Outcome]) -> Table:
             continue
         verdict = "" if c.target is None else f"{c.target} {'✓' if o.speedup >= c.target else '✗'}"
         others = ", ".join(f"{k} {v[0]:.3f}" for k, v in o.times.items() if k not in ("dense", "stl"))
-        table.add_row(c.label, f"{c.n}×{c.k}×{c.m}", f"{o.times['dense'][0]:.4f}", f"{o.times['stl'][0]:.4f}",
-                      f"{o.speedup:.3f}", verdict, f"{limit:.2f}", f"{o.kernel_error:.2e}", f"{o.plain_error:.2e}", f"{o.error:.2e}",
-                      f"{o.predicted:.2e}", f"{o.dense_error:.2e}", f"{o.peak_bytes / 1e6:.0f}", others)  # fmt: skip
+        errors = (o.kernel_error, o.plain_error, o.error, o.predicted, o.dense_error)
+        times = [f"{o.times[name][0]:.4f}" for name in ("dense", "stl")]
+        table.add_row(c.label, f"{c.n}×{c.k}×{c.m}", *times, f"{o.speedup:.3f}", verdict, f"{limit:.2f}",
+                      *(f"{e:.2e}" for e in errors), f"{o.peak_bytes / 1e6:.0f}", others)  # fmt: skip
     return table
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
+from kernels import straightline
 from stl_algebra.errors import StlError
 
 __all__ = ["SUPPORTED_DTYPES", "Codec", "EncoderLike", "as_codec"]
@@ -41,6 +42,11 @@ class Codec:
     d : (n·p, r) float64
         vec(C) = d · ((e_x vec A) ⊙ (e_w vec B)).
 
+    Attributes
+    ----------
+    recipes : (str, str, str)
+        E_X, E_W and Dᵀ as fixed-coefficient recipes; an empty one means the dense kernel is the better choice.
+
     Raises
     ------
     StlError
@@ -51,6 +57,7 @@ class Codec:
     e_x: np.ndarray
     e_w: np.ndarray
     d: np.ndarray
+    recipes: tuple[str, str, str] = field(init=False, repr=False)
     _views: dict[tuple[str, torch.dtype], tuple[torch.Tensor, ...]] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -89,6 +96,9 @@ class Codec:
             found = getattr(self, name).shape
             if found != shape:
                 raise StlError(f"encoder.{name}", found, f"shape {shape} for format {self.format}, rank {r}")
+        fixed = ((self.e_x, n, m), (self.e_w, m, p), (self.d.T, n, p))
+        # now, not at first use: a compiler tracing a caller must find plain strings
+        object.__setattr__(self, "recipes", tuple(straightline.recipe_if_worth_it(*f) for f in fixed))
 
     @property
     def rank(self) -> int:
@@ -125,6 +135,17 @@ class Codec:
         inner = np.einsum("lik,lkj,lij->", x, w, d, optimize=True)
         value = (gram.sum() - 2 * inner + n * m * p) / (n * m * p)
         return 0.0 if abs(value) < 1e-12 * max(1.0, abs(gram).sum() / (n * m * p)) else float(value)
+
+    @classmethod
+    def random(cls, format: tuple[int, int, int], rank: int, seed: int = 0) -> Codec:
+        """Dense Gaussian factors with unit rows on average: the cost of any encoder, the error of none.
+
+        For tests and timing; its ε² is above one.
+        """
+        n, m, p = format
+        rng = np.random.default_rng(seed)
+        shapes = ((rank, n * m), (rank, m * p), (n * p, rank))
+        return cls(format, *(rng.standard_normal(s) / (s[1] if i < 2 else s[0]) ** 0.5 for i, s in enumerate(shapes)))
 
     def transposed(self) -> Codec:
         """The encoder of the input gradient: gX = STL(gY, Wᵀ) with factors (Dᵀ, E_Wᵗ, E_Xᵀ), format (n,p,m)."""

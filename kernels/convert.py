@@ -82,7 +82,7 @@ def convert_linear(
     made: dict[int, STLLinear] = {}
     tied = _tied_weights(model)
     for parent_name, parent in list(model.named_modules()):
-        for child_name, child in list(parent.named_children()):
+        for child_name, child in list(parent._modules.items()):  # named_children() hides shared layers
             name = f"{parent_name}.{child_name}" if parent_name else child_name
             if not isinstance(child, nn.Linear):
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -191,7 +192,7 @@ def fast_matmul(a: torch.Tensor, b: torch.Tensor, encoder: EncoderLike | Codec |
         return a @ b
     if a.shape[-1] != b.shape[0]:
         raise StlError("b.shape", tuple(b.shape), f"({a.shape[-1]}, M), to multiply a of width {a.shape[-1]}")
-    flat = a.reshape(-1, a.shape[-1])
+    flat = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
     plan = plan_matmul(flat.shape[0], b.shape[0], b.shape[1], a.dtype, a.device, encoder=encoder, rtol=rtol)
     if not plan.stages:
         return a @ b
@@ -218,7 +219,7 @@ def staged_matmul(a: torch.Tensor, b: torch.Tensor, stages: Sequence[Codec]) -> 
     for codec in stages:
         n, m, p = codec.format
         e_x, e_w, _ = codec.tensors(a.device, wide)
-        fixed = functional.recipes(codec)
+        fixed = codec.recipes
         shapes.append((lhs.shape[0], rhs.shape[1]))
         lhs = ops.encode(lhs, e_x, n, m, fixed[0]).flatten(0, 1)
         rhs = ops.encode(rhs, e_w, m, p, fixed[1]).flatten(0, 1)
@@ -230,7 +231,7 @@ def staged_matmul(a: torch.Tensor, b: torch.Tensor, stages: Sequence[Codec]) -> 
         n, _, p = codec.format
         d = codec.tensors(a.device, wide)[2]
         y = ops.decode(y.reshape(codec.rank, -1, y.shape[-1]), d, n, p, height, width, None,
-                       functional.recipes(codec)[2], "")  # fmt: skip
+                       codec.recipes[2], "")  # fmt: skip
     return y[:rows, :cols]
 
 

@@ -11,10 +11,11 @@ The relative squared error adds κ²·2·u²(e4m3) with u² = 7e-4: worth it whe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from kernels import triton_codec, triton_gemm
+from kernels import pipeline
 from kernels._compat import fp8_supported
 from kernels.codec import Codec, EncoderLike, as_codec
 from stl_algebra.errors import StlError
@@ -54,7 +55,7 @@ def encode_weight_fp8(w: torch.Tensor, encoder: EncoderLike | Codec) -> Fp8Weigh
 
 def matmul_fp8(
     x: torch.Tensor, weight: Fp8Weight, encoder: EncoderLike | Codec, *, sigma: float | torch.Tensor,
-    bias: torch.Tensor | None = None, activation: str = "", config: triton_gemm.Config | None = None,
+    bias: torch.Tensor | None = None, activation: str = "", config: Any = None,
     x_hat: torch.Tensor | None = None, out_dtype: torch.dtype = torch.bfloat16,
 ) -> torch.Tensor:  # fmt: skip
     """STL product with fp8 channel products: (N, K) bf16, fp16 or e4m3 → (N, M) ``out_dtype``.
@@ -75,6 +76,8 @@ def matmul_fp8(
                        "Use kernels.stl_matmul, or kernels.fp8.reference_fp8 to see the rounding.")  # fmt: skip
     if x.dtype not in (torch.bfloat16, torch.float16, torch.float8_e4m3fn):
         raise StlError("x.dtype", x.dtype, "bfloat16, float16 or float8_e4m3fn")
+    from kernels import triton_codec, triton_gemm
+
     codec = as_codec(encoder)
     n, m, p = codec.format
     e_x, _, d = codec.tensors(x.device, torch.float32)
@@ -85,10 +88,8 @@ def matmul_fp8(
                                               device=x.device, dtype=torch.float8_e4m3fn) if x_hat is None else x_hat,
     )  # fmt: skip
     products = triton_gemm.bmm(encoded, weight.values, b_transposed=True, out_dtype=out_dtype,
-                               scale=norms * weight.scale / gain,
-                               config=config or triton_gemm.Config(bk=128, stages=4, sub=4))  # fmt: skip
-    return triton_codec.decode(products, d, n, p, x.shape[0], weight.out_features, bias=bias,
-                               activation=activation)  # fmt: skip
+                               scale=norms * weight.scale / gain, config=config or triton_gemm.FP8)  # fmt: skip
+    return pipeline.decode(products, d, n, p, x.shape[0], weight.out_features, bias, codec.recipes[2], activation)
 
 
 def reference_fp8(x: torch.Tensor, w: torch.Tensor, encoder: EncoderLike | Codec, sigma: float) -> torch.Tensor:

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
-from kernels import ops, reference, straightline
+from kernels import ops, reference
 from kernels.codec import SUPPORTED_DTYPES, Codec, EncoderLike, as_codec
 from stl_algebra.errors import StlError
 
-__all__ = ["encode_weight", "recipes", "stl_matmul", "stl_matmul_encoded"]
+__all__ = ["encode_weight", "stl_matmul", "stl_matmul_encoded"]
 
 ACTIVATION_NAMES = ("", "relu", "gelu", "silu")
-
-
-def recipes(codec: Codec) -> tuple[str, str, str]:
-    """Fixed-coefficient recipes of (E_X, E_W, Dᵀ); an empty one means the dense kernel is the better choice."""
-    n, m, p = codec.format
-    out = []
-    for matrix, rows, cols in ((codec.e_x, n, m), (codec.e_w, m, p), (codec.d.T, n, p)):
-        out.append(straightline.recipe(matrix, rows, cols) if straightline.worth_it(matrix, rows, cols) else "")
-    return out[0], out[1], out[2]
 
 
 def _coefficient_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -85,7 +78,7 @@ def encode_weight(w: torch.Tensor, encoder: EncoderLike | Codec) -> torch.Tensor
         raise StlError("w.shape", tuple(w.shape), "two dimensions (K, M)")
     _, m, p = codec.format
     e_w = codec.tensors(w.device, _coefficient_dtype(w.dtype))[1]
-    out: torch.Tensor = ops.encode(w, e_w, m, p, recipes(codec)[1])
+    out: torch.Tensor = ops.encode(w, e_w, m, p, codec.recipes[1])
     return out
 
 
@@ -123,7 +116,7 @@ def stl_matmul_encoded(
     codec = as_codec(encoder)
     dtype = _coefficient_dtype(x.dtype)
     e_x, _, d = codec.tensors(x.device, dtype)
-    fixed_x, _, fixed_d = recipes(codec)
+    fixed_x, _, fixed_d = codec.recipes
     return run(x, w_hat, e_x, d, codec.format, out_features, bias, activation, fixed_x, fixed_d)
 
 
@@ -162,8 +155,8 @@ def run(
         check_pair("x", x, "bias", bias)
         if tuple(bias.shape) != (out_features,):
             raise StlError("bias.shape", tuple(bias.shape), f"({out_features},)")
-    flat = x.reshape(-1, width)
     lead = x.shape[:-1]
+    flat = x.reshape(math.prod(lead), width)
     fused = activation
     if (
         activation

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from kernels import functional, ops, pipeline, reference
@@ -44,7 +46,7 @@ def mlp(x: torch.Tensor, first: STLLinear, second: STLLinear, activation: str = 
         t is not None and t.requires_grad for t in (x, *first.parameters(), *second.parameters()))  # fmt: skip
     if learning or (n, p) != (n2, m2) or not (recipe_d and next_x) or first.activation or second.activation:
         return second(reference.activate(first(x), activation))
-    flat = x.reshape(-1, first.in_features)
+    flat = x.reshape(math.prod(x.shape[:-1]), first.in_features)
     products = pipeline.product(ops.encode(flat, first.e_x, n, m, recipe_x), first.w_hat)
     hidden = ops.transcode(products, first.d, second.e_x, n, p, flat.shape[0], first.out_features, first.bias,
                            recipe_d, next_x, activation)  # fmt: skip

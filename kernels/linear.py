@@ -80,7 +80,7 @@ class STLLinear(nn.Module):
         self._hold("bias", torch.zeros(out_features, device=device, dtype=dtype) if bias else None, trainable)
         self._hold("e_x", e_x.clone(), train_codec)
         self._hold("d", d.clone(), train_codec)
-        fixed_x, _, fixed_d = ("", "", "") if train_codec else functional.recipes(codec)
+        fixed_x, _, fixed_d = ("", "", "") if train_codec else codec.recipes
         self.recipes = (fixed_x, fixed_d)
         if trainable and self.w_hat.device.type != "meta":
             self.reset_parameters(codec)

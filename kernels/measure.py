@@ -153,6 +153,7 @@ class Errors:
 
 def compare(y: torch.Tensor, ref: torch.Tensor) -> Errors:
     """Compare with a float64 reference of the same shape; NaN never passes."""
+    y, ref = y.detach(), ref.detach()
     gap = (y.double() - ref).abs()
     bad = int((~torch.isfinite(y)).sum())
     if gap.numel() == 0:

@@ -42,9 +42,9 @@ def _encode_backward(ctx: Any, grad: torch.Tensor) -> Any:
     x, e = ctx.saved_tensors
     rows, cols, recipe = ctx.rest
     gx = ge = None
-    if ctx.needs_input_grad[0]:
+    if _needs(ctx, 0):
         gx = decode(grad, e.t(), rows, cols, x.shape[0], x.shape[1], None, recipe, "")
-    if ctx.needs_input_grad[1]:
+    if _needs(ctx, 1):
         ge = codec_gradient(grad, x, rows, cols).to(e.dtype)
     return gx, ge, None, None, None
 
@@ -94,11 +94,11 @@ def _decode_backward(ctx: Any, grad: torch.Tensor) -> Any:
     rows, cols, recipe, activation = ctx.rest
     _no_fused_activation(activation)
     gp = gd = gb = None
-    if ctx.needs_input_grad[0]:
+    if _needs(ctx, 0):
         gp = encode(grad, d.t(), rows, cols, recipe)
-    if ctx.needs_input_grad[1]:
+    if _needs(ctx, 1):
         gd = codec_gradient(p, grad, rows, cols).t().to(d.dtype)
-    if ctx.needs_input_grad[6]:
+    if _needs(ctx, 6):
         gb = grad.sum(0)
     return gp, gd, None, None, None, None, gb, None, None
 
@@ -153,7 +153,7 @@ def _matmul_backward(ctx: Any, grad: torch.Tensor) -> Any:
     x, w_hat, e_x, d = ctx.saved_tensors
     n, m, p, recipe_x, recipe_d, activation = ctx.rest
     _no_fused_activation(activation)
-    need_x, need_w, need_e, need_d, need_b = ctx.needs_input_grad[:5]
+    need_x, need_w, need_e, need_d, need_b = (_needs(ctx, i) for i in range(5))
     gx = gw = ge = gd = gb = None
     gp = encode(grad, d.t(), n, p, recipe_d) if need_x or need_w or need_e else None
     if gp is not None and (need_x or need_e):
@@ -198,6 +198,11 @@ def codec_gradient(channels: torch.Tensor, x: torch.Tensor, rows: int, cols: int
     """Σ over tiles of channel × entry: (r, a, b), (N, K) → (r, rows·cols); accumulated by the GEMM."""
     planes = reference.tiles(x, rows, cols)
     return channels.reshape(channels.shape[0], -1) @ planes.reshape(rows * cols, -1).t()
+
+
+def _needs(ctx: Any, index: int) -> bool:
+    """Is the gradient of this argument wanted? Trailing arguments left at their defaults are not listed."""
+    return index < len(ctx.needs_input_grad) and bool(ctx.needs_input_grad[index])
 
 
 def _no_fused_activation(activation: str) -> None:

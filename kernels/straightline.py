@@ -20,7 +20,7 @@ import torch
 from kernels._codegen import Factor, decode_source, encode_source, operations, transcode_source
 from stl_algebra.errors import StlError
 
-__all__ = ["decode", "encode", "kronecker_factors", "parse", "recipe", "source", "transcode", "worth_it"]
+__all__ = ["decode", "encode", "kronecker_factors", "parse", "recipe", "recipe_if_worth_it", "source", "transcode"]
 
 MAX_OPERATIONS = 6000  # beyond this many lines the compiler takes longer than anyone will wait
 
@@ -56,8 +56,19 @@ def kronecker_factors(matrix: np.ndarray, rows: int, cols: int) -> list[Factor]:
 
 def recipe(matrix: np.ndarray, rows: int, cols: int) -> str:
     """Serialise the Kronecker factors of a coefficient matrix; :func:`parse` reads it back."""
+    return _serialise(kronecker_factors(np.asarray(matrix, dtype=np.float64), rows, cols))
+
+
+def recipe_if_worth_it(matrix: np.ndarray, rows: int, cols: int) -> str:
+    """The recipe, or "" where the dense kernel is the better choice: code too long, or a large dense factor."""
+    factors = kronecker_factors(np.asarray(matrix, dtype=np.float64), rows, cols)
+    heavy = any(len(v) > 4096 and np.count_nonzero(v) > 0.75 * len(v) for *_, v in factors)
+    return "" if heavy or operations(factors) > MAX_OPERATIONS else _serialise(factors)
+
+
+def _serialise(factors: list[Factor]) -> str:
     parts = []
-    for s, n, m, values in kronecker_factors(np.asarray(matrix, dtype=np.float64), rows, cols):
+    for s, n, m, values in factors:
         parts.append(f"{s},{n},{m}:" + " ".join(f"{int(v)}" if v == int(v) else repr(v) for v in values))
     return "|".join(parts)
 
@@ -77,13 +88,6 @@ def parse(text: str) -> tuple[Factor, ...]:
     except ValueError as error:
         raise StlError("recipe", text, "factors 's,rows,cols:c c c' joined by '|'", str(error)) from error
     return tuple(out)
-
-
-def worth_it(matrix: np.ndarray, rows: int, cols: int) -> bool:
-    """Is straight-line code small enough to compile (ever) and to beat the dense form (mostly zeros)?"""
-    factors = kronecker_factors(np.asarray(matrix, dtype=np.float64), rows, cols)
-    dense = all(np.count_nonzero(v) > 0.75 * len(v) for *_, v in factors)
-    return operations(factors) <= MAX_OPERATIONS and not (dense and matrix.size > 4096)
 
 
 def _divisors(value: int) -> list[int]:

@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-__all__ = ["Config", "bmm"]
+__all__ = ["FP8", "Config", "bmm", "suits"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ class Config:
     specialise: bool = False
     maxnreg: int | None = None
     programs_per_sm: int = 1
+
+
+FP8 = Config(bk=128, stages=3)  #: the best block shape seen for e4m3 operands
 
 
 @triton.jit

@@ -96,7 +96,7 @@ def validate(
     wide = torch.promote_types(dtype, torch.float32)
     e_x, _, d = codec.tensors(device, wide)
     n, m, p = codec.format
-    fixed = functional.recipes(codec)
+    fixed = codec.recipes
 
     def stl() -> torch.Tensor:
         y: torch.Tensor = ops.matmul_encoded(x, w_hat, e_x, d, None, n, m, p, size, fixed[0], fixed[2], "")

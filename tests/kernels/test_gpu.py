@@ -1,0 +1,149 @@
+"""The suite that needs an NVIDIA GPU: every dtype, bfloat16 included, at sizes where launches are real."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kernels import Codec, STLLinear, encode_weight, measure, ops, reference, stl_matmul, stl_matmul_encoded
+from kernels.dispatch import fast_matmul, plan_matmul
+
+pytestmark = pytest.mark.gpu
+cuda = torch.device("cuda")
+
+
+def draw(*shape: int, dtype: torch.dtype) -> torch.Tensor:
+    return torch.randn(*shape, device=cuda, dtype=torch.float32).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("sizes", [(512, 768, 256), (253, 509, 131)], ids=str)
+def test_error_below_twice_the_plain_one_and_on_the_closed_form(
+    strassen2: Codec, sizes: tuple[int, int, int], dtype: torch.dtype
+) -> None:
+    n, k, m = sizes
+    x, w = draw(n, k, dtype=dtype), draw(k, m, dtype=dtype)
+    ref = x.double() @ w.double()
+    found = measure.compare(stl_matmul(x, w, strassen2), ref)
+    e_x, e_w, d = strassen2.tensors(cuda, torch.promote_types(dtype, torch.float32))
+    plain = measure.compare(reference.matmul_encoded(x, reference.encode(w, e_w, 4, 4), e_x, d, 4, 4, 4, m), ref)
+    assert found.unwritten == 0
+    assert found.rms <= 2 * plain.rms
+    if dtype != torch.float64:
+        assert found.rms == pytest.approx(measure.closed_form(strassen2, dtype, k), rel=0.2)
+
+
+@pytest.mark.parametrize("rank", [16, 24, 48])
+def test_dense_random_codecs_in_bfloat16(rank: int) -> None:
+    """Both forms of the kernels (coefficients at run time and in the code) on factors without structure."""
+    from kernels import straightline, triton_codec
+
+    codec = Codec.random((4, 4, 4), rank)
+    e, _, d = codec.tensors(cuda, torch.float32)
+    x = draw(260, 1032, dtype=torch.bfloat16)
+    expected = reference.encode(x.double(), e.double(), 4, 4)
+    plain = measure.compare(reference.encode(x, e, 4, 4).flatten(1), expected.flatten(1)).rms
+    poison = torch.full_like(expected, float("nan"), dtype=torch.bfloat16)
+    for found in (triton_codec.encode(x, e, 4, 4, out=poison), straightline.encode(x, codec.recipes[0])):
+        assert measure.compare(found.flatten(1), expected.flatten(1)).rms < 1.1 * plain
+    p = draw(rank, 65, 258, dtype=torch.bfloat16)
+    expected = reference.decode(p.double(), d.double(), 4, 4, 260, 1032)
+    plain = measure.compare(reference.decode(p, d, 4, 4, 260, 1032), expected).rms
+    for y in (triton_codec.decode(p, d, 4, 4, 260, 1032), straightline.decode(p, codec.recipes[2], 260, 1032)):
+        assert measure.compare(y, expected).rms < 1.1 * plain
+
+
+def test_gradients_agree_with_dense(strassen2: Codec) -> None:
+    x = draw(256, 512, dtype=torch.float64).requires_grad_()
+    w = draw(512, 128, dtype=torch.float64).requires_grad_()
+    seed = draw(256, 128, dtype=torch.float64)
+    ours = torch.autograd.grad(stl_matmul(x, w, strassen2), (x, w), seed)
+    dense = torch.autograd.grad(x @ w, (x, w), seed)
+    for a, b in zip(ours, dense, strict=True):
+        assert measure.compare(a, b).rms < 1e-13
+
+
+def test_opcheck_on_cuda(strassen: Codec) -> None:
+    e_x, e_w, d = strassen.tensors(cuda, torch.float32)
+    x = draw(9, 12, dtype=torch.float32).requires_grad_()
+    w_hat = ops.encode(draw(12, 6, dtype=torch.float32), e_w, 2, 2, strassen.recipes[1]).requires_grad_()
+    torch.library.opcheck(ops.matmul_encoded, (x, w_hat, e_x, d, None, 2, 2, 2, 6, strassen.recipes[0],
+                                               strassen.recipes[2], ""))  # fmt: skip
+
+
+def test_compile_graph_capture_streams_and_determinism(strassen2: Codec) -> None:
+    layer = STLLinear.from_linear(torch.nn.Linear(512, 384, device=cuda, dtype=torch.bfloat16), strassen2)
+    x = draw(256, 512, dtype=torch.bfloat16)
+    with torch.no_grad():
+        expected = layer(x)
+        assert torch.equal(layer(x), expected)  # bitwise: every output has one owner and one order of summation
+        compiled = torch.compile(layer, fullgraph=True)
+        assert measure.compare(compiled(x), expected.double()).rms < 1e-2
+        replay = measure.capture(lambda: layer(x))
+        x.copy_(draw(256, 512, dtype=torch.bfloat16))
+        replay()
+        torch.cuda.synchronize()
+        assert torch.equal(replay.output, layer(x))  # type: ignore[attr-defined]
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            beside = layer(x)
+        side.synchronize()
+        assert torch.equal(beside, layer(x))
+
+
+def test_more_than_two_to_the_31_elements(strassen: Codec) -> None:
+    """An encoded activation of 2.9e9 entries: the far end is right, so indices did not wrap."""
+    from kernels import straightline, triton_codec
+
+    x = torch.zeros(40960, 40960, device=cuda, dtype=torch.bfloat16)
+    x[-2:, -2:] = torch.tensor([[1.0, 2.0], [3.0, 4.0]], device=cuda, dtype=torch.bfloat16)
+    e, _, d = strassen.tensors(cuda, torch.float32)
+    expected = (e @ torch.tensor([1.0, 2.0, 3.0, 4.0], device=cuda)).to(torch.bfloat16)
+    for encoded in (straightline.encode(x, strassen.recipes[0]), triton_codec.encode(x, e, 2, 2)):
+        assert encoded.numel() > 2**31
+        assert torch.equal(encoded[:, -1, -1], expected)
+        assert int(torch.count_nonzero(encoded[:, -1])) == int(torch.count_nonzero(expected))
+        y = straightline.decode(encoded, strassen.recipes[2], 40960, 40960)
+        corner = (d @ expected.float()).reshape(2, 2).to(torch.bfloat16)
+        assert torch.equal(y[-2:, -2:], corner)
+        del encoded, y
+
+
+def test_overlapping_bands_equal_the_plain_order(strassen2: Codec) -> None:
+    from kernels import straightline
+    from kernels.overlap import matmul_overlapped
+
+    x, w = draw(4096, 1024, dtype=torch.bfloat16), draw(1024, 1024, dtype=torch.bfloat16)
+    w_hat = encode_weight(w, strassen2)
+    expected = stl_matmul_encoded(x, w_hat, strassen2, 1024)
+    rx, _, rd = strassen2.recipes
+    for weights in ((1,), (1, 2, 1), (1, 6, 1)):
+        found = matmul_overlapped(x, w_hat, lambda a, out: straightline.encode(a, rx, out=out),
+                                  lambda p, y: straightline.decode(p, rd, y.shape[0], y.shape[1], out=y), 4, 4, 1024,
+                                  weights=weights)  # fmt: skip
+        assert measure.compare(found, expected.double()).rms < 5e-3
+
+
+def test_fp8_products_round_as_predicted() -> None:
+    from kernels import fp8
+
+    codec = Codec.random((4, 4, 4), 16)
+    x, w = draw(512, 1024, dtype=torch.bfloat16), draw(1024, 768, dtype=torch.bfloat16)
+    weight = fp8.encode_weight_fp8(w, codec)
+    exact = stl_matmul(x.double(), w.double(), codec)
+    plain = measure.compare(fp8.reference_fp8(x, w, codec, 1.0), exact).rms
+    bias = draw(768, dtype=torch.bfloat16)
+    found = fp8.matmul_fp8(x, weight, codec, sigma=1.0)
+    assert measure.compare(found, exact).rms < 1.2 * plain
+    biased = fp8.matmul_fp8(x, weight, codec, sigma=1.0, bias=bias)
+    assert measure.compare(biased, exact + bias.double()).rms < 1.2 * plain
+    assert torch.isfinite(fp8.matmul_fp8(1000 * x, weight, codec, sigma=1.0)).all()  # saturates, no NaN
+
+
+def test_fast_matmul_is_matmul() -> None:
+    a, b = draw(2048, 4096, dtype=torch.float32), draw(4096, 3000, dtype=torch.float32)
+    plan = plan_matmul(2048, 4096, 3000, torch.float32, cuda)
+    assert plan.stages
+    found = measure.compare(fast_matmul(a, b), a.double() @ b.double())
+    assert found.rms == pytest.approx(plan.error, rel=0.3)

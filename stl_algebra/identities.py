@@ -391,4 +391,5 @@ def rings_where_valid(encoder: Encoder, primes: tuple[int, ...] = (2, 3, 5, 7, 1
     if encoder.is_exact:
         return names + [f"GF({p})" for p in primes if den % p]
     g = residual_gcd(encoder)
-    return [f"GF({p})" for p in primes if g % p == 0 and den % p] + ([f"Z/{g}"] if g > 1 else [])
+    fields = [f"GF({p})" for p in primes if g % p == 0 and den % p]
+    return fields if g in primes or g <= 1 else [*fields, f"Z/{g}"]

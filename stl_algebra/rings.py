@@ -94,7 +94,7 @@ class Ring:
         for t in range(k):
             total = None
             for i, j in zip(*np.nonzero(self.structure[:, :, t]), strict=True):
-                term = _times(_times(a[..., i], b[..., j]), np.asarray(self.structure[i, j, t]))
+                term = _times(_times(a[..., i], b[..., j]), self.structure[i, j, t])
                 total = term if total is None else _plus(total, term)
             parts.append(total if total is not None else np.zeros(np.broadcast_shapes(a.shape, b.shape)[:-1], a.dtype))
         return self.reduce(np.stack(np.broadcast_arrays(*parts), axis=-1))
@@ -149,12 +149,14 @@ def max_abs(a: Array) -> Any:
 
 def _times(a: Array, b: Array) -> Array:
     """Product that widens int64 to Python integers when it could overflow."""
+    a, b = np.asarray(a), np.asarray(b)  # one index of a vector of Python integers is no array
     if a.dtype.kind == "i" and b.dtype.kind == "i" and int(max_abs(a)) * int(max_abs(b)) >= 2**62:
         a = a.astype(object)
-    return a * b
+    return np.asarray(a * b)
 
 
 def _plus(a: Array, b: Array) -> Array:
+    a, b = np.asarray(a), np.asarray(b)
     if a.dtype.kind == "i" and b.dtype.kind == "i" and int(max_abs(a)) + int(max_abs(b)) >= 2**62:
         a = a.astype(object)
     return a + b

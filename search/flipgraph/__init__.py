@@ -7,10 +7,11 @@ Sources: Kauers–Moosbauer 2022 (flip graphs), Arai–Ichikawa–Hukushima 2024
 Moosbauer–Poole 2025 (symmetry). Every search starts from the standard algorithm.
 """
 
-from search.flipgraph.engine import FlipResult, Schedule, search_flips, walk_from
+from search.flipgraph.engine import FlipResult, search_flips
 from search.flipgraph.formats import extend, merge, project
 from search.flipgraph.graph import flip_graph
 from search.flipgraph.scheme import Scheme, from_factors, standard, symmetric_start
+from search.flipgraph.walks import Schedule, walk_from
 
 __all__ = [
     "FlipResult",

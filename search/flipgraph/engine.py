@@ -8,50 +8,18 @@ from collections.abc import Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from math import prod
 from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.flipgraph.scheme import (
-    SYMMETRIES, Scheme, checked, from_factors, holds, standard, symmetric_start,
-)  # fmt: skip
+from search.flipgraph.scheme import SYMMETRIES, Scheme, checked, from_factors, holds, standard, symmetric_start
+from search.flipgraph.walks import Schedule, walk_from
 from stl_algebra.errors import StlError
 
-__all__ = ["FlipResult", "Schedule", "search_flips", "walk_from"]
-
-#: Flips between two looks at the clock (about a quarter of a second).
-CHUNK = 4_000_000
-#: Orbits beyond the start for which plus transitions find room.
-HEADROOM = 8
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How to walk: plain data, all counted in flips and orbits.
-
-    Attributes
-    ----------
-    flips : int
-        Path length: flips of one walk before it is given up.
-    plus_after : int
-        Flips without a new minimum between two plus transitions.
-    plus_diff : int
-        A plus transition may start while the walk is less than this many orbits above its minimum.
-    pool : int
-        Schemes collected per rank before the next rank is attacked; 0 means independent restarts.
-    patience : int
-        With a pool: walks without success after which a rank that has no successor is given up (the
-        search then starts afresh), or one that has some is left for the next.
-    """
-
-    flips: int = 20_000_000
-    plus_after: int = 1_000
-    plus_diff: int = 2
-    pool: int = 0
-    patience: int = 200
-
+__all__ = ["FlipResult", "search_flips"]
 
 @dataclass(frozen=True)
 class FlipResult:
@@ -87,59 +55,20 @@ class FlipResult:
     pool: list[Scheme] = field(default_factory=list)
 
 
-def walk_from(
-    start: Scheme, orbits: int, schedule: Schedule, seed: Sequence[int], seconds: float = math.inf
-) -> tuple[Scheme, int]:
-    """One random walk; the unit of work, run in a worker process.
-
-    Parameters
-    ----------
-    start : Scheme
-    orbits : int
-        Stop as soon as this few orbits are left.
-    schedule : Schedule
-    seed : sequence of int
-        Determines the walk (as long as the clock does not end it).
-    seconds : float
-        Time limit, looked at every few million flips.
-
-    Returns
-    -------
-    (Scheme, int)
-        The scheme with the fewest orbits seen, and the number of flips made.
-    """
-    from search.flipgraph import _kernel as kernel
-
-    cap = start.orbits + HEADROOM
-    terms, best = np.zeros((cap, 3), dtype=np.uint64), np.zeros((cap, 3), dtype=np.uint64)
-    signs, best_signs = np.ones(cap, dtype=np.int64), np.ones(cap, dtype=np.int64)
-    terms[: start.orbits], signs[: start.orbits] = start.terms, start.signs
-    params = np.zeros(kernel.P_LENGTH, dtype=np.int64)
-    params[kernel.P_TERNARY] = start.ring == "Z"
-    params[kernel.P_SYMMETRY] = SYMMETRIES[start.symmetry][0]
-    params[kernel.P_BITS] = start.format[0] * start.format[1]
-    params[kernel.P_TARGET] = max(orbits, 0)
-    params[kernel.P_PLUS_AFTER] = schedule.plus_after
-    params[kernel.P_PLUS_DIFF] = schedule.plus_diff
-    params[kernel.P_LOWEST] = current = lowest = start.orbits
-    best[:current], best_signs[:current] = start.terms, start.signs
-    state = np.random.SeedSequence([int(s) for s in seed]).generate_state(1, np.uint64) | np.uint64(1)
-    stats = np.zeros(kernel.S_LENGTH, dtype=np.int64)
-    done, end = 0, time.monotonic() + seconds
-    while done < schedule.flips and lowest > orbits and time.monotonic() < end:
-        params[kernel.P_FLIPS] = min(CHUNK, schedule.flips - done)
-        params[kernel.P_LOWEST] = lowest
-        kernel.walk(terms, signs, current, params, state, best, best_signs, stats)
-        current, lowest = int(stats[kernel.S_ORBITS]), int(stats[kernel.S_BEST])
-        done += int(stats[kernel.S_FLIPS])
-        if stats[kernel.S_FLIPS] < params[kernel.P_FLIPS]:  # target met, or no flip and no plus possible
-            break
-    found = replace(start, terms=best[:lowest].copy(), signs=best_signs[:lowest].copy())
-    return found, done
+#: What travels to a worker: start, whether to grow another one instead, goal, schedule, seed, seconds.
+_Task = tuple[Scheme, bool, int, Schedule, tuple[int, int], float]
 
 
-def _task(args: tuple[Scheme, int, Schedule, tuple[int, ...], float]) -> tuple[Scheme, int]:
-    return walk_from(*args)
+def _task(args: _Task) -> tuple[Scheme, int]:
+    """One walk in a worker, from a freshly grown start if asked for."""
+    from search.flipgraph.recipes import grown_start
+
+    start, grow, goal, plan, seed, seconds = args
+    end, spent = time.monotonic() + seconds, 0
+    if grow:
+        start, spent = grown_start(start.format, start.ring, seconds, seed[0] + 1_000_003 * seed[1])
+    found, flips = walk_from(start, goal, plan, seed, max(0.0, end - time.monotonic()))
+    return found, spent + flips
 
 
 def search_flips(
@@ -152,13 +81,13 @@ def search_flips(
     *,
     schedule: Schedule | None = None,
     pool: int | None = None,
-    start: Scheme | tuple[Any, Any, Any] | None = None,
+    start: Scheme | tuple[Any, Any, Any] | str | None = None,
     cubes: int | NDArray[Any] | None = None,
     max_flips: int | None = None,
     workers: int = 1,
     executor: Executor | None = None,
 ) -> FlipResult:
-    """Search a flip graph for a scheme of low rank, from the standard algorithm unless told otherwise.
+    """Search a flip graph for a scheme of low rank; nothing published is ever used as a start.
 
     Parameters
     ----------
@@ -178,8 +107,10 @@ def search_flips(
         Default: `search.flipgraph.recipes.schedule_for`.
     pool : int, optional
         Overrides ``schedule.pool``.
-    start : Scheme or (e_x, e_w, d), optional
-        Another start; plain factors only without symmetry.
+    start : "standard", "grown", Scheme or (e_x, e_w, d), optional
+        Default: the standard algorithm (with symmetry `symmetric_start`) up to 36 products, above that
+        a start grown from smaller formats, afresh for every walk
+        (`search.flipgraph.recipes.grown_start`). Plain factors are possible only without symmetry.
     cubes : int or (s, n, n) array, optional
         Fixed terms of the symmetric start (`symmetric_start`); default: the fewest that fit the target.
     max_flips : int, optional
@@ -198,7 +129,7 @@ def search_flips(
     StlError
         For a format, ring, symmetry or start that does not fit.
     """
-    from search.flipgraph.recipes import default_cubes, schedule_for
+    from search.flipgraph.recipes import STANDARD_UP_TO, default_cubes, schedule_for
 
     fmt = checked(format, ring, symmetry)
     if workers < 1:
@@ -206,11 +137,14 @@ def search_flips(
     plan = schedule or schedule_for(fmt, ring, symmetry)
     if pool is not None:
         plan = replace(plan, pool=pool)
+    grown = start == "grown" or (start is None and symmetry is None and prod(fmt) > STANDARD_UP_TO)
     if isinstance(start, Scheme):
         if (start.format, start.ring, start.symmetry) != (fmt, ring, symmetry):
             raise StlError("start", (start.format, start.ring, start.symmetry), f"{(fmt, ring, symmetry)}")
         first = start
-    elif start is not None:
+    elif isinstance(start, str) and (start not in ("standard", "grown") or (grown and symmetry is not None)):
+        raise StlError("start", start, "'standard', or 'grown' without a symmetry")
+    elif start is not None and not isinstance(start, str):
         if symmetry is not None:
             raise StlError("start", "plain factors", "a Scheme when a symmetry is asked for")
         first = from_factors(fmt, *start, ring=ring)
@@ -227,7 +161,7 @@ def search_flips(
     own = workers > 1 and executor is None
     context = ProcessPoolExecutor(workers, mp_context=get_context("spawn")) if own else nullcontext(executor)
     with context as runner:
-        search = _Search(first, goal, plan, seed, seconds, max_flips)
+        search = _Search(first, grown, goal, plan, seed, seconds, max_flips)
         search.run(runner, workers)
     best = search.best
     e_x, e_w, d = best.factors()
@@ -244,9 +178,10 @@ class _Search:
     """The loop behind `search_flips`: which scheme to walk from next, and what to keep."""
 
     def __init__(
-        self, first: Scheme, goal: int, plan: Schedule, seed: int, seconds: float, max_flips: int | None
-    ) -> None:
-        self.first, self.goal, self.plan, self.seed = first, goal, plan, seed
+        self, first: Scheme, grown: bool, goal: int, plan: Schedule, seed: int, seconds: float,
+        max_flips: int | None,
+    ) -> None:  # fmt: skip
+        self.first, self.grown, self.goal, self.plan, self.seed = first, grown, goal, plan, seed
         self.seconds, self.max_flips = seconds, math.inf if max_flips is None else max_flips
         self.began = time.monotonic()
         self.best, self.flips, self.walks = first, 0, 0
@@ -265,16 +200,17 @@ class _Search:
             for task, (scheme, flips) in zip(tasks, results, strict=True):
                 self._take(task[0], scheme, flips)
 
-    def _next(self) -> tuple[Scheme, int, Schedule, tuple[int, ...], float]:
+    def _next(self) -> _Task:
         self.walks += 1
         left = self.seconds - self.elapsed()
         plan = replace(self.plan, flips=int(min(self.plan.flips, self.max_flips - self.flips)))
         seed = (self.seed, self.walks)
         if self.plan.pool == 0:
-            return self.first, self.goal, plan, seed, left
+            return self.first, self.grown, self.goal, plan, seed, left
         choices = self.levels[self.level]
         start = choices[int(self.rng.integers(len(choices)))]
-        return start, max(self.goal, self.level - 1), plan, seed, left
+        grow = self.grown and start is self.first
+        return start, grow, max(self.goal, self.level - 1), plan, seed, left
 
     def _take(self, start: Scheme, scheme: Scheme, flips: int) -> None:
         self.flips += flips

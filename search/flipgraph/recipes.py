@@ -1,24 +1,41 @@
-"""Schedules and starts that reach the best known ranks: data, measured by ``search/benchmarks/flips.py``."""
+"""Schedules and starts that reach the best known ranks: plain data, measured by ``search/benchmarks/flips.py``."""
 
 from __future__ import annotations
 
-from search.flipgraph.engine import Schedule
-from search.flipgraph.scheme import SYMMETRIES
+from math import prod
+
+from search.flipgraph.formats import extend
+from search.flipgraph.scheme import SYMMETRIES, Scheme, standard
+from search.flipgraph.walks import Schedule
+from search.known import best_rank
 from stl_algebra.errors import StlError
 
-__all__ = ["BEST_KNOWN", "default_cubes", "schedule_for"]
+__all__ = ["default_cubes", "goal_rank", "grown_start", "schedule_for"]
 
-#: Best known ranks (math.md §6 of the design notes); over GF(2) ⟨4,4,4⟩ has 47.
-BEST_KNOWN: dict[tuple[int, int, int], int] = {
-    (2, 2, 2): 7, (2, 2, 3): 11, (2, 2, 4): 14, (2, 2, 5): 18, (2, 3, 3): 15, (2, 3, 4): 20, (2, 3, 5): 25,
-    (2, 4, 4): 26, (2, 4, 5): 32, (2, 5, 5): 40, (3, 3, 3): 23, (3, 3, 4): 29, (3, 3, 5): 36, (3, 4, 4): 38,
-    (3, 4, 5): 47, (3, 5, 5): 58, (4, 4, 4): 48, (4, 4, 5): 61, (4, 5, 5): 76, (5, 5, 5): 93, (6, 6, 6): 153,
-}  # fmt: skip
+#: Up to this many products the standard algorithm is as good a start as a grown one.
+STANDARD_UP_TO = 36
+#: Where the rank to hope for depends on the ring: ⟨2,4,5;32⟩ needs ½, ⟨4,4,4;47⟩ characteristic 2.
+RING_RANK: dict[tuple[int, int, int], dict[str, int]] = {
+    (2, 4, 5): {"GF(2)": 33, "Z": 33},
+    (4, 4, 4): {"GF(2)": 47, "Z": 49},
+}
 
 
 def schedule_for(fmt: tuple[int, int, int], ring: str, symmetry: str | None) -> Schedule:
-    """The schedule `search_flips` uses when none is given."""
-    return Schedule()
+    """The schedule `search_flips` uses when none is given.
+
+    Over Z fewer flips are possible at a vertex, and plus transitions help only after a longer walk; with
+    symmetry one orbit is three or six terms, and climbing several orbits is what opens the way down.
+    """
+    if symmetry is not None:
+        if fmt[0] >= 5:
+            return Schedule(flips=300_000_000, plus_after=5_000, plus_diff=4)
+        return Schedule(flips=50_000_000, plus_after=3_000, plus_diff=3)
+    if ring == "Z":
+        return Schedule(flips=20_000_000, plus_after=30_000, plus_diff=1)
+    if prod(fmt) >= 64:
+        return Schedule(flips=20_000_000, plus_after=1_000, plus_diff=2)
+    return Schedule(flips=20_000_000, plus_after=3_000, plus_diff=1)
 
 
 def default_cubes(n: int, ring: str, symmetry: str, target_rank: int | None) -> int:
@@ -35,4 +52,34 @@ def default_cubes(n: int, ring: str, symmetry: str, target_rank: int | None) -> 
     raise StlError(
         "target_rank", target_rank, f"a rank congruent to one of 1..{n} modulo {length} under {symmetry}",
         "Give cubes explicitly, or leave out the target.",
-    )
+    )  # fmt: skip
+
+
+def goal_rank(fmt: tuple[int, int, int], ring: str) -> int | None:
+    """Rank a search over this ring can hope for: the best known one, or `RING_RANK` where that differs."""
+    n, m, p = sorted(fmt)
+    return RING_RANK.get((n, m, p), {}).get(ring, best_rank(fmt))
+
+
+def grown_start(fmt: tuple[int, int, int], ring: str, seconds: float, seed: int) -> tuple[Scheme, int]:
+    """A start made of smaller searches: ⟨n,m,p−1⟩ at its best known rank plus one slice of standard products.
+
+    The largest size is reduced by one until the standard algorithm will do; every smaller format is
+    searched in turn, at most a tenth of the time each.
+
+    Returns
+    -------
+    (Scheme, int)
+        The start, and the flips spent on it.
+    """
+    from search.flipgraph.engine import search_flips
+
+    axis = max(range(3), key=lambda k: fmt[k])
+    sizes = list(fmt)
+    sizes[axis] -= 1
+    smaller = (sizes[0], sizes[1], sizes[2])
+    if prod(fmt) <= STANDARD_UP_TO // 2 or min(smaller) < 2:
+        return standard(fmt, ring), 0
+    start, flips = grown_start(smaller, ring, seconds, seed)
+    found = search_flips(smaller, ring, None, goal_rank(smaller, ring), seconds / 10, seed, start=start)
+    return extend(found.scheme, "nmp"[axis]), flips + found.flips

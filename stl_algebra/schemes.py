@@ -159,8 +159,11 @@ def _linear(expression: str, symbol: str, shape: tuple[int, int]) -> np.ndarray:
     for match in re.finditer(rf"([+-]?)(\d*){symbol}(\d+)", compact):
         seen += len(match[0])
         digits = match[3]
-        place = int(digits) - 1 if shape[0] == 1 else (int(digits[0]) - 1) * shape[1] + int(digits[1:] or 0) - 1
-        if not 0 <= place < len(out) or (shape[0] > 1 and not (1 <= int(digits[1:] or 0) <= shape[1])):
+        row, column = (1, int(digits)) if symbol == "m" else (int(digits[0]), int(digits[1:] or 0))
+        place = (row - 1) * shape[1] + column - 1
+        if match.start() and not match[1]:
+            raise StlError("text", expression, "a sign between terms")
+        if not (1 <= row <= shape[0] and 1 <= column <= shape[1]):
             raise StlError("text", match[0], f"an index inside {shape[0]}×{shape[1]}")
         out[place] += int(match[2] or 1) * (-1 if match[1] == "-" else 1)
     if seen != len(compact):

@@ -12,7 +12,7 @@ import numpy as np
 
 from .encoder import Encoder
 from .errors import StlError
-from .rings import Array
+from .rings import Array, Ring
 
 if TYPE_CHECKING:
     import sympy
@@ -41,22 +41,28 @@ def symbols(encoder: Encoder) -> tuple[list[Any], list[Any], list[str]]:
     return a, b, names[2]
 
 
-def coefficients(encoder: Encoder) -> tuple[Array, Array, Array]:
-    """The three factors as object arrays of exact SymPy numbers."""
+def _root(base: Ring) -> Any:
+    """x of the ring Q[x]/(f) as SymPy writes it."""
+    import sympy
+
+    if base.name == "Q(i)":
+        return sympy.I
+    if base.name.startswith("Q(sqrt"):
+        return sympy.sqrt(-base.polynomial[0])
+    if base.name.startswith("Q(zeta"):
+        return sympy.exp(2 * sympy.pi * sympy.I / int(base.name[7:-1]))
+    return sympy.Symbol("eps")
+
+
+def coefficients(encoder: Encoder, root: Any = None) -> tuple[Array, Array, Array]:
+    """The three factors as object arrays of exact SymPy numbers (in ``root`` instead of x, if given)."""
     import sympy
 
     base = encoder.ring
     if not base.exact or base.characteristic:
         raise StlError("ring", base.name, "an exact ring of characteristic 0")
-    root: Any = sympy.Integer(0)
-    if base.name == "Q(i)":
-        root = sympy.I
-    elif base.name.startswith("Q(sqrt"):
-        root = sympy.sqrt(-base.polynomial[0])
-    elif base.name.startswith("Q(zeta"):
-        root = sympy.exp(2 * sympy.pi * sympy.I / int(base.name[7:-1]))
-    elif base.degree > 1:
-        root = sympy.Symbol("eps")
+    if root is None:
+        root = _root(base)
     out = []
     for f in encoder.factors:
         num = f.num[..., None] if f.num.ndim == 2 else f.num
@@ -95,33 +101,45 @@ def _dot(row: Array, names: list[Any]) -> str:
     return (text[3:] if text.startswith(" + ") else "-" + text[3:]) if text else "0"
 
 
-def expanded(encoder: Encoder) -> dict[str, sympy.Expr]:
-    """Each entry of C multiplied out, e.g. ``{"C_11": A_11*B_11 + A_12*B_21, …}``."""
+def _multiplied_out(encoder: Encoder, root: Any) -> list[Any]:
+    """Entries of C, expanded, with powers of x reduced modulo f and then written in ``root``."""
     import sympy
 
-    e_x, e_w, d = coefficients(encoder)
-    a, b, c = symbols(encoder)
+    x = sympy.Dummy("x")
+    e_x, e_w, d = coefficients(encoder, x)
+    a, b, _ = symbols(encoder)
     left = [sum((v * s for v, s in zip(row, a, strict=True)), sympy.Integer(0)) for row in e_x]
     right = [sum((v * s for v, s in zip(row, b, strict=True)), sympy.Integer(0)) for row in e_w]
-    products = [sympy.expand(x * y) for x, y in zip(left, right, strict=True)]
-    out = {}
-    for name, row in zip(c, d, strict=True):
+    products = [sympy.expand(u * v) for u, v in zip(left, right, strict=True)]
+    f = sum(c * x**e for e, c in enumerate(encoder.ring.polynomial))
+    powers = [
+        sympy.rem(x**e, f, x).subs(x, root) if encoder.ring.degree > 1 else 1 for e in range(3 * encoder.ring.degree)
+    ]
+    out = []
+    for row in d:
         total = sympy.expand(sum((v * q for v, q in zip(row, products, strict=True)), sympy.Integer(0)))
-        if encoder.ring.degree > 1 and not encoder.ring.name.startswith("Q[eps]"):
-            total = sympy.Add(
-                *[sympy.nsimplify(sympy.simplify(v)) * t for t, v in total.as_coefficients_dict().items()]
-            )
-        out[name] = total
+        parts = [term.as_independent(x, as_Add=False) for term in sympy.Add.make_args(total) if term != 0]
+        out.append(sympy.expand(sympy.Add(*[rest * powers[sympy.degree(power, x) if power != 1 else 0]
+                                            for rest, power in parts])))  # fmt: skip
     return out
 
 
+def expanded(encoder: Encoder) -> dict[str, sympy.Expr]:
+    """Each entry of C multiplied out, e.g. ``{"C_11": A_11*B_11 + A_12*B_21, …}``."""
+    return dict(zip(symbols(encoder)[2], _multiplied_out(encoder, _root(encoder.ring)), strict=True))
+
+
 def proves_symbolically(encoder: Encoder) -> bool:
-    """True if SymPy, multiplying out noncommuting symbols, finds the target map (small formats only)."""
+    """True if SymPy, multiplying out noncommuting symbols, finds the target map (small formats only).
+
+    Over Q[eps]/eps^(h+1) that is eps^h times the target, as in `identities.verify`.
+    """
     import sympy
 
     a, b, _ = symbols(encoder)
-    t = encoder.target
+    t, x = encoder.target, sympy.Dummy("x")
+    unit = x ** (encoder.ring.degree - 1) if encoder.ring.name.startswith("Q[eps]") else sympy.Integer(1)
     wanted = [sympy.Integer(0)] * t.shape[2]
     for (i, j, k), v in zip(t.index, t.value, strict=True):
-        wanted[k] += int(v) * a[i] * b[j]
-    return all(sympy.expand(x - y) == 0 for x, y in zip(expanded(encoder).values(), wanted, strict=True))
+        wanted[k] += int(v) * a[i] * b[j] * unit
+    return all(sympy.expand(u - v) == 0 for u, v in zip(_multiplied_out(encoder, x), wanted, strict=True))

@@ -112,7 +112,7 @@ def pin_vectors(model: Model, theta: Array) -> tuple[Array, Array]:
         if top == 0:
             continue
         best, choice = (-1, 0.0), 0
-        for i in np.flatnonzero(np.abs(v) > 1e-3 * top):
+        for i in np.flatnonzero(np.abs(v) > 0.03 * top):
             rel = v / v[i]
             nice = int((np.abs(rel - np.clip(np.rint(rel), -1, 1)) < 1e-6).sum())
             rank = (nice, round(abs(float(v[i])) / top, 6))
@@ -188,9 +188,10 @@ def snap(
     tries : int
         Moves attempted before the pass fails.
     bound : float
-        Largest unknown allowed.
+        Largest unknown allowed (or four times the largest at the start, if that is more).
     """
     out = Snapped(theta.copy(), [None] * theta.size)
+    bound = max(bound, 4 * float(np.abs(theta).max()))
     for i in np.flatnonzero(pinned):
         out.exact[i], out.theta[i] = Fraction(1), 1.0
     free = ~pinned

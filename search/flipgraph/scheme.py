@@ -250,8 +250,10 @@ def symmetric_start(
 
     With cubes ``Σ a⊗a⊗a`` taken out, what is left of the trace tensor must vanish on the diagonal
     ``e⊗e⊗e`` for the rest to split into orbits of full length; the projectors onto a partition of the
-    index set do this over Z, and any matrices with sum I do it over GF(2) (Moosbauer–Poole 2025 start
-    from diagonal cubes).  The number s of cubes stays fixed along the walk, so ranks are s mod 3 (or 6).
+    index set do this (Moosbauer–Poole 2025 start from diagonal cubes).  Over GF(2) an orbit of ``e⊗e⊗e``
+    counts three times, hence once, so any cubes will do under C₃, and any reversal-invariant set whose
+    sum has a 1 in the centre (n odd) under C₃×Z₂.  The number s of cubes stays fixed along the walk, so
+    ranks are s mod 3 (or 6).
 
     Parameters
     ----------
@@ -297,8 +299,8 @@ def symmetric_start(
         if (weight != 1 and not odd_cube) or any(rest[i] != sign for i in distinct):
             raise StlError(
                 "cubes", mats.tolist(), f"a {symmetry}-invariant set whose remainder has full orbits",
-                "Over Z take 1..n diagonal projectors; over GF(2) the cubes must sum to the identity.",
-            )
+                "1..n diagonal projectors always work.",
+            )  # fmt: skip
         for image in distinct:
             rest[image] = 0
         reps.append((int(x), int(y), int(z)))

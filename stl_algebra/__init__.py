@@ -3,6 +3,7 @@
 from .encoder import Encoder, Factor
 from .errors import EncoderFileError, StlError
 from .files import load, save
+from .groups import FiniteGroup, group
 from .identities import Report, verify
 from .rings import Ring, ring
 from .targets import Target, target
@@ -12,10 +13,12 @@ __all__ = [
     "Encoder",
     "EncoderFileError",
     "Factor",
+    "FiniteGroup",
     "Report",
     "Ring",
     "StlError",
     "Target",
+    "group",
     "load",
     "ring",
     "save",

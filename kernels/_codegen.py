@@ -16,9 +16,6 @@ Factor = tuple[int, int, int, tuple[float, ...]]
 Tile = dict[tuple[int, int], str]
 """(row, column) of a tile entry → the name of the block that holds it."""
 
-import os
-
-EVICT = ', eviction_policy="evict_first"' if os.environ.get("STL_EVICT") else ""
 ROLL = 700  # from this many operations on the outermost factor becomes a loop with its coefficients in a table
 
 
@@ -179,7 +176,7 @@ def _decode_walk(
 ) -> Tile:
     """Load channels and accumulate the planes of a tile, depth first; returns (i, k) → name."""
     if level == len(factors):
-        return {(0, 0): w.let(f"tl.load(p + ({channel}) * step, mask=inside, other=0.0{EVICT}).to(ACC)")}
+        return {(0, 0): w.let(f"tl.load(p + ({channel}) * step, mask=inside, other=0.0).to(ACC)")}
     s, n1, m1, values = factors[level]
     n2, m2, rest = (_product(factors[level + 1 :], i) for i in (1, 2, 0))
     tile: Tile = {}
@@ -222,14 +219,14 @@ def encode_source(factors: tuple[Factor, ...], contiguous: bool, name: str) -> s
     for i in range(rows):
         w.do(f"real = rows_at + {i} < height")
         if wide:
-            block = w.let(f"tl.load(x + {i} * sx0 + c, mask=(c < width) & real[:, None], other=0.0{EVICT}).to(ACC)")
+            block = w.let(f"tl.load(x + {i} * sx0 + c, mask=(c < width) & real[:, None], other=0.0).to(ACC)")
             for k, column in enumerate(_unzip(w, block, cols)):
                 planes[i, k] = column
         else:
             for k in range(cols):
                 planes[i, k] = w.let(
                     f"tl.load(x + {i} * sx0 + (t.to(tl.int64) * {cols} + {k}) * sx1, "
-                    f"mask=(t * {cols} + {k} < width) & real, other=0.0{EVICT}).to(ACC)"
+                    f"mask=(t * {cols} + {k} < width) & real, other=0.0).to(ACC)"
                 )
 
     _encode_walk(w, factors, planes)

@@ -6,9 +6,13 @@ fixed, dense otherwise) around a batched GEMM; everywhere else the plain torch r
 
 from __future__ import annotations
 
+import functools
+import math
+
 import torch
 
-from kernels import reference
+from kernels import reference, straightline
+from kernels._codegen import operations
 from kernels._compat import is_hopper_or_newer, triton_status
 
 __all__ = ["decode", "encode", "matmul_encoded", "product", "transcode"]
@@ -18,17 +22,38 @@ def _triton(tensor: torch.Tensor) -> bool:
     return tensor.is_cuda and triton_status().usable
 
 
+#: In 16 bits, from this many multiply-adds per tile entry on, one product on the matrix units costs less (energy,
+#: and so time on a power-limited chip) than straight-line code on the ordinary cores.
+MATRIX_UNITS_FROM = 12.0
+
+
+@functools.lru_cache(maxsize=256)
+def _matrix_units(dtype: torch.dtype, recipe: str) -> bool:
+    if dtype not in (torch.bfloat16, torch.float16):
+        return False
+    factors = straightline.parse(recipe)
+    entries = math.prod(f[1] * f[2] for f in factors)
+    return entries <= 16 and operations(factors) >= MATRIX_UNITS_FROM * entries
+
+
+@functools.lru_cache(maxsize=256)
+def _powers_of_two(recipe: str) -> bool:
+    """Are all coefficients 0 or ±2^k, so that 16 bits hold them exactly?"""
+    if not recipe:
+        return False
+    values = {abs(v) for *_, vs in straightline.parse(recipe) for v in vs if v}
+    return all(math.frexp(v)[0] == 0.5 and 2**-6 <= v <= 2**6 for v in values)
+
+
 def encode(x: torch.Tensor, e: torch.Tensor, rows: int, cols: int, recipe: str = "") -> torch.Tensor:
     """(N, K), (r, rows·cols) → (r, ⌈N/rows⌉, ⌈K/cols⌉); ``recipe`` fixes the coefficients at compile time."""
     if not _triton(x):
         return reference.encode(x, e, rows, cols)
-    if recipe:
-        from kernels import straightline
-
+    if recipe and not _matrix_units(x.dtype, recipe):
         return straightline.encode(x, recipe)
     from kernels import triton_codec
 
-    return triton_codec.encode(x, e, rows, cols)
+    return triton_codec.encode(x, e, rows, cols, exact16=_powers_of_two(recipe))
 
 
 def decode(
@@ -46,13 +71,13 @@ def decode(
     if not _triton(p):
         y = reference.decode(p, d, rows, cols, height, width)
         return reference.activate(y if bias is None else y + bias, activation)
-    if recipe:
-        from kernels import straightline
-
+    if recipe and not _matrix_units(p.dtype, recipe):
         return straightline.decode(p, recipe, height, width, bias=bias, activation=activation)
     from kernels import triton_codec
 
-    return triton_codec.decode(p, d, rows, cols, height, width, bias=bias, activation=activation)
+    return triton_codec.decode(
+        p, d, rows, cols, height, width, bias=bias, activation=activation, exact16=_powers_of_two(recipe)
+    )
 
 
 #: From this size of a channel product on (every dimension), the Triton GEMM beats `torch.bmm` in 16 bits on an H200.
@@ -78,8 +103,6 @@ def transcode(p: torch.Tensor, d: torch.Tensor, e: torch.Tensor, rows: int, cols
               bias: torch.Tensor | None, recipe_d: str, recipe_e: str, activation: str) -> torch.Tensor:  # fmt: skip
     """Decode, bias, activation, and the next layer's encode: (r₁, a, b) → (r₂, a, b), one pass when possible."""
     if _triton(p) and recipe_d and recipe_e:
-        from kernels import straightline
-
         return straightline.transcode(p, recipe_d, recipe_e, height, width, bias=bias, activation=activation)
     y = decode(p, d, rows, cols, height, width, bias, recipe_d, activation)
     return encode(y, e, rows, cols, recipe_e)

@@ -159,8 +159,9 @@ def accurate_encoders(encoder: Encoder, tolerance: float = 1e-3, largest: int = 
         if found is None:
             continue
         exact = [[[Fraction(int(v), q) for v in row] for row in b.T] for b in found[1]]
-        moved = encoder.change_basis(*exact).with_origin(
-            family="improve", objective="kappa2", parents=[encoder.digest[:8]], denominator=q, start=dict(encoder.origin))
+        origin = {"family": "improve", "objective": "kappa2", "parents": [encoder.digest[:8]], "denominator": q,
+                  "start": dict(encoder.origin)}
+        moved = encoder.change_basis(*exact).with_origin(**origin)
         best = kappa2(moved)
         out.append(Accurate(moved, best, q, optimum))
     return out

@@ -1,0 +1,220 @@
+"""Improve an exact encoder without changing what it is: most accurate basis, fewest additions, sparse bases.
+
+Example: ``python -m search.improve results/encoders/3x3x3_r23_*.safetensors --objective all``
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from search.accuracy import accurate_encoders, most_accurate_bases, stacks
+from search.catalog import Catalogue
+from search.cli import console, fail, friendly, print_json
+from search.formats import read
+from search.sparsity import alternative_basis, sparsest
+from search.verify import files_under
+from stl_algebra import Encoder, StlError
+from stl_algebra.scores import additions, kappa2
+
+__all__ = ["Improvement", "Objective", "improve"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+class Objective(StrEnum):
+    """What to improve."""
+
+    accuracy = "accuracy"
+    additions = "additions"
+    bases = "bases"
+    all = "all"
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """One line of the trade-off: an encoder in some basis with its three costs.
+
+    Attributes
+    ----------
+    basis : str
+        "given", "accurate (1/q)", "sparse", or "alternative bases" (which is no encoder of its own: the
+        costs are those of the bilinear part between three extra transformations).
+    kappa2 : float
+        κ²; for alternative bases that of the given encoder.
+    optimum : float
+        Infimum of κ² over the orbit.
+    naive, shared : int
+        Additions row by row and after sharing subexpressions, E_X, E_W and D together.
+    nonzeros : int
+        Of the three factors.
+    denominator : int
+        Product of the denominators of the factors.
+    file : str
+        Where the encoder was written, if it was.
+    """
+
+    label: str
+    ring: str
+    basis: str
+    kappa2: float
+    optimum: float
+    naive: int
+    shared: int
+    nonzeros: int
+    denominator: int
+    file: str = ""
+
+
+def _line(encoder: Encoder, basis: str, optimum: float) -> Improvement:
+    count = additions(encoder)
+    den = 1
+    nonzeros = 0
+    for f in encoder.factors:
+        den *= f.den
+        nonzeros += int((f.num != 0).sum())
+    return Improvement(encoder.label, encoder.ring.name, basis, kappa2(encoder), optimum, sum(count.naive),
+                       sum(count.shared), nonzeros, den)
+
+
+def improve(
+    encoder: Encoder,
+    objective: Objective | str = Objective.all,
+    seconds: float = 10.0,
+    seed: int = 0,
+    tolerance: float = 1e-3,
+    largest: int = 64,
+) -> list[tuple[Improvement, Encoder | None]]:
+    """Return the trade-off between accuracy, additions and sparsity of the bases an encoder can be written in.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        An exact matrix-multiplication encoder over Z, Z[1/2] or Q.
+    objective : {"accuracy", "additions", "bases", "all"}
+    seconds : float
+        Time for the search for fewer additions.
+    seed : int
+    tolerance, largest : float, int
+        κ² is approached to this fraction of its infimum, with bases of at most this denominator.
+
+    Returns
+    -------
+    list of (Improvement, Encoder or None)
+        The encoder given first. Every encoder is proven exact and names its parent in ``origin``.
+
+    Raises
+    ------
+    StlError
+        For encoders that are not exact or whose ring is not real.
+    """
+    if not encoder.ring.exact or not encoder.is_exact:
+        raise StlError("encoder", repr(encoder), "an exact encoder", "Rationalise it first.")
+    if encoder.ring.degree > 1 or encoder.ring.characteristic:
+        raise StlError("ring", encoder.ring.name, "Z, Z[1/2] or Q")
+    goal = Objective(objective)
+    optimum, _ = most_accurate_bases(stacks(encoder))
+    out: list[tuple[Improvement, Encoder | None]] = [(_line(encoder, "given", optimum), encoder)]
+    if goal in (Objective.additions, Objective.all):
+        for sparse in sparsest(encoder, seconds, seed)[-1:]:
+            if sparse.encoder is not encoder and sparse.encoder.is_exact:
+                out.append((_line(sparse.encoder, "sparse", optimum), sparse.encoder))
+    if goal in (Objective.accuracy, Objective.all):
+        for found in accurate_encoders(encoder, tolerance, largest):
+            if found.encoder.is_exact:
+                out.append((_line(found.encoder, f"accurate (1/{found.denominator})", optimum), found.encoder))
+    if goal in (Objective.bases, Objective.all):
+        out.append((_alternative(encoder, optimum, seed), None))
+    return out
+
+
+def _alternative(encoder: Encoder, optimum: float, seed: int) -> Improvement:
+    """Return the costs of the bilinear part in sparse alternative bases."""
+    parts = [alternative_basis(encoder.e_x.num, seed), alternative_basis(encoder.e_w.num, seed),
+             alternative_basis(encoder.d.num.T, seed, outputs=True)]
+    nonzeros = sum(p.nonzeros for p in parts)
+    rows = 2 * encoder.rank + encoder.target.shape[2]
+    return Improvement(encoder.label, encoder.ring.name, "alternative bases", kappa2(encoder), optimum,
+                       nonzeros - rows, sum(p.additions for p in parts), nonzeros, 1)
+
+
+def _load(path: Path) -> list[Encoder]:
+    """Return the exact encoders of a file in any known layout."""
+    found = [r.encoder for r in read(path) if r.report.holds]
+    if not found:
+        raise StlError(str(path), "no identity that holds", "an exact encoder",
+                       f"Try python -m search.verify {path.name}.")
+    return found
+
+
+@app.command(epilog="Example: python -m search.improve scheme.json --objective accuracy --out results")
+def main(
+    files: Annotated[list[Path], typer.Argument(help="exact encoders, ours or published")],
+    objective: Annotated[Objective, typer.Option(help="what to improve")] = Objective.all,
+    seconds: Annotated[float, typer.Option(min=0.1, max=86400, help="time per file for fewer additions")] = 10.0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    tolerance: Annotated[float, typer.Option(min=1e-9, max=1.0, help="how close to the least κ²")] = 1e-3,
+    denominator: Annotated[int, typer.Option(min=1, max=128, help="largest denominator of the bases")] = 64,
+    out: Annotated[Path | None, typer.Option(help="results folder that takes the improved encoders")] = None,
+    json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False,
+) -> None:
+    """Minimise κ² over the orbit, additions over unimodular bases, and find sparse alternative bases.
+
+    Results are exact and proven; the best of each kind is written to the results folder given with --out,
+    naming its parent. Exit code 0, or 2 if a file cannot be used.
+    """
+    with friendly():
+        catalogue = Catalogue(out) if out else None
+        rows: list[Improvement] = []
+        start = time.perf_counter()
+        listed = files_under(files)
+        if not listed:
+            fail("no file of a known layout among those named")
+        for path in listed:
+            for encoder in _load(path):
+                if not json:
+                    console.print(f"{path.name}: {encoder!r}", markup=False)
+                found = improve(encoder, objective, seconds, seed, tolerance, denominator)
+                rows += _written(found, catalogue)
+        if catalogue:
+            catalogue.write_index()
+        if json:
+            print_json({"seconds": time.perf_counter() - start, "rows": [asdict(r) for r in rows]})
+            return
+        console.print(_table(rows))
+
+
+def _written(found: list[tuple[Improvement, Encoder | None]], catalogue: Catalogue | None) -> list[Improvement]:
+    """Write the sparsest and the most accurate new encoder and return the lines with their file names."""
+    last: dict[str, int] = {}
+    for i, (line, encoder) in enumerate(found):
+        if encoder is not None and line.basis != "given":
+            last[line.basis.split()[0]] = i
+    out = []
+    for i, (line, encoder) in enumerate(found):
+        file = ""
+        if catalogue is not None and encoder is not None and i in last.values():
+            file = catalogue.add(encoder, always=True)[0].file
+        out.append(Improvement(**(asdict(line) | {"file": file})))
+    return out
+
+
+def _table(rows: list[Improvement]) -> Table:
+    table = Table("encoder", "ring", "basis", "κ²", "least κ²", "additions", "shared", "non-zeros", "denominator",
+                  "file", title="accuracy against additions")
+    for r in rows:
+        values: list[Any] = [r.label, r.ring, r.basis, f"{r.kappa2:.5g}", f"{r.optimum:.5g}", r.naive, r.shared,
+                             r.nonzeros, r.denominator if r.denominator < 10**9 else f"{r.denominator:.2e}", r.file]
+        table.add_row(*map(str, values))
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(app(prog_name="python -m search.improve"))

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from math import gcd, isqrt, lcm
 from typing import Any
 
@@ -393,7 +393,12 @@ def _squarefree(n: int) -> tuple[int, int]:
 
 def format_number(value: Cyclotomic) -> str:
     """One number as people write it: ``-1``, ``2i``, ``(1+√5)/2``, ``ζ7+ζ7²``; always exact."""
-    z = value.minimal()
+    return _formatted(tuple(int(c) for c in value.num), value.conductor, value.den)
+
+
+@lru_cache(maxsize=4096)  # tables repeat few values many times
+def _formatted(num: tuple[int, ...], conductor: int, den: int) -> str:
+    z = Cyclotomic(np.array(num, dtype=object), conductor, den).minimal()
     if z.conductor == 1:
         return str(Fraction(int(z.num[0]), z.den))
     units = [k for k in range(1, z.conductor) if gcd(k, z.conductor) == 1]

@@ -1,14 +1,33 @@
-"""Fourier transforms over C, R and GF(q): inversion, convolution theorem, Plancherel, costs; designs; triple products."""
+"""Fourier transforms over C, R and GF(q): inversion, convolution, Plancherel, costs; designs; triple products."""
 
 import numpy as np
 import pytest
 
 from stl_algebra import StlError
 from stl_algebra.groups import (
-    Cyclotomic, FourierTransform, RealFourier, best_known_rank, character_table, convolve, group, has_triple_product_property,
-    invariant_form, irreps, is_centred_tight_frame, is_projective_design, is_spherical_design, is_unitary_design,
-    modular_fourier, orbit, projective_strength, real_irreps, real_multiplications, realised_formats, simplex,
-    spherical_strength, unitary_strength,
+    Cyclotomic,
+    FourierTransform,
+    RealFourier,
+    best_known_rank,
+    character_table,
+    convolve,
+    group,
+    has_triple_product_property,
+    invariant_form,
+    irreps,
+    is_centred_tight_frame,
+    is_projective_design,
+    is_spherical_design,
+    is_unitary_design,
+    modular_fourier,
+    orbit,
+    projective_strength,
+    real_irreps,
+    real_multiplications,
+    realised_formats,
+    simplex,
+    spherical_strength,
+    unitary_strength,
 )  # fmt: skip
 from stl_algebra.groups.designs import frame_operator, frame_potential
 from stl_algebra.groups.generate import field_tables

@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 
 from stl_algebra.groups import (
-    Cyclotomic, automorphism_group, character_table, group, number_of_small_groups, permutation_group, small_group,
-    small_group_id, subgroup_classes,
+    Cyclotomic,
+    automorphism_group,
+    character_table,
+    group,
+    number_of_small_groups,
+    permutation_group,
+    small_group,
+    small_group_id,
+    subgroup_classes,
 )  # fmt: skip
 from stl_algebra.groups.cyclotomic import stack
 
@@ -40,7 +47,8 @@ def assert_same_table(g, case, positions):
     assert [int(g.classes.orders[c]) for c in positions] == [order for _, _, order in case["classes"]]
     ours = table.values.num[:, positions]
     mine = Counter((row.tobytes(), int(nu)) for row, nu in zip(ours, table.indicators, strict=True))
-    theirs = Counter((row.tobytes(), nu) for row, nu in zip(gap_rows(case, g.exponent), case["indicators"], strict=True))
+    rows = gap_rows(case, g.exponent)
+    theirs = Counter((row.tobytes(), nu) for row, nu in zip(rows, case["indicators"], strict=True))
     assert mine == theirs
 
 
@@ -54,7 +62,8 @@ def test_every_group_of_small_order(order):
     assert len(cases) == number_of_small_groups(order)
     for case in cases:
         g = small_group(*case["id"])
-        assert (g.exponent, len(g.centre), len(g.derived_subgroup)) == (case["exponent"], case["centre"], case["derived"])
+        sizes = (g.exponent, len(g.centre), len(g.derived_subgroup))
+        assert sizes == (case["exponent"], case["centre"], case["derived"])
         positions = g.classes.of[[r for r, _, _ in case["classes"]]]
         assert sorted(positions) == list(range(len(g.classes)))
         assert_same_table(g, case, positions)

@@ -9,16 +9,28 @@ import pytest
 
 from stl_algebra import StlError
 from stl_algebra.groups import (
-    Cyclotomic, Representation, character_table, group, irrep, irreps, partitions, real_irreps, small_group,
-    small_groups, specht_matrices, split_regular, subgroup_classes, symmetric,
+    Cyclotomic,
+    Representation,
+    character_table,
+    group,
+    irrep,
+    irreps,
+    partitions,
+    real_irreps,
+    small_group,
+    small_groups,
+    specht_matrices,
+    split_regular,
+    subgroup_classes,
+    symmetric,
 )  # fmt: skip
 from stl_algebra.groups.realforms import quaternionic_basis
 from stl_algebra.groups.young import standard_tableaux
 
 LAW_LIST = [
-    "1", "C2", "C3", "C5", "C4xC2", "C12", "S3", "D4", "Q8", "D5", "Dic3", "A4", "SD16", "M16", "C7:C3", "S4", "SL(2,3)",
-    "Heis(3)", "3^(1+2)-", "2^(1+4)+", "2^(1+4)-", "C5:C4", "GL(2,3)", "AGL(1,8)", "A5", "S5", "SL(2,5)", "PSL(2,7)",
-    "C3wrS3", "AGL(1,9)",
+    "1", "C2", "C3", "C5", "C4xC2", "C12", "S3", "D4", "Q8", "D5", "Dic3", "A4", "SD16", "M16", "C7:C3", "S4",
+    "SL(2,3)", "Heis(3)", "3^(1+2)-", "2^(1+4)+", "2^(1+4)-", "C5:C4", "GL(2,3)", "AGL(1,8)", "A5", "S5", "SL(2,5)",
+    "PSL(2,7)", "C3wrS3", "AGL(1,9)",
 ]  # fmt: skip
 
 

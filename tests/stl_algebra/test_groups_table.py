@@ -9,11 +9,42 @@ from hypothesis import strategies as st
 
 from stl_algebra import StlError
 from stl_algebra.groups import (
-    FiniteGroup, abelian, abelian_basis, affine, alternating, automorphism_group, cayley_graph, cyclic, dihedral,
-    direct_product, extraspecial, general_linear, group, heisenberg, homomorphism, is_isomorphic, matrix_group,
-    metacyclic, normal_subgroups, permutation_group, presentation, projective_special_linear, quaternion,
-    require_homomorphism, semidihedral, semidirect_product, small_group, small_group_description, small_group_id,
-    small_groups, special_linear, subgroup_classes, subgroup_lattice, sylow_subgroup, symmetric, wreath_product,
+    FiniteGroup,
+    abelian,
+    abelian_basis,
+    affine,
+    alternating,
+    automorphism_group,
+    cayley_graph,
+    cyclic,
+    dihedral,
+    direct_product,
+    extraspecial,
+    general_linear,
+    group,
+    heisenberg,
+    homomorphism,
+    is_isomorphic,
+    matrix_group,
+    metacyclic,
+    normal_subgroups,
+    permutation_group,
+    presentation,
+    projective_special_linear,
+    quaternion,
+    require_homomorphism,
+    semidihedral,
+    semidirect_product,
+    small_group,
+    small_group_description,
+    small_group_id,
+    small_groups,
+    special_linear,
+    subgroup_classes,
+    subgroup_lattice,
+    sylow_subgroup,
+    symmetric,
+    wreath_product,
 )  # fmt: skip
 
 LONG_LIST = [
@@ -144,9 +175,9 @@ def test_large_orders_and_wreath():
 
 @pytest.mark.parametrize(("name", "fragment"), [
     ("foo", "the name of a group"), ("", "a group name"), ("C0", "integer ≥ 1"), ("S9", "order at most"),
-    ("Q12", "power of two"), ("SL(2,6)", "prime power"), ("SmallGroup(32,52)", "1 to 51"), ("SmallGroup(64,1)", "1 to 63"),
-    ("Frobenius(7,4)", "divisor"), ("C2^20", "order at most"), ("S3x", "the name of a group"),
-    ("(C4xC2):C2", "SmallGroup(16,3), SmallGroup(16,13)"), ("C7:S3", "the name of a group"), ("C99999999", "8192"),
+    ("Q12", "power of two"), ("SL(2,6)", "prime power"), ("SmallGroup(32,52)", "1 to 51"),
+    ("SmallGroup(64,1)", "1 to 63"), ("Frobenius(7,4)", "divisor"), ("C2^20", "order at most"),
+    ("S3x", "the name of a group"), ("(C4xC2):C2", "SmallGroup(16,3), SmallGroup(16,13)"), ("C7:S3", "the name of a group"), ("C99999999", "8192"),
     ("2^(1+3)+", "even width"), ("((S3)", "the name of a group"), ("M12", "power of two"),
 ])  # fmt: skip
 def test_names_that_mean_no_group(name, fragment):

@@ -10,6 +10,7 @@ layout              convention
 ``.npz``            one array (3, nn, r) per square format or "n,m,p/u|v|w" (AlphaTensor's, W on vec(Cᵀ)); no pickles
 text                three blocks of rows of entries separated by ``#`` lines (the classic coefficient files);
                     ``x`` and ``xi`` are ε and 1/ε
+formulas            lines ``m1 = (a11 + a22) * (b11 + b22)`` and ``c11 = m1 + m4 - m5 + m7``
 ``_L.sms``          SMS triples in three files _L, _R (r × entries) and _P (entries × r)
 ==================  ==========================================================================================
 
@@ -21,23 +22,22 @@ from __future__ import annotations
 import json
 import os
 import re
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import isqrt, prod
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from search.npz import MAX_BYTES, read_arrays
 from stl_algebra import Encoder, EncoderFileError, Report, Ring, StlError, load, ring, verify
 from stl_algebra.targets import matmul
 
 __all__ = ["Raw", "Reading", "interpret", "read", "write_json", "write_npz"]
 
-MAX_BYTES = 1 << 27
 MAX_DIMENSION = 64
 MAX_RANK = 1 << 16
 MAX_DIGITS = 2000
@@ -291,19 +291,7 @@ def _exact(path: object, where: str, value: Any) -> Fraction:
 
 # ------------------------------------------------------------------------- npz
 def _read_npz(path: Path) -> list[Raw]:
-    arrays: dict[str, NDArray[Any]] = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-            if len(infos) > 4096 or sum(i.file_size for i in infos) > MAX_BYTES:
-                raise EncoderFileError(path, "archive", f"{len(infos)} members", f"at most {MAX_BYTES} bytes unpacked")
-            for info in infos:
-                with archive.open(info) as stream:
-                    arrays[info.filename.removesuffix(".npy")] = _read_npy(path, info, stream)
-    except EncoderFileError:
-        raise
-    except Exception as error:  # zipfile, zlib and the npy header parser raise a dozen kinds on damaged input
-        raise EncoderFileError(path, "archive", f"{type(error).__name__}: {error}", "a readable npz archive") from None
+    arrays = read_arrays(path)
     if not arrays:
         raise EncoderFileError(path, "archive", "no members", "keys 'n,m,p' or 'n,m,p/u|v|w'")
     raws = []
@@ -325,23 +313,26 @@ def _read_npz(path: Path) -> list[Raw]:
     return raws
 
 
-def _read_npy(path: Path, info: zipfile.ZipInfo, stream: Any) -> NDArray[Any]:
-    from numpy.lib import format as npy
-
-    version = npy.read_magic(stream)
-    header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, fortran, dtype = header(stream, max_header_size=10_000)
-    if dtype.kind not in "iu":
-        cure = "Pickled object arrays are refused: save each factor under 'n,m,p/u', 'n,m,p/v', 'n,m,p/w'."
-        raise EncoderFileError(path, info.filename, str(dtype), "an integer array", cure if dtype.hasobject else "")
-    if min(shape, default=0) < 0 or prod(shape) * dtype.itemsize > info.file_size:
-        raise EncoderFileError(path, info.filename, shape, "as many entries as the file holds")
-    data = np.frombuffer(stream.read(prod(shape) * dtype.itemsize), dtype=dtype)
-    return data.reshape(shape, order="F" if fortran else "C")
-
-
 # ------------------------------------------------------------------------ text
+def _read_formulas(path: Path, text: str) -> Raw:
+    """Products ``m1 = (a11 + a22) * (b11 + b22)`` and outputs ``c11 = m1 + …``, indices of one digit."""
+    from stl_algebra.schemes import from_text
+
+    cells = {s: [(int(i), int(j)) for i, j in re.findall(rf"{s}([1-9])([1-9])", text)] for s in "abc"}
+    if not all(cells.values()):
+        raise EncoderFileError(path, "content", "no entries a11, b11, c11", "products and outputs of a scheme")
+    n, m, p = max(i for i, _ in cells["a"]), max(j for _, j in cells["a"]), max(j for _, j in cells["b"])
+    try:
+        encoder = from_text((n, m, p), "\n".join(v for v in text.splitlines() if not v.lstrip().startswith("#")))
+    except StlError as error:
+        raise EncoderFileError(path, error.argument, error.value, error.allowed) from None
+    parts = [encoder.e_x.num.T, encoder.e_w.num.T, encoder.d.num]
+    return Raw(path.name, parts, ring("Z"), (n, m, p), "formulas", False)
+
+
 def _read_text(path: Path, text: str) -> Raw:
+    if re.search(r"^\s*c[1-9]{2}\s*=", text, re.MULTILINE):
+        return _read_formulas(path, text)
     blocks: list[list[list[str]]] = [[]]
     for line in text.splitlines():
         line = line.strip()

@@ -49,9 +49,6 @@ def _row(reading: Reading) -> dict[str, Any]:
 def main(
     files: Annotated[list[Path], typer.Argument(help="files or folders; JSON, npz, SMS, coefficient text or ours")],
     ring: Annotated[str | None, typer.Option(help="prove over this ring instead, e.g. GF(2)")] = None,
-    rings: Annotated[
-        bool, typer.Option("--rings", help="also list every prime field up to 13 in which each holds")
-    ] = False,
     json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False,
 ) -> None:
     """Read, detect the convention, and prove the Brent equations.
@@ -71,8 +68,7 @@ def main(
                 for reading in readings:
                     if ring is not None:
                         _over(reading, ring)
-                    if rings:
-                        _list_rings(reading)
+                    _list_rings(reading)
                     rows.append(_row(reading) | {"approximate": _approximate(reading)})
             except (EncoderFileError, StlError) as error:
                 errors.append(str(error) if isinstance(error, EncoderFileError) else f"{path}: {error}")
@@ -116,8 +112,8 @@ def _print(rows: list[dict[str, Any]]) -> None:
         verdict = "[green]proven[/]" if r["proven"] else "approximate" if r["approximate"] else "[red]refuted[/]"
         if r["note"]:
             verdict += f" ({escape(r['note'])})"
-        if r["rings"]:
-            verdict += " in " + escape(", ".join(r["rings"]))
+        if others := [v for v in r["rings"] if v != r["ring"]]:
+            verdict += escape(f", also in {', '.join(others)}" if r["proven"] else f", holds in {', '.join(others)}")
         if not r["proven"] and not r["approximate"]:
             verdict += escape(f" {r['failing']} of {r['equations']} equations fail: " + "; ".join(r["first"][:2]))
         table.add_row(

@@ -13,10 +13,14 @@ import numpy as np
 
 from .encoder import Encoder
 from .errors import StlError
-from .targets import matmul, polymul
+from .rings import ring
+from .targets import complex_product, cyclic_convolution, matmul, polymul, symmetric_square
 
 __all__ = [
+    "cyclic_fourier",
     "from_text",
+    "gauss",
+    "gram",
     "hopcroft",
     "karatsuba",
     "laderman",
@@ -134,8 +138,8 @@ def from_text(fmt: tuple[int, int, int], text: str, name: str = "text") -> Encod
     n, m, p = fmt
     sizes = {"a": (n, m), "b": (m, p), "c": (n, p)}
     products, outputs = [], {}
-    for line in filter(None, (v.strip() for v in text.splitlines())):
-        if match := re.fullmatch(r"\(([^()]*)\)\s*\*?\s*\(([^()]*)\)", line):
+    for line in filter(None, (v.strip(" \t\r,;") for v in text.splitlines())):
+        if match := re.fullmatch(r"(?:m\d+\s*=\s*)?\(([^()]*)\)\s*\*?\s*\(([^()]*)\)", line):
             products.append([_linear(part, s, sizes[s]) for part, s in zip(match.groups(), "ab", strict=True)])
         elif match := re.fullmatch(r"c(\d)(\d)\s*=\s*(.*)", line):
             i, j = int(match[1]) - 1, int(match[2]) - 1
@@ -234,6 +238,47 @@ def toom_cook(n: int, m: int) -> Encoder:
     d = [[Fraction(int(v.p), int(v.q)) for v in row] for row in inverse.tolist()]
     origin = {"family": "toom-cook", "parameters": {"n": n, "m": m}}
     return Encoder.build(target, evaluate(n), evaluate(m), d, ring="Q", origin=origin)
+
+
+def gauss() -> Encoder:
+    """The product of two complex numbers in three real ones (attributed to Gauss): rank 3."""
+    e_x, e_w = [[1, 1], [1, 0], [0, 1]], [[1, 0], [-1, 1], [1, 1]]
+    return Encoder.build(complex_product(), e_x, e_w, [[1, 0, -1], [1, 1, 0]], origin={"family": "gauss"})
+
+
+def cyclic_fourier(n: int) -> Encoder:
+    """Cyclic convolution of length n in n products over Q(ζ_n): the discrete Fourier transform, D its inverse."""
+    base = ring(f"Q(zeta_{n})")
+    powers = np.zeros((n, max(base.degree, 1)), dtype=np.int64)
+    powers[0, 0] = 1
+    root = np.zeros(base.degree, dtype=np.int64)
+    root[-1 if base.degree == 1 else 1] = -1 if n == 2 else 1  # ζ_1 = 1 and ζ_2 = −1 are rational
+    for k in range(1, n):
+        product = base.multiply(powers[k - 1, 0], root[0]) if base.degree == 1 else base.multiply(powers[k - 1], root)
+        powers[k] = product
+    grid = np.outer(np.arange(n), np.arange(n)) % n
+    forward, inverse = powers[grid], powers[-grid % n]
+    if base.degree == 1:
+        forward, inverse = forward[..., 0], inverse[..., 0]
+    origin = {"family": "fourier", "group": f"C{n}"}
+    return Encoder.build(cyclic_convolution(n), forward, forward, (inverse, n), ring=base, origin=origin)
+
+
+def gram(encoder: Encoder) -> Encoder:
+    """C = A·Aᵀ from an encoder of ⟨n,m,n⟩: its second argument becomes Aᵀ, only the upper triangle of C is decoded.
+
+    Products that feed no entry of the upper triangle are dropped, so the rank can fall.
+    """
+    n, m, p = encoder.format
+    if n != p:
+        raise StlError("encoder.format", encoder.format, "n,m,n")
+    shape = (encoder.rank, m, n, *encoder.e_w.num.shape[2:])
+    e_w = np.swapaxes(encoder.e_w.num.reshape(shape), 1, 2).reshape(encoder.e_w.num.shape)
+    d = encoder.d.num[[i * n + j for i in range(n) for j in range(i, n)]]
+    used = np.flatnonzero((d.reshape(len(d), encoder.rank, -1) != 0).any(axis=(0, 2)))
+    factors = ((encoder.e_x.num[used], encoder.e_x.den), (e_w[used], encoder.e_w.den), (d[:, used], encoder.d.den))
+    origin = {"family": "gram", "parents": [encoder.digest[:8]]}
+    return Encoder.build(symmetric_square(n, m), *factors, encoder.ring, origin)
 
 
 def simplex(n: int) -> Encoder:

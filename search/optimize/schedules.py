@@ -104,7 +104,7 @@ class Schedule:
 
 SCHEDULES: dict[str, Schedule] = {
     "default": Schedule(),
-    "fast": Schedule(promote_below=2e-3, abandon=((0.5, 0.2), (0.75, 0.05))),
+    "fast": Schedule(mu_start=0.1, promote_below=3e-3, abandon=((0.4, 0.35), (0.6, 0.15), (0.8, 0.05))),
     "accurate": Schedule(kappa_weight=1e-4),
     "bounded": Schedule(clamp=1.2, clamp_weight=0.05),
     "half-integer": Schedule(pull=0.02, pull_from=0.6),

@@ -16,10 +16,19 @@ BACKENDS = ("processes", "thread", "ray")
 
 
 def _quiet() -> None:
-    """Workers leave Ctrl-C to the parent and use one BLAS thread: the pool is the parallelism."""
+    """Workers leave Ctrl-C to the parent, and end when it is killed (the queues alone would keep them waiting)."""
     import signal
+    import threading
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+
+
+def _follow(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def make_executor(backend: str = "processes", workers: int | None = None) -> Executor:

@@ -171,7 +171,7 @@ def interpret(path: str, raw: Raw) -> Reading:
             break
     encoder, report, transposed = min(tries, key=lambda t: t[1].failing)
     note = _diagnosis(raw, tries)
-    if raw.transposed is not None and report.holds and transposed != raw.transposed and n * p > 1:
+    if raw.transposed is not None and report.holds and transposed != raw.transposed and min(n, p) > 1:
         note = f"third factor is on vec({'Cᵀ' if transposed else 'C'}), unlike the {raw.layout} layout"
     return Reading(path, raw.name, raw.layout, encoder, report, transposed, note)
 

@@ -55,8 +55,12 @@ class Ledger:
     def done(self, units: Iterable[Unit]) -> set[str]:
         """Keys of those units that have been run."""
         keys = [u.key for u in units]
-        marks = ",".join("?" * len(keys))
-        return {row[0] for row in self._db.execute(f"SELECT key FROM units WHERE key IN ({marks})", keys)}
+        found: set[str] = set()
+        for at in range(0, len(keys), 500):  # SQLite bounds the number of variables of a query
+            part = keys[at : at + 500]
+            query = f"SELECT key FROM units WHERE key IN ({','.join('?' * len(part))})"
+            found |= {row[0] for row in self._db.execute(query, part)}
+        return found
 
     def record(self, outcome: Outcome, files: list[str]) -> None:
         """Store an outcome; committed when this returns."""

@@ -26,6 +26,7 @@ __all__ = ["Accurate", "accurate_encoders", "most_accurate_bases", "orbit_kappa2
 Array = NDArray[Any]
 Stack = tuple[Array, Array, Array]
 DENOMINATORS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128)
+GAIN = 0.3  # a larger denominator must close this part of the remaining gap to the optimum
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def accurate_encoders(encoder: Encoder, tolerance: float = 1e-3, largest: int = 
             if min(abs(np.linalg.det(b)) for b in rounded) < 0.5:
                 continue
             value = orbit_kappa2(mats, rounded)[0]
-            if value < best * (1 - 1e-9) and (found is None or value < found[0]):
+            if value < best - GAIN * (best - optimum) and (found is None or value < found[0]):
                 found = value, rounded
         if found is None:
             continue

@@ -112,11 +112,14 @@ def sparsest(encoder: Encoder, seconds: float = 10.0, seed: int = 0, keep: int =
                 for worst in sorted(pool, key=lambda q: -pool[q][0])[:keep]:
                     del pool[worst]
 
+    best: tuple[float, list[Array], list[Array]] | None = None
     begun = time.monotonic()
     deadline = begun + seconds / 2
     while moves and time.monotonic() < deadline:
-        mats = [m.copy() for m in start]
-        bases = [np.eye(d, dtype=np.int64) for d in dims]
+        if best is None or rng.random() < 0.5:
+            mats, bases = [m.copy() for m in start], [np.eye(d, dtype=np.int64) for d in dims]
+        else:
+            mats, bases = [m.copy() for m in best[1]], [b.copy() for b in best[2]]
         cost = _cost((mats[0], mats[1], mats[2]))
         note(mats, bases, cost)
         heat = float(rng.choice([2.0, 6.0, 15.0]))
@@ -133,6 +136,8 @@ def sparsest(encoder: Encoder, seconds: float = 10.0, seed: int = 0, keep: int =
                 bases[k][i] += c * bases[k][j]
                 cost = new
                 note(mats, bases, cost)
+                if best is None or cost < best[0]:
+                    best = cost, [m.copy() for m in mats], [b.copy() for b in bases]
             else:
                 _step(mats, k, i, j, -c)
     out = [given]

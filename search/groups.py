@@ -132,7 +132,7 @@ def _show(data: dict[str, Any]) -> None:
                       str(c["kernel"]), r["construction"], r.get("field", ""), {True: "yes", False: "no"}.get(
                           r.get("unitary"), ""), str(r.get("design", "")))  # fmt: skip
     console.print(table)
-    for i in shown:
+    for i in shown if len(classes) <= WIDE else []:
         r = data["irreps"][i]
         if 1 < r["degree"] <= 4 and "generators" in r:
             parts = ["[" + "; ".join(" ".join(row) for row in m) + "]" for m in r["generators"]]

@@ -177,8 +177,9 @@ def test_large_orders_and_wreath():
     ("foo", "the name of a group"), ("", "a group name"), ("C0", "integer ≥ 1"), ("S9", "order at most"),
     ("Q12", "power of two"), ("SL(2,6)", "prime power"), ("SmallGroup(32,52)", "1 to 51"),
     ("SmallGroup(64,1)", "1 to 63"), ("Frobenius(7,4)", "divisor"), ("C2^20", "order at most"),
-    ("S3x", "the name of a group"), ("(C4xC2):C2", "SmallGroup(16,3), SmallGroup(16,13)"), ("C7:S3", "the name of a group"), ("C99999999", "8192"),
-    ("2^(1+3)+", "even width"), ("((S3)", "the name of a group"), ("M12", "power of two"),
+    ("S3x", "the name of a group"), ("(C4xC2):C2", "SmallGroup(16,3), SmallGroup(16,13)"),
+    ("C7:S3", "the name of a group"), ("C99999999", "8192"), ("2^(1+3)+", "even width"),
+    ("((S3)", "the name of a group"), ("M12", "power of two"),
 ])  # fmt: skip
 def test_names_that_mean_no_group(name, fragment):
     with pytest.raises(StlError) as caught:

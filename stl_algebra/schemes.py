@@ -13,7 +13,7 @@ import numpy as np
 
 from .encoder import Encoder
 from .errors import StlError
-from .rings import ring
+from .rings import Array, Ring, ring
 from .targets import complex_product, cyclic_convolution, matmul, polymul, symmetric_square
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "hopcroft",
     "karatsuba",
     "laderman",
+    "root_powers",
     "simplex",
     "standard",
     "strassen",
@@ -246,18 +247,26 @@ def gauss() -> Encoder:
     return Encoder.build(complex_product(), e_x, e_w, [[1, 0, -1], [1, 1, 0]], origin={"family": "gauss"})
 
 
+def root_powers(base: Ring, n: int) -> Array:
+    """1, ζ, …, ζ^{n−1} in the power basis of ``base`` = Q(ζ_n): integers of shape (n, degree)."""
+    out = np.zeros((n, base.degree), dtype=np.int64)
+    out[0, 0] = 1
+    for k in range(1, n):
+        if base.degree == 1:
+            out[k] = -out[k - 1]  # ζ_2 = −1
+        else:
+            step = np.zeros(base.degree, dtype=np.int64)
+            step[1] = 1
+            out[k] = base.multiply(out[k - 1], step)
+    return out
+
+
 def cyclic_fourier(n: int) -> Encoder:
     """Cyclic convolution of length n in n products over Q(ζ_n): the discrete Fourier transform, D its inverse."""
     base = ring(f"Q(zeta_{n})")
-    powers = np.zeros((n, max(base.degree, 1)), dtype=np.int64)
-    powers[0, 0] = 1
-    root = np.zeros(base.degree, dtype=np.int64)
-    root[-1 if base.degree == 1 else 1] = -1 if n == 2 else 1  # ζ_1 = 1 and ζ_2 = −1 are rational
-    for k in range(1, n):
-        product = base.multiply(powers[k - 1, 0], root[0]) if base.degree == 1 else base.multiply(powers[k - 1], root)
-        powers[k] = product
-    grid = np.outer(np.arange(n), np.arange(n)) % n
-    forward, inverse = powers[grid], powers[-grid % n]
+    grid = np.outer(np.arange(n), np.arange(n))
+    powers = root_powers(base, n)
+    forward, inverse = powers[grid % n], powers[-grid % n]
     if base.degree == 1:
         forward, inverse = forward[..., 0], inverse[..., 0]
     origin = {"family": "fourier", "group": f"C{n}"}

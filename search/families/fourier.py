@@ -1,20 +1,21 @@
-"""Fourier encoders of cyclic groups: approximate triple products, then least squares, then polish.
+"""Fourier encoders of finite groups: approximate triple products, then least squares, then polish.
 
 Cohn–Umans embed a matrix product in the algebra of a group: a_ik ↦ g^α(i,k), b_kj ↦ g^β(k,j), and entry (i,j) is read
 from the coefficients. Below the order that the triple product property needs, products collide; for given index maps
-α, β into Z_r the best linear decoder is known in closed form. With N_g pairs falling on g and n_{ij,g} of them wanted
-in entry (i,j), coefficient (i,j) is estimated by Σ_g (n_{ij,g}/N_g)·G_g and
+α, β into a group G the best linear decoder is known in closed form. With N_g pairs falling on g and n_{ij,g} of them
+wanted in entry (i,j), coefficient (i,j) is estimated by Σ_g (n_{ij,g}/N_g)·G_g and
 
     ε² = 1 − Σ_{ij,g} n²_{ij,g} / N_g / nmp.
 
-The Fourier transform of Z_r makes the product diagonal: r complex channels, or one real channel for each real
-character and three for each pair of complex ones.
+The Fourier transform of G makes the product block diagonal; each block is multiplied by an exact encoder of its size.
+For Z_r these are r complex channels, or one real channel for each real character and three for each complex pair.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -23,11 +24,58 @@ from numpy.typing import NDArray
 
 from search.registry import Request, Start, Unit, register
 from stl_algebra import Encoder, ring
+from stl_algebra.schemes import gauss, laderman, root_powers, standard, strassen
 from stl_algebra.targets import Target, matmul
 
-__all__ = ["complex_encoder", "index_maps", "least_squares_decoder", "real_encoder", "real_rank", "retained_energy"]
+__all__ = [
+    "algebra",
+    "complex_encoder",
+    "index_maps",
+    "least_squares_decoder",
+    "real_encoder",
+    "real_rank",
+    "retained_energy",
+]
 
+#: Largest group order; beyond it no tile of volume 64 has fewer channels than products.
+MAX_ORDER = 63
 NOISE = (0.02, 0.1, 0.25, 0.5)
+
+
+@lru_cache(maxsize=64)
+def algebra(name: str) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Multiplication table of a group and a real bilinear algorithm for its algebra R[G].
+
+    Returns
+    -------
+    table : int array (|G|, |G|)
+    left, right : float arrays (rank, |G|)
+        Linear forms such that f·h is a linear function of the products (left f) ⊙ (right h): every block of the real
+        Fourier transform is multiplied by an encoder of its matrix size, complex blocks in three real products
+        (Gauss), quaternionic ones entry by entry.
+    """
+    from stl_algebra import group
+    from stl_algebra.groups import RealFourier
+
+    g = group(name)
+    transform = RealFourier(g)
+    rows = transform.matrix.complex().real / np.sqrt(g.order)
+    left, right = [], []
+    for block in transform.blocks:
+        part = rows[block.offset : block.offset + block.dimension]
+        if block.type == "quaternionic":
+            left.append(np.repeat(part, len(part), axis=0))
+            right.append(np.tile(part, (len(part), 1)))
+            continue
+        e_x, e_w, _ = _block_encoder(block.size, block.type == "complex").floats()
+        left.append(e_x @ part)
+        right.append(e_w @ part)
+    return np.asarray(g.table, dtype=np.int64), np.concatenate(left), np.concatenate(right)
+
+
+def _block_encoder(size: int, is_complex: bool) -> Encoder:
+    matrix = {2: strassen, 3: laderman}.get(size, lambda: standard(size, size, size))()
+    return gauss().kron(matrix) if is_complex else matrix
 
 
 def real_rank(order: int) -> int:
@@ -36,31 +84,38 @@ def real_rank(order: int) -> int:
     return min(real, order) + 3 * ((order - real) // 2)
 
 
-def retained_energy(alpha: NDArray[np.int64], beta: NDArray[np.int64], order: int) -> float:
-    """nmp·(1 − ε²) of index maps α (n, m) and β (m, p) with the best decoder."""
-    n, p = len(alpha), beta.shape[1]
-    total = np.bincount(np.add.outer(alpha.ravel(), beta.ravel()).ravel() % order, minlength=order)
-    wanted = (alpha[:, :, None] + beta[None, :, :]) % order  # (n, m, p)
+def _falls_on(alpha: NDArray[np.int64], beta: NDArray[np.int64], table: NDArray[np.int64]) -> tuple[Any, Any]:
+    """N (|G|): pairs a_ik, b_k'j whose product falls on g; n (np, |G|): those wanted in entry (i, j)."""
+    order = len(table)
+    total = np.bincount(table[alpha.ravel()[:, None], beta.ravel()[None, :]].ravel(), minlength=order)
+    wanted = table[alpha[:, :, None], beta[None, :, :]]  # (n, m, p)
+    n, _, p = wanted.shape
     cell = (np.arange(n)[:, None, None] * p + np.arange(p)[None, None, :]) * order + wanted
-    hits = np.bincount(cell.ravel(), minlength=n * p * order).reshape(n * p, order)
+    return total, np.bincount(cell.ravel(), minlength=n * p * order).reshape(n * p, order)
+
+
+def retained_energy(alpha: NDArray[np.int64], beta: NDArray[np.int64], table: NDArray[np.int64]) -> float:
+    """nmp·(1 − ε²) of index maps α (n, m) and β (m, p) into a group with the best decoder."""
+    total, hits = _falls_on(alpha, beta, table)
     return float((hits**2 / np.maximum(total, 1)).sum())
 
 
 def index_maps(
-    fmt: tuple[int, int, int], order: int, seed: int, restarts: int = 12
+    fmt: tuple[int, int, int], table: NDArray[np.int64], seed: int, restarts: int = 12
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Index maps of least collision: coordinate ascent of `retained_energy` from random maps.
 
     Returns
     -------
-    alpha, beta : int arrays (n, m) and (m, p) with values modulo ``order``
+    alpha, beta : int arrays (n, m) and (m, p) of group elements
     """
+    order = len(table)
     rng = np.random.default_rng([seed, order, *fmt])
     n, m, p = fmt
     best: tuple[float, NDArray[np.int64], NDArray[np.int64]] | None = None
     for _ in range(restarts):
         maps = [rng.integers(0, order, (n, m)), rng.integers(0, order, (m, p))]
-        value, improved = retained_energy(maps[0], maps[1], order), True
+        value, improved = retained_energy(maps[0], maps[1], table), True
         while improved:
             improved = False
             for index in rng.permutation(n * m + m * p):
@@ -69,7 +124,7 @@ def index_maps(
                 keep = flat[at]
                 for g in range(order):
                     flat[at] = g
-                    trial = retained_energy(maps[0], maps[1], order)
+                    trial = retained_energy(maps[0], maps[1], table)
                     if trial > value + 1e-12:
                         value, keep, improved = trial, g, True
                 flat[at] = keep
@@ -79,15 +134,13 @@ def index_maps(
     return best[1], best[2]
 
 
-def _decoder(alpha: NDArray[np.int64], beta: NDArray[np.int64], order: int) -> list[list[Fraction]]:
-    """Exact least-squares decoder from group coefficients: rows (i,j), columns g, entries n/N."""
-    total = np.bincount(np.add.outer(alpha.ravel(), beta.ravel()).ravel() % order, minlength=order)
-    rows = []
-    for i in range(alpha.shape[0]):
-        for j in range(beta.shape[1]):
-            hits = np.bincount((alpha[i] + beta[:, j]) % order, minlength=order)
-            rows.append([Fraction(int(h), int(t)) if h else Fraction(0) for h, t in zip(hits, total, strict=True)])
-    return rows
+def _decoder(alpha: NDArray[np.int64], beta: NDArray[np.int64], table: NDArray[np.int64]) -> NDArray[Any]:
+    """Exact least-squares decoder from group coefficients: (np, |G|) fractions n/N."""
+    total, hits = _falls_on(alpha, beta, table)
+    out = np.full(hits.shape, Fraction(0), dtype=object)
+    for at in np.argwhere(hits):
+        out[tuple(at)] = Fraction(int(hits[tuple(at)]), int(total[at[1]]))
+    return out
 
 
 def complex_encoder(alpha: NDArray[np.int64], beta: NDArray[np.int64], order: int, origin: dict[str, Any]) -> Encoder:
@@ -95,30 +148,17 @@ def complex_encoder(alpha: NDArray[np.int64], beta: NDArray[np.int64], order: in
     n, m = alpha.shape
     p = beta.shape[1]
     base = ring(f"Q(zeta_{order})")
-    powers = _root_powers(order)
+    powers = root_powers(base, order)
     k = np.arange(order)
     e_x = powers[np.outer(k, alpha.ravel()) % order]
     e_w = powers[np.outer(k, beta.ravel()) % order]
-    read = np.array(_decoder(alpha, beta, order), dtype=object)  # (np, r)
+    shift = np.arange(order)
+    read = _decoder(alpha, beta, (shift[:, None] + shift[None, :]) % order)  # (np, r)
     inverse = powers[np.outer(k, -k) % order].astype(object)  # (g, k, coefficient)
     d = np.tensordot(read, inverse, axes=([1], [0])) * Fraction(1, order)
     if base.degree == 1:
         e_x, e_w, d = e_x[..., 0], e_w[..., 0], d[..., 0]
     return Encoder.build((n, m, p), e_x, e_w, d, ring=base, origin=origin)
-
-
-def _root_powers(order: int) -> NDArray[np.int64]:
-    """Coefficients of 1, ζ, …, ζ^{r−1} in the power basis of Q(ζ_r), shape (r, degree)."""
-    base = ring(f"Q(zeta_{order})")
-    if base.degree == 1:
-        return np.array([[(-1) ** k if order == 2 else 1] for k in range(order)])
-    out = np.zeros((order, base.degree), dtype=np.int64)
-    out[0, 0] = 1
-    step = np.zeros(base.degree, dtype=np.int64)
-    step[1] = 1
-    for k in range(1, order):
-        out[k] = base.multiply(out[k - 1], step)
-    return out
 
 
 def least_squares_decoder(target: Target, e_x: NDArray[Any], e_w: NDArray[Any]) -> NDArray[Any]:
@@ -131,38 +171,33 @@ def least_squares_decoder(target: Target, e_x: NDArray[Any], e_w: NDArray[Any]) 
 
 
 def real_encoder(
-    alpha: NDArray[np.int64], beta: NDArray[np.int64], order: int
+    alpha: NDArray[np.int64], beta: NDArray[np.int64], left: NDArray[Any], right: NDArray[Any]
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Real form of rank `real_rank`: rows of the real Fourier matrix, complex pairs in three products (Karatsuba)."""
+    """Float factors of an encoder whose channels are those of the group algebra (see `algebra`), D by least squares."""
     target = matmul(alpha.shape[0], alpha.shape[1], beta.shape[1])
-
-    def rows(index: NDArray[np.int64]) -> NDArray[Any]:
-        angle = 2 * np.pi * index.ravel() / order
-        out = []
-        for k in range(order // 2 + 1):
-            c, s = np.cos(k * angle), np.sin(k * angle)
-            out += [c] if 2 * k % order == 0 else [c, s, c + s]
-        return np.array(out) / np.sqrt(order)
-
-    e_x, e_w = rows(alpha), rows(beta)
+    e_x, e_w = left[:, alpha.ravel()], right[:, beta.ravel()]
     return e_x, e_w, least_squares_decoder(target, e_x, e_w)
 
 
 def build(unit: Unit) -> Start:
     from search.optimize import Free, Schedule
 
-    order = unit.parameters["order"]
-    alpha, beta = index_maps(unit.format, order, unit.seed)
+    name = str(unit.parameters["group"])
+    table, left, right = algebra(name)
+    alpha, beta = index_maps(unit.format, table, unit.seed)
     target = matmul(*unit.format)
-    factors = real_encoder(alpha, beta, order)
+    factors = real_encoder(alpha, beta, left, right)
     theta = np.concatenate([factors[0].ravel(), factors[1].ravel(), factors[2].T.ravel()])
-    rng = np.random.default_rng([unit.seed, order])
+    rng = np.random.default_rng([unit.seed, len(table)])
     scale = np.sqrt((theta**2).mean())
     init = np.array([theta + level * scale * rng.standard_normal(theta.size) for level in NOISE])
-    maps = {"alpha": alpha.tolist(), "beta": beta.tolist()}
+    constructed = []
+    if unit.parameters.get("cyclic"):
+        maps = {"alpha": alpha.tolist(), "beta": beta.tolist()}
+        constructed = [complex_encoder(alpha, beta, len(table), unit.origin(stage="constructed", **maps))]
     return Start(
         target=target,
-        encoders=[complex_encoder(alpha, beta, order, unit.origin(stage="constructed", **maps))],
+        encoders=constructed,
         parametrisation=Free(target, unit.rank),
         init=init,
         iterations=80,
@@ -171,18 +206,34 @@ def build(unit: Unit) -> Start:
     )
 
 
+def accepts(name: str) -> bool:
+    """Whether ``--group`` names a finite group of a size the family can use, e.g. S3, D4, C2xC2, SmallGroup(16,3)."""
+    from stl_algebra import StlError, group
+
+    try:
+        return 2 <= group(name).order <= MAX_ORDER
+    except StlError:
+        return False
+
+
 @register(
-    "fourier", groups=("cyclic",), build=build,
-    space="orders r >= 2 whose real rank (1 per real character, 3 per complex pair) is below nmp; formats n,m,p with "
-    "nmp <= 64; a --rank that some order has, e.g. 2, 4, 5, 7, 8, 10, 11, 13 ...",
+    "fourier", groups=("cyclic",), build=build, accepts=accepts,
+    space="orders r >= 2 whose real rank (1 per real character, 3 per complex pair) is below nmp, or a finite group "
+    "such as S3, D4, C2xC2; formats n,m,p with nmp <= 64; a --rank that some order has, e.g. 2, 4, 5, 7, 8, 10, 11, 13 ...",
 )  # fmt: skip
 def units(request: Request, turn: int) -> Iterator[Unit]:
-    """Every order whose real rank is below the naive count."""
+    """Every cyclic order whose real rank is below the naive count, or the one group named."""
     for fmt in [request.format] if request.format else [(2, 2, 2), (3, 3, 3)]:
         if prod(fmt) > 64:
+            continue
+        if request.group != "cyclic":
+            table, left, _ = algebra(request.group)
+            if len(left) < prod(fmt) and request.order in (None, len(table)) and request.rank in (None, len(left)):
+                yield Unit("fourier", request.group, fmt, len(left), {"group": request.group}, request.seed + turn)
             continue
         for order in range(2, prod(fmt)):
             rank = real_rank(order)
             if rank >= prod(fmt) or request.order not in (None, order) or request.rank not in (None, rank):
                 continue
-            yield Unit("fourier", f"Z{order}", fmt, rank, {"order": order}, request.seed + turn)
+            parameters = {"group": f"C{order}", "cyclic": True}
+            yield Unit("fourier", f"Z{order}", fmt, rank, parameters, request.seed + turn)

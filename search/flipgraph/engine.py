@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from math import prod
 from multiprocessing import get_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from search.flipgraph.scheme import SYMMETRIES, Scheme, checked, from_factors, holds, standard, symmetric_start
 from search.flipgraph.walks import Schedule, walk_from
 from stl_algebra.errors import StlError
+
+if TYPE_CHECKING:
+    from stl_algebra import Encoder
 
 __all__ = ["FlipResult", "search_flips"]
 
@@ -53,6 +56,40 @@ class FlipResult:
     history: list[tuple[float, int, int]]
     scheme: Scheme
     pool: list[Scheme] = field(default_factory=list)
+
+    def encoder(self, lift: bool = False, seconds: float = 60.0, **origin: Any) -> Encoder:
+        """The scheme as an `Encoder` over its ring, or lifted from GF(2) to Z or Q.
+
+        Parameters
+        ----------
+        lift : bool
+            Hensel-lift a scheme over GF(2); no effect over Z.
+        seconds : float
+            Time for the lift.
+        **origin
+            Added to the encoder's origin, e.g. ``seed=3``.
+
+        Raises
+        ------
+        StlError
+            If the scheme has no lift (⟨4,4,4;47⟩ has none).
+        """
+        from search.hensel import hensel_lift
+        from stl_algebra import Encoder
+        from stl_algebra.targets import matmul
+
+        ring = self.scheme.ring
+        target = matmul(*self.scheme.format)
+        group = self.scheme.symmetry or "none"
+        about = {"family": "flipgraph", "from": "standard algorithm", "group": group, "walk": ring, **origin}
+        if ring == "Z" or not lift:
+            return Encoder.build(target, self.e_x, self.e_w, self.d, ring=ring, origin=about)
+        report = hensel_lift(target.dense(np.int64), self.e_x, self.e_w, self.d, seconds=seconds)
+        if not report.success:
+            raise StlError("scheme", self.rank, "a scheme over GF(2) that lifts", f"{report.reason}.")
+        return Encoder.build(
+            target, report.e_x, report.e_w, (report.d, report.den), ring=report.ring, origin=about
+        )
 
 
 #: What travels to a worker: start, whether to grow another one instead, goal, schedule, seed, seconds.
@@ -100,7 +137,7 @@ def search_flips(
     target_rank : int, optional
         Stop there; without it the whole time is used.
     seconds : float
-        Time budget (compilation, some seconds once per installation, included).
+        Time budget; compiling or loading the kernel in this process does not count.
     seed : int
         Walk number i uses the seed (seed, i); equal seeds, workers and `max_flips` give equal results.
     schedule : Schedule, optional
@@ -156,6 +193,7 @@ def search_flips(
     if not first.exact():
         raise StlError("start", repr(fmt), f"an exact scheme over {ring}")
 
+    walk_from(standard((1, 2, 1)), 0, Schedule(flips=1), [0])  # compiles, or loads what was compiled
     length = SYMMETRIES[symmetry][1]
     goal = 0 if target_rank is None else max(0, (target_rank - len(first.cubes)) // length)
     own = workers > 1 and executor is None

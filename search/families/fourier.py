@@ -219,7 +219,7 @@ def accepts(name: str) -> bool:
 @register(
     "fourier", groups=("cyclic",), build=build, accepts=accepts,
     space="orders r >= 2 whose real rank (1 per real character, 3 per complex pair) is below nmp, or a finite group "
-    "such as S3, D4, C2xC2; formats n,m,p with nmp <= 64; a --rank that some order has, e.g. 2, 4, 5, 7, 8, 10, 11, 13 ...",
+    "such as S3, D4, C2xC2; formats n,m,p with nmp <= 64; a --rank that some order has, e.g. 2, 4, 5, 7, 8, 10, 11 ...",
 )  # fmt: skip
 def units(request: Request, turn: int) -> Iterator[Unit]:
     """Every cyclic order whose real rank is below the naive count, or the one group named."""

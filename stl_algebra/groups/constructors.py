@@ -55,10 +55,14 @@ def abelian(*orders: int) -> FiniteGroup:
     if not orders:
         return cyclic(1)
     digits = np.array(np.unravel_index(np.arange(prod(orders)), orders))
-    total = (digits[:, :, None] + digits[:, None, :]) % np.array(orders)[:, None, None]
-    table = np.ravel_multi_index(tuple(total), orders)
-    units = [int(np.ravel_multi_index(tuple(int(i == j) for j in range(len(orders))), orders))
-             for i, n in enumerate(orders) if n > 1]
+    columns, units = [], []
+    for i, n in enumerate(orders):
+        if n > 1:
+            stepped = digits.copy()
+            stepped[i] = (stepped[i] + 1) % n
+            columns.append(np.ravel_multi_index(tuple(stepped), orders))
+            units.append(int(columns[-1][0]))
+    table = table_from_right_multiplication(columns)
     labels = tuple("(" + ",".join(map(str, d)) + ")" for d in digits.T)
     return FiniteGroup(table, "x".join(f"C{n}" for n in orders), labels, tuple(units), digits.T,
                        ("abelian", *orders), check=False)
@@ -75,11 +79,12 @@ def metacyclic(m: int, k: int, r: int, name: str = "", origin: tuple[Any, ...] =
         raise StlError("r", r, f"a unit modulo {m} with r^{k} = 1 (and r·{twist} = {twist}) modulo {m}")
     i, j = np.divmod(np.arange(m * k), k)
     powers = np.array([pow(r, e, m) for e in range(k)])
-    total = j[:, None] + j[None, :]
-    first = (i[:, None] + powers[j][:, None] * i[None, :] + twist * (total // k)) % m
+    by_a = (i + powers[j]) % m * k + j
+    by_b = (i + twist * ((j + 1) // k)) % m * k + (j + 1) % k
     labels = tuple((_power("a", x) + _power("b", y)) or "e" for x, y in zip(i.tolist(), j.tolist(), strict=True))
-    generators = tuple(g for g in (k if m > 1 else 0, 1 if k > 1 else 0) if g)
-    return FiniteGroup(first * k + total % k, name or f"C{m}:C{k}", labels, generators,
+    chosen = {int(column[0]): column for column in (by_a, by_b) if column[0]}
+    generators = tuple(chosen)
+    return FiniteGroup(table_from_right_multiplication(list(chosen.values())), name or f"C{m}:C{k}", labels, generators,
                        origin=origin or ("metacyclic", m, k, r, twist), check=False)
 
 
@@ -188,10 +193,14 @@ def heisenberg(q: int) -> FiniteGroup:
     _count("q", q, 2, q**3)
     add, multiply, _ = field_tables(q)
     x, y, z = np.unravel_index(np.arange(q**3), (q, q, q))
-    last = add[add[z[:, None], z[None, :]], multiply[x[:, None], y[None, :]]]
-    table = np.ravel_multi_index((add[x[:, None], x[None, :]], add[y[:, None], y[None, :]], last), (q, q, q))
+    p = prime_factors(q)[0]
+    steps = [p**k for k in range(20) if p**k < q]  # a GF(p)-basis; commutators of these reach all of z
+    columns = [np.ravel_multi_index((add[x, b], y, z), (q, q, q)) for b in steps]
+    columns += [np.ravel_multi_index((x, add[y, b], add[z, multiply[x, b]]), (q, q, q)) for b in steps]
+    table = table_from_right_multiplication(columns)
     labels = tuple(f"({a},{b},{c})" for a, b, c in zip(x, y, z, strict=True))
-    return FiniteGroup(table, f"Heis({q})", labels, elements=np.stack([x, y, z], axis=1), origin=("heisenberg", q),
+    generators = tuple(int(column[0]) for column in columns)
+    return FiniteGroup(table, f"Heis({q})", labels, generators, np.stack([x, y, z], axis=1), ("heisenberg", q),
                        check=False)
 
 
@@ -208,15 +217,18 @@ def extraspecial(p: int, n: int, sign: str = "+") -> FiniteGroup:
         raise StlError("sign", sign, "'+' or '-'")
     size = (p,) * (2 * n + 1)
     digits = np.array(np.unravel_index(np.arange(p ** (2 * n + 1)), size))
-    left, right = digits[:, :, None], digits[:, None, :]
-    total = left + right
-    cocycle = (left[:n] * right[n : 2 * n]).sum(axis=0)
-    if sign == "-":
-        cocycle = cocycle + (left[0] * right[0] + left[n] * right[n] if p == 2 else total[n] // p)
-    total[-1] = total[-1] + cocycle
-    table = np.ravel_multi_index(tuple(total % p), size)
-    labels = tuple("".join(map(str, d)) for d in digits.T)
     units = tuple(p ** (2 * n - i) for i in range(2 * n))
+    columns = []
+    for unit in units:
+        right = digits[:, unit, None]
+        total = digits + right
+        cocycle = (digits[:n] * right[n : 2 * n]).sum(axis=0)
+        if sign == "-":
+            cocycle = cocycle + (digits[0] * right[0] + digits[n] * right[n] if p == 2 else total[n] // p)
+        total[-1] += cocycle
+        columns.append(np.ravel_multi_index(tuple(total % p), size))
+    table = table_from_right_multiplication(columns)
+    labels = tuple("".join(map(str, d)) for d in digits.T)
     return FiniteGroup(table, f"{p}^(1+{2 * n}){sign}", labels, units, digits.T,
                        ("extraspecial", p, n, sign), check=False)
 

@@ -43,10 +43,10 @@ FAMILIES: tuple[tuple[str, Callable[..., FiniteGroup], str, str], ...] = (
     (r"(?:F|Frob|Frobenius)\((\d+),(\d+)\)", make.frobenius, "Frobenius(7,3)", "C_p:C_k, faithful action"),
     (r"(?:SmallGroup|SG)\((\d+),(\d+)\)", small_group, "SmallGroup(32,49)", "by order ≤ 63 and GAP index"),
 )
+MAX_NAME = 100  # characters; longer ones are typing accidents, and deep brackets would exhaust the stack
 _EXTRASPECIAL = re.compile(r"(\d+)\^[({]1\+(\d+)[)}](?:_?([+-]))")
 
 
-@lru_cache(maxsize=256)
 def group(name: str) -> FiniteGroup:
     """The group that a name means.
 
@@ -56,8 +56,13 @@ def group(name: str) -> FiniteGroup:
         If the name means no group (the message lists close names and the families), if a description fits
         several groups (the message lists their SmallGroup identifiers), or if the group is too large.
     """
-    if not isinstance(name, str) or not name.strip():
+    if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME:
         raise StlError("name", name, "a group name", "For example C4xC2, D4, Q8, S3, SL(2,3), SmallGroup(32,49).")
+    return _named(name)
+
+
+@lru_cache(maxsize=256)
+def _named(name: str) -> FiniteGroup:
     text = re.sub(r"\s+", "", name).replace("×", "x").replace("≀", "wr").replace("⋊", ":")
     if text in ("1", "trivial"):
         return make.cyclic(1)
@@ -121,7 +126,7 @@ class _Parser:
         if not exponent:
             return base
         k = int(exponent[1])
-        if base.order ** min(k, 20) > MAX_ORDER:
+        if k > 64 or base.order ** min(k, 20) > MAX_ORDER:
             raise StlError("name", exponent[0], f"a group of order at most {MAX_ORDER}")
         return make.abelian(*[base.order] * k) if base.origin[:1] == ("cyclic",) else make.direct_product(*[base] * k)
 

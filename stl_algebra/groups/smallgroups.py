@@ -54,10 +54,14 @@ def small_group_description(order: int, index: int) -> str:
     return _catalogue()[order][index - 1][0]
 
 
-@lru_cache(maxsize=512)
 def small_group(order: int, index: int) -> FiniteGroup:
     """Group number `index` (from 1) of the given order, as ``SmallGroup(order, index)`` in GAP."""
     small_group_description(order, index)  # checks both arguments
+    return _small_group(int(order), int(index))
+
+
+@lru_cache(maxsize=512)
+def _small_group(order: int, index: int) -> FiniteGroup:
     words = _catalogue()[order][index - 1][1]
     moves = [np.array([_LETTERS.index(c) for c in word]) for word in words]
     return FiniteGroup(table_from_right_multiplication(moves), f"SmallGroup({order},{index})",

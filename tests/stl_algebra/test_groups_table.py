@@ -187,6 +187,26 @@ def test_names_that_mean_no_group(name, fragment):
     assert fragment in str(caught.value) and "\n" not in str(caught.value)
 
 
+@given(st.text(alphabet="CDSAQMGLPHeisxw r:^()[]{}0123456789+-,⋊×ⁿ", max_size=12))
+@settings(max_examples=200, deadline=None)
+def test_no_name_makes_a_traceback(name):
+    try:
+        found = group(name)
+    except StlError as problem:
+        assert "\n" not in str(problem)
+    else:
+        assert found.order <= 8192
+
+
+def test_absurd_names():
+    for name in ("C" + "9" * 5000, "(" * 5000, "C2" + "xC2" * 30, "S7wrS7", "C1^99999", "SmallGroup(8,0)"):
+        with pytest.raises(StlError):
+            group(name)
+    for value in (None, 8, ["S3"]):
+        with pytest.raises(StlError, match="group name"):
+            group(value)
+
+
 def test_names_agree_with_descriptions():
     for order in (8, 12, 18, 20, 24, 27, 30, 42):
         for i, g in enumerate(small_groups(order), 1):

@@ -92,12 +92,14 @@ class Catalogue:
         """Rows by file name: from the index where it has them (names are content hashes), else from the files."""
         cached = {}
         if self.index.exists():
-            with self.index.open(newline="", encoding="utf-8") as stream:
-                for raw in csv.DictReader(stream):
+            with self.index.open(newline="", encoding="utf-8", errors="replace") as stream:
+                for raw in csv.DictReader(line.replace("\0", "") for line in stream):
                     try:
-                        cached[raw["file"]] = Row(**{f.name: _parse(str(f.type), raw[f.name]) for f in fields(Row)})
+                        row = Row(**{f.name: _parse(str(f.type), raw[f.name]) for f in fields(Row)})
                     except (KeyError, TypeError, ValueError):
                         continue  # an index of another version: derive the row again
+                    if len(row.sha256) == 64:  # else the line was cut short
+                        cached[row.file] = row
         rows = {}
         for path in sorted(self.folder.rglob("*.safetensors")):
             name = path.relative_to(self.folder).as_posix()

@@ -7,16 +7,23 @@ The name is ours by the project's layout: Hugging Face ships an unrelated distri
 
 from kernels.codec import Codec, as_codec
 from kernels.convert import ConversionReport, convert_linear
+from kernels.dispatch import DenseFallback, Plan, fast_matmul, plan_matmul
 from kernels.functional import encode_weight, stl_matmul, stl_matmul_encoded
+from kernels.fused import mlp
 from kernels.linear import STLLinear
 
 __all__ = [
     "Codec",
     "ConversionReport",
+    "DenseFallback",
+    "Plan",
     "STLLinear",
     "as_codec",
     "convert_linear",
     "encode_weight",
+    "fast_matmul",
+    "mlp",
+    "plan_matmul",
     "stl_matmul",
     "stl_matmul_encoded",
 ]

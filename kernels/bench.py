@@ -19,7 +19,7 @@ import datetime
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -266,6 +266,9 @@ def rows_of(outcome: Outcome, head: dict[str, str], run_id: str) -> list[measure
             outcome.error if ours else outcome.dense_error if provider == "dense" else None,
             outcome.predicted if ours else None, outcome.peak_bytes if provider == "stl" else None,
             timestamp=now, **head))  # fmt: skip
+    if "stl" in outcome.times:  # the pair was timed alternately: its ratio is steadier than either time
+        rows.append(replace(next(r for r in rows if r.provider == "stl"), metric="speedup", unit="x",
+                            q50=outcome.speedup, q20=None, q80=None))  # fmt: skip
     return rows
 
 

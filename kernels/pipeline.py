@@ -12,7 +12,6 @@ import math
 import torch
 
 from kernels import reference, straightline
-from kernels._codegen import operations
 from kernels._compat import is_hopper_or_newer, triton_status
 
 __all__ = ["decode", "encode", "matmul_encoded", "product", "transcode"]
@@ -22,18 +21,22 @@ def _triton(tensor: torch.Tensor) -> bool:
     return tensor.is_cuda and triton_status().usable
 
 
-#: In 16 bits, from this many multiply-adds per tile entry on, one product on the matrix units costs less (energy,
-#: and so time on a power-limited chip) than straight-line code on the ordinary cores.
-MATRIX_UNITS_FROM = 12.0
+#: In 16 bits, a dense codec on a matrix of at least this many entries goes through the matrix units: below, the
+#: straight-line code is as fast or faster; above, where power limits everything, fewer instructions win 1–3 %.
+MATRIX_UNITS_FROM = 2**27
 
 
 @functools.lru_cache(maxsize=256)
-def _matrix_units(dtype: torch.dtype, recipe: str) -> bool:
-    if dtype not in (torch.bfloat16, torch.float16):
-        return False
+def _dense_codec(recipe: str) -> bool:
+    """One factor of at most 16 entries a row, three quarters of it nonzero."""
     factors = straightline.parse(recipe)
-    entries = math.prod(f[1] * f[2] for f in factors)
-    return entries <= 16 and operations(factors) >= MATRIX_UNITS_FROM * entries
+    (s, n, m, values) = factors[0]
+    return len(factors) == 1 and n * m <= 16 and s <= 32 and 4 * sum(v != 0 for v in values) >= 3 * len(values)
+
+
+def _matrix_units(dtype: torch.dtype, entries: int, recipe: str) -> bool:
+    sixteen = dtype in (torch.bfloat16, torch.float16)
+    return sixteen and entries >= MATRIX_UNITS_FROM and _dense_codec(recipe)
 
 
 @functools.lru_cache(maxsize=256)
@@ -49,7 +52,7 @@ def encode(x: torch.Tensor, e: torch.Tensor, rows: int, cols: int, recipe: str =
     """(N, K), (r, rows·cols) → (r, ⌈N/rows⌉, ⌈K/cols⌉); ``recipe`` fixes the coefficients at compile time."""
     if not _triton(x):
         return reference.encode(x, e, rows, cols)
-    if recipe and not _matrix_units(x.dtype, recipe):
+    if recipe and not _matrix_units(x.dtype, x.numel(), recipe):
         return straightline.encode(x, recipe)
     from kernels import triton_codec
 
@@ -71,7 +74,7 @@ def decode(
     if not _triton(p):
         y = reference.decode(p, d, rows, cols, height, width)
         return reference.activate(y if bias is None else y + bias, activation)
-    if recipe and not _matrix_units(p.dtype, recipe):
+    if recipe and not _matrix_units(p.dtype, height * width, recipe):
         return straightline.decode(p, recipe, height, width, bias=bias, activation=activation)
     from kernels import triton_codec
 

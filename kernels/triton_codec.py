@@ -205,7 +205,7 @@ def _shape(nm: int, r: int, dtype: torch.dtype, cols: int) -> dict[str, object]:
     dot = dtype in (torch.bfloat16, torch.float16)
     ep = max(16 if dot else 1, triton.next_power_of_2(nm))
     br = max(16 if dot else 1, min(64, triton.next_power_of_2(r)))
-    widest = 512 if nm <= 16 and br <= 32 else 128 if nm <= 16 else 32
+    widest = {16: 512, 32: 256}.get(br, 128) if nm <= 16 else 32
     bt = max(16, min(widest, triton.next_power_of_2(max(cols, 1))))
     if not dot:  # registers: the accumulator is BR×BT (encode) or EP×BT (decode)
         br = min(br, 16)

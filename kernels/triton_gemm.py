@@ -6,7 +6,7 @@ order with a grouped swizzle inside a channel; the inner loop is software-pipeli
 when asked). float32 accumulation, output in any dtype, optionally scaled per channel.
 
 Why not always cuBLAS: the number of resident programs and the registers and shared memory they take are
-ours to choose, so memory-bound passes can run beside it on the same multiprocessors (`kernels.overlap`).
+ours to choose, so memory-bound passes can run beside it on the same multiprocessors.
 """
 
 from __future__ import annotations

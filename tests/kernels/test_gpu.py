@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kernels import Codec, STLLinear, encode_weight, measure, ops, reference, stl_matmul, stl_matmul_encoded
+from kernels import Codec, STLLinear, measure, ops, reference, stl_matmul
 from kernels.dispatch import fast_matmul, plan_matmul
 
 pytestmark = pytest.mark.gpu
@@ -110,21 +110,6 @@ def test_more_than_two_to_the_31_elements(strassen: Codec) -> None:
         del encoded, y
 
 
-def test_overlapping_bands_equal_the_plain_order(strassen2: Codec) -> None:
-    from kernels import straightline
-    from kernels.overlap import matmul_overlapped
-
-    x, w = draw(4096, 1024, dtype=torch.bfloat16), draw(1024, 1024, dtype=torch.bfloat16)
-    w_hat = encode_weight(w, strassen2)
-    expected = stl_matmul_encoded(x, w_hat, strassen2, 1024)
-    rx, _, rd = strassen2.recipes
-    for weights in ((1,), (1, 2, 1), (1, 6, 1)):
-        found = matmul_overlapped(x, w_hat, lambda a, out: straightline.encode(a, rx, out=out),
-                                  lambda p, y: straightline.decode(p, rd, y.shape[0], y.shape[1], out=y), 4, 4, 1024,
-                                  weights=weights)  # fmt: skip
-        assert measure.compare(found, expected.double()).rms < 5e-3
-
-
 def test_fp8_products_round_as_predicted() -> None:
     from kernels import fp8
 
@@ -139,6 +124,20 @@ def test_fp8_products_round_as_predicted() -> None:
     biased = fp8.matmul_fp8(x, weight, codec, sigma=1.0, bias=bias)
     assert measure.compare(biased, exact + bias.double()).rms < 1.2 * plain
     assert torch.isfinite(fp8.matmul_fp8(1000 * x, weight, codec, sigma=1.0)).all()  # saturates, no NaN
+
+
+def test_fused_pair_of_layers(strassen2: Codec) -> None:
+    from kernels.fused import mlp
+
+    up = torch.nn.Linear(512, 1024, device=cuda, dtype=torch.bfloat16)
+    down = torch.nn.Linear(1024, 256, device=cuda, dtype=torch.bfloat16)
+    first, second = STLLinear.from_linear(up, strassen2), STLLinear.from_linear(down, strassen2)
+    x = draw(300, 512, dtype=torch.bfloat16)
+    with torch.no_grad():
+        fused = mlp(x, first, second, "gelu")
+        apart = second(torch.nn.functional.gelu(first(x), approximate="tanh"))
+        exact = down.double()(torch.nn.functional.gelu(up.double()(x.double()), approximate="tanh"))
+    assert measure.compare(fused, exact).rms <= 1.1 * measure.compare(apart, exact).rms
 
 
 def test_fast_matmul_is_matmul() -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import csv
 import importlib.metadata
-import itertools
 import json
 import subprocess
 import sys
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -26,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300)
 
 
 def test_imports_without_triton_and_without_side_effects() -> None:
@@ -276,13 +274,14 @@ def test_fp8_refuses_where_it_cannot_run(strassen: Codec) -> None:
         fp8.matmul_fp8(torch.randn(8, 8), weight, strassen, sigma=1.0)
 
 
-def test_overlap_bands_cover_every_row() -> None:
-    from kernels.overlap import bands
+def test_figures_come_from_the_table(tmp_path: Path) -> None:
+    from kernels import figures
 
-    for rows in (1, 127, 128, 1000, 4096):
-        for weights in ((1,), (1, 2, 1), (1, 6, 1)):
-            plan = bands(rows, weights)
-            assert plan[0][0] == 0
-            assert plan[-1][1] == rows
-            assert all(a[1] == b[0] for a, b in itertools.pairwise(plan))
-            assert all(np.diff(np.array(plan), axis=1) > 0)
+    pytest.importorskip("matplotlib")
+    done = CliRunner().invoke(figures.app, [str(ROOT / "results" / "measurements.csv"), "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert all((tmp_path / f"{name}.svg").stat().st_size > 5000 for name in ("kernel_speedups", "kernel_breakdown"))
+    assert CliRunner().invoke(figures.app, [str(tmp_path / "absent.csv")]).exit_code == 2
+    foreign = tmp_path / "foreign.csv"
+    foreign.write_text("a,b\n1,2\n")
+    assert CliRunner().invoke(figures.app, [str(foreign)]).exit_code == 2

@@ -5,6 +5,7 @@ Example: ``python -m search.groups S4``
 
 from __future__ import annotations
 
+import time
 from math import lcm
 from typing import Annotated, Any
 
@@ -42,6 +43,37 @@ def listing(order: int | None) -> list[dict[str, Any]]:
 def degree_word(degrees: list[int]) -> str:
     """``1^4 2`` for degrees 1, 1, 1, 1, 2."""
     return " ".join(f"{d}^{k}" if (k := degrees.count(d)) > 1 else str(d) for d in sorted(set(degrees)))
+
+
+MEASURED = (
+    "S3", "Q8", "C7:C3", "2^(1+4)+", "A5", "C2^6", "S5", "2^(1+6)+", "PSL(2,7)", "SL(2,7)", "PSL(2,11)", "S6",
+    "C3^3wrC2", "A7", "S7",
+)  # fmt: skip
+
+
+def measure(names: tuple[str, ...] = MEASURED) -> list[dict[str, Any]]:
+    """CPU seconds of each stage for a list of groups; a stage beyond its limit is left out."""
+    rows = []
+    for name in names:
+        row: dict[str, Any] = {"group": name, "order": 0}
+
+        def clock(stage: str, work: Any, row: dict[str, Any] = row) -> Any:
+            start = time.process_time()
+            result = work()
+            row[stage] = round(time.process_time() - start, 3)
+            return result
+
+        g = clock("multiplication_table", lambda name=name: alg.group(name))
+        row["order"] = g.order
+        row["classes"] = len(clock("conjugacy", lambda g=g: g.classes))
+        clock("character_table", lambda g=g: alg.character_table(g))
+        clock("irreps", lambda g=g: [r.matrices for r in alg.irreps(g)])
+        if g.order <= LATTICE_ORDER:
+            row["subgroups"] = sum(c.length for c in clock("lattice", lambda g=g: alg.subgroup_classes(g)))
+        if g.order <= FORMATS_ORDER * 2:
+            clock("automorphisms", lambda g=g: alg.automorphism_group(g))
+        rows.append(row)
+    return rows
 
 
 def describe(name: str, formats: bool = True) -> dict[str, Any]:
@@ -155,6 +187,7 @@ def _show(data: dict[str, Any]) -> None:
 def main(
     name: Annotated[str | None, typer.Argument(help="C4xC2, D4, Q8, S4, SL(2,3), SmallGroup(32,49), C7:C3, …")] = None,
     order: Annotated[int | None, typer.Option(help=f"list all groups of an order ≤ {MAX_SMALL_ORDER}")] = None,
+    times: Annotated[bool, typer.Option("--measure", help="time each stage on a list of groups")] = False,
     formats: Annotated[bool, typer.Option(help="look for triple products")] = True,
     json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False,
 ) -> None:
@@ -169,18 +202,18 @@ def main(
             data = describe(name, formats)
             print_json(data) if json else _show(data)
             return
-        rows = listing(order)
+        rows = measure() if times else listing(order)
         if json:
             print_json(rows)
             return
-        title = f"groups of order {order}" if order else "names"
-        table = Table(title=title)
-        for column in rows[0]:
+        table = Table(title="CPU seconds" if times else f"groups of order {order}" if order is not None else "names")
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        for column in columns:
             table.add_column(column.replace("_", " "))
         for row in rows:
-            table.add_row(*(escape(str(v)) for v in row.values()))
+            table.add_row(*(escape(str(row.get(column, ""))) for column in columns))
         console.print(table)
-        if order is None:
+        if order is None and not times:
             console.print("also 2^(1+4)+, 3^(1+2)-, powers C2^3, products S3xC4, C7:C3, wreath products C3^3wrC2, and "
                           f"every group of order ≤ {MAX_SMALL_ORDER}: --order 32 lists those of order 32")
 

@@ -319,6 +319,8 @@ def _read_formulas(path: Path, text: str) -> Raw:
     from stl_algebra.schemes import from_text
 
     cells = {s: [(int(i), int(j)) for i, j in re.findall(rf"{s}([1-9])([1-9])", text)] for s in "abc"}
+    if text.count("(") > 2 * MAX_RANK:
+        raise EncoderFileError(path, "content", f"{text.count('(')} brackets", f"at most {MAX_RANK} products")
     if not all(cells.values()):
         raise EncoderFileError(path, "content", "no entries a11, b11, c11", "products and outputs of a scheme")
     n, m, p = max(i for i, _ in cells["a"]), max(j for _, j in cells["a"]), max(j for _, j in cells["b"])

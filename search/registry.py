@@ -55,6 +55,13 @@ class Request:
     seed: int = 0
     device: str = "cpu"
 
+    def __post_init__(self) -> None:
+        """Refuse what families would take for "not given" (0) or could not count with."""
+        for name in ("order", "rank"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise StlError(name, value, "a positive integer")
+
 
 @dataclass(frozen=True)
 class Unit:

@@ -139,7 +139,7 @@ def from_text(fmt: tuple[int, int, int], text: str, name: str = "text") -> Encod
     n, m, p = fmt
     sizes = {"a": (n, m), "b": (m, p), "c": (n, p)}
     products, outputs = [], {}
-    for line in filter(None, (v.strip(" \t\r,;") for v in text.splitlines())):
+    for line in filter(None, ("".join(v.split()).strip(",;") for v in text.splitlines())):
         if match := re.fullmatch(r"(?:m\d+\s*=\s*)?\(([^()]*)\)\s*\*?\s*\(([^()]*)\)", line):
             products.append([_linear(part, s, sizes[s]) for part, s in zip(match.groups(), "ab", strict=True)])
         elif match := re.fullmatch(r"c(\d)(\d)\s*=\s*(.*)", line):
@@ -161,7 +161,7 @@ def _linear(expression: str, symbol: str, shape: tuple[int, int]) -> np.ndarray:
     out = np.zeros(shape[0] * shape[1], dtype=np.int64)
     compact = expression.replace(" ", "")
     seen = 0
-    for match in re.finditer(rf"([+-]?)(\d*){symbol}(\d+)", compact):
+    for match in re.finditer(rf"([+-]?)(\d{{0,9}}){symbol}(\d{{1,9}})", compact):
         seen += len(match[0])
         digits = match[3]
         row, column = (1, int(digits)) if symbol == "m" else (int(digits[0]), int(digits[1:] or 0))

@@ -379,6 +379,26 @@ def test_damaged_text(tmp_path, text):
     refused(tmp_path / "a.txt", "content", "coefficient", "shape")
 
 
+def test_formulas(tmp_path):
+    lines = [f"m{k + 1} = {v}" for k, v in enumerate(["(a11) * (b11)", "(a12) * (b21)"])]
+    (tmp_path / "a.txt").write_text("# a comment\n" + "\n".join(lines) + "\nc11 = m1 + m2\n")
+    r = one(tmp_path / "a.txt")
+    assert r.layout == "formulas" and r.report.holds and r.encoder.format == (1, 2, 1)
+    for bad in (
+        "c11 = m1 + m3",
+        "c11 = " + "9" * 10**6 + "m1",
+        "c11 = m" + "9" * 10**6,
+        "c99 = m1",
+        "c11 = __import__('os')",
+    ):
+        (tmp_path / "a.txt").write_text("\n".join([*lines, bad]))
+        refused(tmp_path / "a.txt", "text", "content")
+    (tmp_path / "a.txt").write_text("(a11)" + " " * 10**6 + "* (b11)\nc11 = m1")
+    assert one(tmp_path / "a.txt").report.holds  # and quickly
+    (tmp_path / "a.txt").write_text("(a11) (b11)\n" * 70_000 + "c11 = m1")
+    refused(tmp_path / "a.txt", "content")
+
+
 def test_not_text_at_all(tmp_path):
     (tmp_path / "a.bin").write_bytes(bytes(range(256)))
     refused(tmp_path / "a.bin", "content")

@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kernels import dispatch, measure, ops, pipeline, reference
-from kernels.cases import SECTIONS, Case, random_codec, strassen
+from kernels.cases import SECTIONS, Case, file_cases, random_codec, strassen
 from kernels.codec import Codec
 from kernels.devices import slug
 from stl_algebra.errors import StlError
@@ -342,6 +342,7 @@ def main(
     sections: Annotated[list[str] | None, typer.Argument(help="table, shapes, growth, train, calibrate")] = None,
     out: Annotated[Path | None, typer.Option(help="append rows to this CSV")] = None,
     data: Annotated[Path | None, typer.Option(help="calibrate: write the device file into this folder")] = None,
+    encoder: Annotated[list[Path] | None, typer.Option(help="encoder files to add to the cases; repeatable")] = None,
     only: Annotated[str, typer.Option(help="cases whose label contains this")] = "",
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
@@ -355,6 +356,11 @@ def main(
         if section not in known:
             console.print(f"[red]{StlError('SECTION', section, 'one of ' + ', '.join(known))}", highlight=False)
             raise typer.Exit(2)
+    try:
+        extra = [case for path in encoder or [] for case in file_cases(path, small)]
+    except StlError as error:
+        console.print(f"[red]{error}", highlight=False)
+        raise typer.Exit(2) from None
     head, run_id = measure.header(), measure.new_run_id()
     note = " (no CUDA device: the plain torch reference at toy sizes; the times say nothing)" if small else ""
     console.print(f"{head['device']} driver {head['driver'] or '–'} torch {head['torch']} triton "
@@ -373,7 +379,7 @@ def main(
             for row in found:
                 console.print(f"train {row.provider} r={row.rank} {row.q50:.3f} ms, peak {row.peak_bytes} bytes")
         else:
-            for case in SECTIONS[section](small):
+            for case in [*SECTIONS[section](small), *extra]:
                 if only and only not in case.label:
                     continue
                 outcome = run_case(case, device)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from kernels import dispatch
-from kernels.codec import Codec
+from kernels.codec import Codec, as_codec
 
-__all__ = ["SECTIONS", "Case", "random_codec", "strassen"]
+__all__ = ["SECTIONS", "Case", "file_cases", "random_codec", "strassen"]
 
 
 @dataclass
@@ -84,6 +85,17 @@ def growth_cases(small: bool) -> Iterator[Case]:
         yield Case("growth r", dtype, sizes[-1], sizes[-1], sizes[-1], (random_codec(rank),))
     for level in (1, 2) if small else (1, 2, 3):
         yield Case(f"growth t={2**level}", dtype, sizes[-1], sizes[-1], sizes[-1], strassen(level))
+
+
+def file_cases(path: Path, small: bool) -> Iterator[Case]:
+    """An encoder file on the square shapes of the table, in bf16 and fp32."""
+    from stl_algebra.files import load
+
+    codec = as_codec(load(path))
+    label = "⟨{},{},{};{}⟩ ".format(*codec.format, codec.rank) + path.stem[-8:]
+    for dtype, sizes in (("fp32", (96,)),) if small else (("bf16", (4096, 8192, 16384)), ("fp32", (8192,))):
+        for n in sizes:
+            yield Case(f"{dtype} {label}", dtype, n, n, n, (codec,))
 
 
 SECTIONS = {"table": table_cases, "shapes": shape_cases, "growth": growth_cases}

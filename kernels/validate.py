@@ -208,7 +208,7 @@ def main(
                 raise StlError("--dtype", name, "one of " + ", ".join(DTYPES))
         if size < 1:
             raise StlError("--size", size, "a positive integer")
-        encoders = [(path, load(path)) for path in files]
+        encoders, skipped = _runnable([(path, load(path)) for path in files])
         head = measure.header()
         run_id = measure.new_run_id()
         note = "" if device.type == "cuda" else " (no CUDA device: the plain torch reference runs, times say little)"
@@ -225,9 +225,20 @@ def main(
         console.print(f"[red]{error}", markup=True, highlight=False)
         raise typer.Exit(2) from None
     if as_json:
-        print(json.dumps({"run_id": run_id, **head, "results": [asdict(v) | {"ok": v.ok} for v in results]}))
+        print(
+            json.dumps(
+                {
+                    "run_id": run_id,
+                    **head,
+                    "skipped": dict(skipped),
+                    "results": [asdict(v) | {"ok": v.ok} for v in results],
+                }
+            )
+        )
     else:
         console.print(_table(results))
+    for name, why in skipped:
+        console.print(f"skipped {name}: {why}", highlight=False)
     if out is not None:
         measure.append(out, [row for v in results for row in rows_of(v, head, run_id)])
     for v in results:
@@ -235,6 +246,20 @@ def main(
             console.print(f"[red]{v.name} in {v.dtype}: {v.problem}", highlight=False)
     if not all(v.ok for v in results):
         raise typer.Exit(1)
+
+
+def _runnable(encoders: list[tuple[Path, Any]]) -> tuple[list[tuple[Path, Any]], list[tuple[str, str]]]:
+    """Encoders the kernels can run, and the others with the reason; refused when none is left."""
+    good, skipped = [], []
+    for path, encoder in encoders:
+        try:
+            as_codec(encoder)
+            good.append((path, encoder))
+        except StlError as error:
+            skipped.append((path.name, str(error)))
+    if not good:
+        raise StlError("FILE", skipped[0][0], "a real matrix multiplication encoder", skipped[0][1])
+    return good, skipped
 
 
 def _table(results: list[Validation]) -> Table:
@@ -258,7 +283,7 @@ def _table(results: list[Validation]) -> Table:
         table.add_column(column, justify="left" if column == "file" else "right", overflow="fold")
     for v in results:
         table.add_row(
-            v.name,
+            v.name.removesuffix(".safetensors"),
             v.dtype,
             str(v.size),
             f"{v.kappa2:.3g}",

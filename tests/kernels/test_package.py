@@ -128,6 +128,14 @@ def test_validate_refuses_in_one_line(encoder_file: Path, tmp_path: Path) -> Non
         assert "Traceback" not in done.output
 
 
+def test_validate_skips_what_is_no_matrix_product(encoder_file: Path, tmp_path: Path) -> None:
+    other = files.save(schemes.karatsuba(2), tmp_path)
+    done = CliRunner().invoke(validate.app, [str(encoder_file), str(other), "--size", "32", "--dtype", "fp32"])
+    assert done.exit_code == 0, done.output
+    assert f"skipped {other.name}" in done.output.replace("\n", "")
+    assert CliRunner().invoke(validate.app, [str(other), "--size", "32"]).exit_code == 2
+
+
 def test_validate_notices_a_wrong_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted bugs: a product 1 % off, and an entry left unwritten."""
     real = validate.ops.matmul_encoded
@@ -148,15 +156,17 @@ def test_validate_notices_a_wrong_kernel(monkeypatch: pytest.MonkeyPatch) -> Non
         assert word in found.problem
 
 
-def test_bench_runs_on_cpu_and_says_so(tmp_path: Path) -> None:
+def test_bench_runs_on_cpu_and_says_so(tmp_path: Path, encoder_file: Path) -> None:
     table = tmp_path / "m.csv"
-    done = CliRunner().invoke(bench.app, ["table", "train", "--out", str(table)])
+    done = CliRunner().invoke(bench.app, ["table", "train", "--out", str(table), "--encoder", str(encoder_file)])
     assert done.exit_code == 0, done.output
     assert "no CUDA device" in done.output or torch.cuda.is_available()
     lines = list(csv.DictReader(table.open()))
     assert len({line["run_id"] for line in lines}) == 1
     assert {"dense", "stl"} <= {line["provider"] for line in lines}
+    assert "2x2x2" in {line["format"] for line in lines if line["metric"] == "speedup"}
     assert CliRunner().invoke(bench.app, ["tabel"]).exit_code == 2
+    assert CliRunner().invoke(bench.app, ["table", "--encoder", str(table)]).exit_code == 2
 
 
 def test_calibration_has_the_layout_of_the_shipped_data() -> None:

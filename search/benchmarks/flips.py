@@ -20,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -163,24 +163,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     seeds = 1 if options.quick else options.seeds
     search_flips((2, 2, 2), target_rank=7, seconds=300)  # compile
     rows: list[Row] = []
+    for row in _measure(options, seeds):
+        rows.append(row)
+        line = f"{row.program:6s} {row.case:12s} seed {row.seed}: rank {row.rank}, {row.cpu_seconds:.3f} s CPU"
+        print(line, flush=True)
+        if options.out:  # rewritten as it grows: an interrupted run keeps what it has
+            _write(options.out, rows)
+    _report(rows)
+    return 0 if all(r.found for r in rows if r.program == "stl") else 1
+
+
+def _measure(options: argparse.Namespace, seeds: int) -> Iterator[Row]:
     if not options.no_speed:
-        rows += [speed(name, start, seed) for name, start in SPEED for seed in range(min(seeds, 3))]
+        for name, start in SPEED:
+            yield from (speed(name, start, seed) for seed in range(min(seeds, 3)))
     for case in CASES:
         n, m, p = case.format
         if (options.case and case.name not in options.case) or (options.quick and n * m * p > 27):
             continue
         for seed in range(seeds):
-            rows.append(time_to_rank(case, seed))
+            yield time_to_rank(case, seed)
             if options.other:
-                rows.append(other_program(options.other, case, seed))
-    _report(rows)
-    if options.out and rows:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        with options.out.open("w", newline="") as handle:
-            writer = csv.DictWriter(handle, list(asdict(rows[0])))
-            writer.writeheader()
-            writer.writerows(asdict(r) for r in rows)
-    return 0 if all(r.found for r in rows if r.program == "stl") else 1
+                yield other_program(options.other, case, seed)
+
+
+def _write(path: Path, rows: Sequence[Row]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(asdict(rows[0])), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(r) for r in rows)
 
 
 if __name__ == "__main__":

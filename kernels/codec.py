@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 
 from kernels import straightline
+from stl_algebra import Encoder
 from stl_algebra.errors import StlError
 
 __all__ = ["SUPPORTED_DTYPES", "Codec", "EncoderLike", "as_codec"]
@@ -171,6 +173,15 @@ def as_codec(encoder: EncoderLike | Codec) -> Codec:
             "an stl_algebra.Encoder (with .format and .floats())",
             "Load one with stl_algebra.files.load or build it by name in stl_algebra.schemes.",
         )
+    if torch.compiler.is_compiling():
+        raise StlError("encoder", "an encoder inside a compiled region", "a kernels.Codec",
+                       "Convert once outside: codec = kernels.as_codec(encoder).")  # fmt: skip
+    return _convert(encoder) if isinstance(encoder, Encoder) else _convert.__wrapped__(encoder)
+
+
+@functools.lru_cache(maxsize=64)
+def _convert(encoder: EncoderLike) -> Codec:
+    """Cached for `stl_algebra.Encoder`, which is frozen and hashes by content; other objects may change."""
     e_x, e_w, d = encoder.floats()
     n, m, p = encoder.format
     return Codec((n, m, p), e_x, e_w, d)

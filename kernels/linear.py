@@ -194,6 +194,13 @@ class STLLinear(nn.Module):
                     self._buffers[name] = value
         return self
 
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        """Load like any module; a codec other than the one compiled into the recipes switches those off."""
+        before = self.e_x.detach().clone(), self.d.detach().clone()
+        super()._load_from_state_dict(*args, **kwargs)
+        if not all(torch.equal(a, b.to(a)) for a, b in zip(before, (self.e_x, self.d), strict=True)):
+            self.recipes = ("", "")
+
     def product(self) -> torch.Tensor:
         """The dense (in, out) matrix this layer multiplies by on average: STL applied to the identity."""
         eye = torch.eye(self.in_features, device=self.w_hat.device, dtype=self.w_hat.dtype)

@@ -211,6 +211,18 @@ def test_kronecker_factors_are_found_and_multiply_back(strassen: Codec, strassen
     assert len(straightline.kronecker_factors(spoiled, 8, 8)) == 1
 
 
+def test_walsh_hadamard_becomes_the_fast_transform() -> None:
+    """H₁₆ on a 4×4 tile splits into four 2×2 factors: 128 operations, not 256, and only additions."""
+    h2 = np.array([[1.0, 1.0], [1.0, -1.0]])
+    h16 = np.kron(np.kron(h2, h2), np.kron(h2, h2))
+    recipe = straightline.recipe(h16, 4, 4)
+    assert [f[0] for f in straightline.parse(recipe)] == [2, 2, 2, 2]
+    assert "*" not in "".join(line for line in straightline.source(recipe, "decode").splitlines() if " = v" in line)
+    x = draw(9, 22, dtype=torch.float32)
+    expected = reference.encode(x.double(), torch.tensor(h16, device=DEVICE), 4, 4)
+    assert relative(straightline.encode(x, recipe), expected) < TOLERANCE[torch.float32]
+
+
 def test_recipes_round_trip_and_refuse_nonsense() -> None:
     matrix = np.array([[1, -1, 0.1, 1 / 3], [0, 2, 0, 0]])
     text = straightline.recipe(matrix, 2, 2)

@@ -70,6 +70,19 @@ def test_state_round_trips_through_disk_and_meta(strassen: Codec) -> None:
     assert torch.equal(layer(x), other(x))
 
 
+def test_a_loaded_codec_replaces_the_compiled_one(strassen: Codec) -> None:
+    """The fixed-coefficient kernels belong to the encoder given at construction; another codec switches them off."""
+    layer = STLLinear.from_linear(nn.Linear(6, 4), strassen)
+    recipes = layer.recipes
+    assert all(recipes)
+    layer.load_state_dict(layer.state_dict())
+    assert layer.recipes == recipes
+    other = layer.state_dict()
+    other["e_x"] = other["e_x"] * 2
+    layer.load_state_dict(other)
+    assert layer.recipes == ("", "")
+
+
 def test_layer_compiles_and_handles_empty_batches(strassen: Codec) -> None:
     layer = STLLinear.from_linear(nn.Linear(6, 4), strassen)
     assert layer(torch.randn(0, 6)).shape == (0, 4)

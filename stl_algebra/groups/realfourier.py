@@ -30,6 +30,8 @@ __all__ = ["RealBlock", "RealFourier", "best_known_rank", "real_multiplications"
 # Smallest known ranks of ⟨d,d,d⟩ over a field that contains 1/2 (d = 4: Dumas, Pernet, Sedoglavic 2025)
 _SQUARE_RANKS = {1: 1, 2: 7, 3: 23, 4: 48, 5: 93, 6: 153, 7: 249, 8: 336}
 
+SCALAR_COST = {"real": 1, "complex": 3, "quaternionic": 8}  # bilinear rank over R of R, C and H
+
 
 @cache
 def best_known_rank(d: int) -> int:
@@ -72,7 +74,7 @@ class RealBlock:
 
     def multiplications(self, rank: Callable[[int], int] = best_known_rank) -> int:
         """Real multiplications for one product in this block, given ranks of ⟨d,d,d⟩."""
-        return {"real": 1, "complex": 3, "quaternionic": 8}[self.type] * rank(self.size)
+        return SCALAR_COST[self.type] * rank(self.size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,5 +175,6 @@ def real_multiplications(group: FiniteGroup, rank: Callable[[int], int] = best_k
     cost = 0
     for i, (d, nu) in enumerate(zip(table.degrees.tolist(), table.indicators.tolist(), strict=True)):
         if i <= table.conjugates[i]:
-            cost += rank(d) if nu == 1 else 3 * rank(d) if nu == 0 else 8 * rank(d // 2)
+            kind = {1: "real", 0: "complex", -1: "quaternionic"}[nu]
+            cost += SCALAR_COST[kind] * rank(d // 2 if nu == -1 else d)
     return cost

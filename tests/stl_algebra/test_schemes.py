@@ -8,7 +8,10 @@ import pytest
 
 from stl_algebra import Encoder, StlError, verify
 from stl_algebra.schemes import (
+    cyclic_fourier,
     from_text,
+    gauss,
+    gram,
     hopcroft,
     karatsuba,
     laderman,
@@ -121,3 +124,19 @@ def test_text_that_is_none(text):
 def test_origins_are_plain_data():
     for e in (strassen(), simplex(2), karatsuba(2), toom_cook(2, 2), standard(1, 1, 1), strassen().kron(winograd())):
         assert isinstance(e, Encoder) and json.loads(json.dumps(dict(e.origin))) == dict(e.origin)
+
+
+def test_gauss_fourier_and_gram():
+    assert verify(gauss()) and gauss().rank == 3
+    for n in range(1, 7):
+        e = cyclic_fourier(n)
+        assert verify(e) and e.rank == n and (n < 3 or not verify(e.drop_terms([0])))
+    for make in (strassen, winograd, laderman, lambda: standard(2, 3, 2)):
+        e = gram(make())
+        assert verify(e) and e.target.quadratic and e.rank <= make().rank
+        a = np.arange(1, e.target.shape[0] + 1)
+        size = a.reshape(make().format[0], -1)
+        assert (e(a, a) == (size @ size.T)[np.triu_indices(len(size))]).all()
+        assert verify(e.to_ring("GF(2)")) and not verify(e.to_ring("GF(2)").drop_terms([0]))
+    with pytest.raises(StlError, match="n,m,n"):
+        gram(standard(2, 2, 3))

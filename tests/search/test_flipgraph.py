@@ -215,6 +215,40 @@ def test_flip_graph_limit_and_plain_vertices():
         assert Scheme((2, 2, 2), "GF(2)", None, words, np.ones(len(words), dtype=np.int64)).exact()
 
 
+# --- encoders, the command line, workers -----------------------------------------------------------------
+
+
+def test_encoder_over_z_and_lifted():
+    found = search_flips((2, 3, 3), "GF(2)", target_rank=15, seconds=40)
+    plain = found.encoder(seed=0)
+    assert (plain.format, plain.rank, plain.is_exact) == ((2, 3, 3), 15, True)
+    lifted = found.encoder(lift=True)
+    assert lifted.rank == 15 and lifted.is_exact and lifted.ring.name in ("Z", "Q")
+    assert lifted.origin["from"] == "standard algorithm"
+
+
+def test_command_line(tmp_path, capsys):
+    from search.flipgraph.__main__ import main
+    from stl_algebra.files import load
+
+    assert main(["2x2x2", "--rank", "7", "--ring", "Z", "--save", str(tmp_path)]) == 0
+    assert load(next(tmp_path.glob("2x2x2_r7_Z_*.safetensors"))).is_exact
+    assert main(["2x2x2", "--rank", "6", "--ring", "Z", "--seconds", "0.3"]) == 1
+    assert main(["2x2", "--rank", "7"]) == 2
+    assert "format" in capsys.readouterr().err
+
+
+def test_executor_gives_the_serial_result():
+    """With one walk per round an executor changes nothing but the place of work."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    arguments = ((3, 3, 3), "Z", None, 23, 60, 2)
+    serial = search_flips(*arguments, max_flips=2_000_000)
+    with ThreadPoolExecutor(1) as executor:
+        threaded = search_flips(*arguments, max_flips=2_000_000, executor=executor)
+    assert np.array_equal(serial.scheme.terms, threaded.scheme.terms)
+
+
 # --- refusals --------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 settings.register_profile(
-    "suite", deadline=None, derandomize=True, max_examples=40,
+    "suite", deadline=None, derandomize=True, max_examples=20,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 settings.load_profile("suite")

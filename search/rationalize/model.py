@@ -20,7 +20,7 @@ from stl_algebra.errors import StlError
 __all__ = ["Model", "Tying", "free_tying", "square_side", "z3_tying"]
 
 Array = NDArray[Any]
-EXPLICIT = 6e7  # below this many operations JᵀJ is formed from J itself
+EXPLICIT = 2e8  # below this many operations JᵀJ is formed from J itself
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,25 @@ class Model:
         self.rank, self.shape = r, (a, b, c)
         self.size = tying.unknowns
         self.scales = int(tying.orbit.max()) + 1
+        self._entries, self._weight = self._equations()
         self._columns = np.concatenate([tying.x.ravel(), tying.w.ravel(), tying.d.ravel()])
         self._scale_columns = self.size + np.repeat(tying.orbit, a)
+
+    def _equations(self) -> tuple[Array, Array]:
+        """Return the tensor entries that are different equations and how often each occurs.
+
+        Under the cyclic shift the entries (x, y, z) of the trace form come in triples with the same equation.
+        """
+        a, b, c = self.shape
+        if not self.tying.cyclic:
+            return np.arange(a * b * c), np.ones(a * b * c)
+        t = square_side(a)
+        swap = np.arange(a).reshape(t, t).T.ravel()
+        x, y, z = (v.ravel() for v in np.indices((a, a, a)))
+        place = (x * a + y) * a + swap[z]
+        turned = [(u * a + v) * a + w for u, v, w in ((x, y, z), (y, z, x), (z, x, y))]
+        first = np.minimum(np.minimum(turned[0], turned[1]), turned[2]) == turned[0]
+        return place[first], np.where((x == y) & (y == z), 1.0, 3.0)[first]
 
     def split(self, theta: Array) -> tuple[Array, Array, Array, Array]:
         """Return u (r,a), v (r,b), w (r,c) and the scale of every term (r,)."""
@@ -141,10 +158,11 @@ class Model:
         idx : int array (f,)
             The unknowns that move: JᵀJ is (f, f).
         """
-        if idx.size**2 * self.target.size < EXPLICIT:
+        if idx.size**2 * self._entries.size < EXPLICIT:
             res = self.residual(theta)
-            jac = self._jacobian(theta, idx)
-            return jac @ jac.T, jac @ res.ravel(), res
+            jac = self._jacobian(theta, idx)[:, self._entries]
+            weighted = jac * self._weight
+            return weighted @ jac.T, weighted @ res.ravel()[self._entries], res
         return self._gram(theta, idx)
 
     def _jacobian(self, theta: Array, idx: Array) -> Array:

@@ -20,6 +20,10 @@ __all__ = ["Snapped", "pin_vectors", "snap"]
 Array = NDArray[Any]
 # Values an unknown may be moved to along a flat direction.
 VALUES = tuple(Fraction(v) for v in ("0", "1", "-1", "1/2", "-1/2", "2", "-2"))
+MOVE_STEPS = 20  # iterations after a move; one that leads to a solution converges quadratically
+SETTLE = 6  # then the remaining unknowns are rounded to multiples of 1/SETTLE
+CARRIED = 4  # failed moves that are repeated in small steps
+GENEROUS = (1e-4, 1e-6)  # tolerances tried before NEAR when a pass begins
 NEAR = 1e-8       # an unknown this close to one of VALUES already has that value
 DETERMINED = 1e-5  # null-space row norm below which an unknown is fixed by the others
 # (tolerance, largest denominator) for unknowns that the others determine: tolerance · denominator² is far
@@ -67,6 +71,7 @@ PROFILES = (
     Profile(0.25, 1.0, 8.0, 0.3, walk=1.0),
     Profile(0.1, 1.0, 8.0, 0.5, walk=2.0),
     Profile(0.4, 1.0, 20.0, 0.5, walk=1.0),
+    Profile(1.0, 1.0, 1.0, 0.2, grid=4),  # the last resort: any rational point close by
 )
 
 
@@ -156,6 +161,101 @@ def _wander(
     return theta
 
 
+def _fix_near(model: Model, out: Snapped, free: Array, entries: Array, generous: bool) -> bool:
+    """Fix every unknown that practically equals one of VALUES and solve again; False if that fails.
+
+    Where the solution set is singular, residuals at rounding leave the unknowns uncertain by the square
+    root of rounding; so generous tolerances are tried first.
+    """
+    nice = np.array([float(v) for v in VALUES])
+    gap = np.abs(out.theta[:, None] - nice)
+    near, gap = gap.argmin(axis=1), gap.min(axis=1)
+    for tol in (*(GENEROUS if generous else ()), NEAR):
+        places = np.flatnonzero(free & entries & (gap < tol))
+        if tol > NEAR and not (free & entries & (gap < tol) & (gap >= NEAR)).any():
+            continue
+        trial = out.theta.copy()
+        trial[places] = nice[near[places]]
+        free[places] = False
+        trial, size = polish(model, trial, free, steps=20, damping=1e-9)
+        if size < (1e-12 if tol > NEAR else 1e-10):
+            out.theta = trial
+            for i in places:
+                out.exact[i] = VALUES[near[i]]
+            return True
+        free[places] = True
+    return False
+
+
+def _carry(model: Model, theta: Array, free: Array, place: int, goal: float, bound: float) -> tuple[Array, float]:
+    """Move one unknown to its goal in small steps, solving for the others after each."""
+    start = float(theta[place])
+    size = np.inf
+    for t in (0.2, 0.4, 0.6, 0.8, 1.0):
+        theta = theta.copy()
+        theta[place] = start + t * (goal - start) if t < 1 else goal
+        tolerance = 1e-9 if t < 1 else 1e-13
+        theta, size = polish(model, theta, free, steps=12, damping=1e-4, bound=bound, tolerance=tolerance)
+        if size > 1e-6:
+            break
+    return theta, size
+
+
+def _batch(cost: Array, values: Array, rows: Array, theta: Array, count: int) -> list[tuple[int, float]]:
+    """Choose up to ``count`` moves that are independent to first order, cheapest first.
+
+    Parameters
+    ----------
+    cost, values : float arrays (k, v)
+        Cost of moving each unknown to each of its values, and the values.
+    rows : float array (k, dim)
+        Rows of the null-space basis.
+    theta : float array (k,)
+        Present values.
+    """
+    directions = np.zeros((0, rows.shape[1]))
+    shift = np.zeros(rows.shape[1])
+    out: list[tuple[int, float]] = []
+    for k in np.argsort(cost.min(axis=1)):
+        row = rows[k] - (rows[k] @ directions.T) @ directions
+        size = float(np.linalg.norm(row))
+        if size < 0.3 * np.linalg.norm(rows[k]):
+            continue
+        now = float(theta[k] + rows[k] @ shift)
+        stretch = cost[k] / np.maximum(np.abs(values[k] - theta[k]), 1e-12)  # weight / reach
+        value = float(values[k][int(np.argmin(np.abs(values[k] - now) * stretch))])
+        shift += row * ((value - now) / size**2)
+        directions = np.concatenate([directions, row[None, :] / size])
+        out.append((int(k), value))
+        if len(out) == count:
+            break
+    return out
+
+
+def _move_all(
+    model: Model, out: Snapped, free: Array, idx: Array, basis: Array, moves: list[tuple[int, float]],
+    profile: Profile, bound: float,
+) -> bool:
+    """Make several moves at once; on success write them into ``out`` and ``free``."""
+    rows = np.array([basis[k] for k, _ in moves])
+    places = idx[[k for k, _ in moves]]
+    goals = np.array([v for _, v in moves])
+    trial = out.theta.copy()
+    trial[idx] += basis @ np.linalg.lstsq(rows, goals - trial[places], rcond=None)[0]
+    trial[places] = goals
+    free[places] = False
+    trial, size = polish(model, trial, free, steps=MOVE_STEPS, damping=1e-4, bound=bound)
+    if size < 1e-12 and np.abs(trial).max() < bound:
+        out.theta = trial
+        for place, goal in zip(places, goals.tolist(), strict=True):
+            out.exact[place] = profile.exact(goal)
+        out.moves += len(moves)
+        return True
+    free[places] = True
+    out.backtracks += 1
+    return False
+
+
 def snap(
     model: Model,
     theta: Array,
@@ -163,7 +263,7 @@ def snap(
     rng: np.random.Generator,
     deadline: float,
     profile: Profile = PROFILES[0],
-    tries: int = 16,
+    tries: int = 10,
     bound: float = 64.0,
 ) -> Snapped:
     """Turn a numerical solution into a rational one by snapping unknowns one by one.
@@ -195,19 +295,16 @@ def snap(
     for i in np.flatnonzero(pinned):
         out.exact[i], out.theta[i] = Fraction(1), 1.0
     free = ~pinned
-    nice = np.array([float(v) for v in VALUES])
+    first = True
     banned: set[tuple[int, int]] = set()
+    together = 3  # a third of the flat directions is used up at once while that works
     walk = profile.walk
     entries = np.arange(theta.size) < model.size
     while True:
-        gap = np.abs(out.theta[:, None] - nice)
-        near = gap.argmin(axis=1)
-        for i in np.flatnonzero(free & entries & (gap.min(axis=1) < NEAR)):
-            out.exact[i], out.theta[i], free[i] = VALUES[near[i]], nice[near[i]], False
-        out.theta, size = polish(model, out.theta, free, steps=20, damping=1e-9)
-        if size > 1e-10:
+        if not _fix_near(model, out, free, entries, first):
             out.reason = "fixing near-rational entries broke the identity"
             return out
+        first = False
         idx, basis = null_space(model, out.theta, free)
         if basis.shape[1] == 0:
             break
@@ -223,6 +320,12 @@ def snap(
         cost = np.abs(out.theta[idx[movable], None] - values[movable]) / reach[movable, None] * profile.weights
         if profile.jitter:
             cost = cost * np.exp(profile.jitter * rng.standard_normal(cost.shape))
+        if together > 1 and basis.shape[1] > 3:
+            chosen = _batch(cost, values[movable], basis[movable], out.theta[idx[movable]], basis.shape[1] // together)
+            if _move_all(model, out, free, idx, basis, [(int(movable[k]), v) for k, v in chosen], profile, bound):
+                continue
+            together = together * 2 if basis.shape[1] // together > 2 else 1
+            continue
         attempts = 0
         for flat in np.argsort(cost, axis=None):
             row, col = divmod(int(flat), values.shape[1])
@@ -237,7 +340,9 @@ def snap(
             trial[idx] += basis @ (basis[k] * ((goal - trial[idx[k]]) / reach[k] ** 2))
             trial[idx[k]] = goal
             free[idx[k]] = False
-            trial, size = polish(model, trial, free, steps=40, damping=1e-4, bound=bound)
+            trial, size = polish(model, trial, free, steps=MOVE_STEPS, damping=1e-4, bound=bound)
+            if size > 1e-12 and attempts < CARRIED:
+                trial, size = _carry(model, out.theta, free, int(idx[k]), goal, bound)
             if size < 1e-12 and np.abs(trial).max() < bound:
                 out.theta, out.exact[idx[k]] = trial, profile.exact(goal)
                 out.moves += 1
@@ -247,11 +352,15 @@ def snap(
             out.backtracks += 1
             attempts += 1
             if attempts >= tries:
+                break
+        else:
+            attempts = tries  # no move left to try
+        if attempts >= tries:
+            if profile.grid:
                 out.reason = f"no move along {basis.shape[1]} flat directions keeps the identity"
                 return out
-        else:
-            out.reason = "no move left to try"
-            return out
+            # the simplest values are out of reach: settle for any rational point close by
+            profile, banned = Profile(1.0, 1.0, 1.0, profile.jitter, grid=SETTLE), set()
     _read_off(model, out)
     return out
 

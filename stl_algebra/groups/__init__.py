@@ -82,7 +82,7 @@ from stl_algebra.groups.designs import (
     spherical_strength,
     unitary_strength,
 )
-from stl_algebra.groups.fourier import FourierTransform, abelian_basis, convolve, modular_fourier
+from stl_algebra.groups.fourier import AbelianTransform, FourierTransform, abelian_basis, convolve, modular_fourier
 from stl_algebra.groups.generate import matrix_group, permutation_group, presentation
 from stl_algebra.groups.irreducible import Irrep, irrep, irreps, split_regular
 from stl_algebra.groups.morphisms import (
@@ -118,6 +118,7 @@ from stl_algebra.groups.young import partitions, specht_matrices
 
 __all__ = [
     "MAX_ORDER",
+    "AbelianTransform",
     "Automorphisms",
     "CharacterTable",
     "ConjugacyClasses",

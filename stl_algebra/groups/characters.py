@@ -167,7 +167,7 @@ def character_table(group: FiniteGroup, seed: int = 0) -> CharacterTable:
     k = len(classes)
     if k * k * power_basis(e).shape[1] > MAX_TABLE_ENTRIES:
         raise StlError("group", group, f"at most {MAX_TABLE_ENTRIES} integers in the character table",
-                       f"This one has {k} classes and exponent {e}.")
+                       f"This one has {k} classes and exponent {e}; AbelianTransform needs no table.")
     # p > 2n makes degrees and multiplicities unique; p > k² makes random eigenvalues mostly distinct
     p = prime_congruent_one(e, max(2 * n, k * k, 1000))
     root = root_of_unity(e, p)

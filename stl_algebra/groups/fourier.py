@@ -23,7 +23,7 @@ from stl_algebra.groups.cyclotomic import Cyclotomic, prime_factors, stack
 from stl_algebra.groups.irreducible import Irrep, irreps
 from stl_algebra.groups.table import FiniteGroup
 
-__all__ = ["FourierTransform", "abelian_basis", "convolve", "modular_fourier"]
+__all__ = ["AbelianTransform", "FourierTransform", "abelian_basis", "convolve", "modular_fourier"]
 
 IntArray = np.ndarray[Any, np.dtype[Any]]
 ComplexArray = np.ndarray[Any, np.dtype[np.complex128]]
@@ -55,6 +55,60 @@ def abelian_basis(group: FiniteGroup) -> tuple[tuple[int, ...], tuple[int, ...]]
         coset = np.flatnonzero(projection == s)
         lifted.append(int(coset[np.flatnonzero(group.element_orders[coset] == o)[0]]))
     return (first, *lifted), (int(group.element_orders[first]), *orders)
+
+
+def _grid(group: FiniteGroup) -> tuple[IntArray, tuple[int, ...], tuple[int, ...]]:
+    """Elements of an abelian group in row-major order of their exponents, independent generators, their orders."""
+    generators, orders = abelian_basis(group)
+    grid = np.array([group.identity])
+    for s, o in zip(generators, orders, strict=True):
+        powers = np.array([group.power(s, k) for k in range(o)])
+        grid = group.table[grid[:, None], powers[None, :]].ravel()
+    return grid, generators, orders
+
+
+@dataclass(frozen=True, eq=False)
+class AbelianTransform:
+    """The FFT of an abelian group of any order up to the table limit; needs no character table.
+
+    Characters are numbered by the dual grid: χ_j(s_0^i_0 s_1^i_1 …) = Π exp(2πi i_k j_k / orders[k]).
+    """
+
+    group: FiniteGroup
+
+    @cached_property
+    def _layout(self) -> tuple[IntArray, tuple[int, ...]]:
+        grid, _, orders = _grid(self.group)
+        return grid, orders or (1,)
+
+    @property
+    def orders(self) -> tuple[int, ...]:
+        """Orders of the independent generators, the shape of the dual grid."""
+        return self._layout[1]
+
+    def forward(self, f: Any) -> ComplexArray:
+        """f̂(χ_j) = Σ_g f(g) χ_j(g), shape (…, *orders) for f of shape (…, |G|); O(|G| log |G|)."""
+        values = np.asarray(f)
+        if values.shape[-1:] != (self.group.order,):
+            raise StlError("f", values.shape, f"a last axis of length {self.group.order}")
+        grid, orders = self._layout
+        cube = values[..., grid].reshape(*values.shape[:-1], *orders)
+        return np.asarray(np.fft.ifftn(cube, axes=tuple(range(-len(orders), 0))) * self.group.order)
+
+    def inverse(self, spectrum: Any) -> ComplexArray:
+        """The function with these Fourier coefficients, shape (…, |G|)."""
+        grid, orders = self._layout
+        values = np.asarray(spectrum)
+        if values.shape[values.ndim - len(orders) :] != orders:
+            raise StlError("spectrum", values.shape, f"last axes {orders}")
+        back = np.fft.fftn(values, axes=tuple(range(-len(orders), 0))) / self.group.order
+        out = np.empty((*values.shape[: values.ndim - len(orders)], self.group.order), dtype=np.complex128)
+        out[..., grid] = back.reshape(out.shape)
+        return out
+
+    def convolve(self, f: Any, h: Any) -> ComplexArray:
+        """f * h through the transform."""
+        return self.inverse(self.forward(f) * self.forward(h))
 
 
 def _large_abelian_subgroup(group: FiniteGroup) -> IntArray:
@@ -119,11 +173,7 @@ class FourierTransform:
         group = self.group
         abelian = _large_abelian_subgroup(group)
         small, embedding = group.subgroup(group._generating_subset(abelian))
-        generators, orders = abelian_basis(small)
-        grid = np.array([small.identity])
-        for s, o in zip(generators, orders, strict=True):
-            powers = np.array([small.power(s, k) for k in range(o)])
-            grid = small.table[grid[:, None], powers[None, :]].ravel()
+        grid, generators, orders = _grid(small)
         elements = embedding[grid]  # row-major over exponents
         reps = group.left_cosets(abelian)[0]
         position = group.table[np.ix_(reps, elements)]

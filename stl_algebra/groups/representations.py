@@ -278,7 +278,10 @@ class Representation:
         return self.matrices.sum(0) / self.group.order
 
     def invariants(self) -> Cyclotomic:
-        """Basis of the invariant vectors as rows, shape (dim V^G, d)."""
+        """Basis of the invariant vectors as rows, shape (dim V^G, d).
+
+        Invariant polynomials of degree k are the invariants of ``self.dual.symmetric_power(k)``.
+        """
         image = self.reynolds().transpose()
         return image[np.array(row_basis(image), dtype=np.int64)]
 

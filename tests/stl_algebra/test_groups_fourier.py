@@ -5,6 +5,7 @@ import pytest
 
 from stl_algebra import StlError
 from stl_algebra.groups import (
+    AbelianTransform,
     Cyclotomic,
     FourierTransform,
     RealFourier,
@@ -87,7 +88,23 @@ def test_abelian_transform_is_the_fft():
     assert np.allclose(ours, np.conj(np.fft.fft(f))[frequency])
 
 
-def test_fast_transform_is_faster_and_right_on_larger_groups():
+@pytest.mark.parametrize("name", ["1", "C12", "C4xC2xC6", "C2^5", "C2048", "C16xC128"])
+def test_abelian_transform_of_any_order(name):
+    g = group(name)
+    transform = AbelianTransform(g)
+    rng = np.random.default_rng(0)
+    f, h = rng.normal(size=(2, 3, g.order))
+    spectrum = transform.forward(f)
+    assert spectrum.shape == (3, *transform.orders) and np.allclose(transform.inverse(spectrum), f)
+    product = transform.convolve(f, h)
+    x = int(rng.integers(g.order))  # one coefficient of the convolution by definition
+    assert np.allclose(product[:, x], (f * h[:, g.table[g.inverse, x]]).sum(axis=1))
+    if g.order < 50:
+        characters = np.sort_complex(np.round([b[0, 0] for b in FourierTransform(g).forward(f[0])], 9))
+        assert np.allclose(np.sort_complex(np.round(spectrum[0].ravel(), 9)), characters)
+
+
+def test_fast_transform_is_right_on_larger_groups():
     g = group("S5xC2")
     transform = FourierTransform(g)
     f = np.random.default_rng(0).normal(size=g.order)

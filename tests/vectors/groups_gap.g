@@ -1,4 +1,4 @@
-# Expected values for tests/stl_algebra/test_groups_gap.py, computed by GAP 4 (packages SmallGrp, CtblLib not used).
+# Expected values for tests/stl_algebra/test_groups_gap.py, computed by GAP 4 with its package SmallGrp.
 #
 #   gap -q groups_gap.g < /dev/null > groups_gap.json
 #

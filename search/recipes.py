@@ -95,37 +95,45 @@ _HOPELESS = {"abandon": ((0.4, 0.35), (0.6, 0.15), (0.8, 0.05))}
 
 def _table() -> Iterator[Recipe]:
     two, three, four, five = (2, 2, 2), (3, 3, 3), (4, 4, 4), (5, 5, 5)
-    yield Recipe("222-z3", two, 7, "Z", "lm", "Z3", 10, {**_z3(7, 4), "restarts": 16, "iterations": 100, "enough": 2})
-    yield Recipe("222-s3", two, 7, "Z", "lm", "Z3*T", 10,
-                 {"counts": {"3.0:4+3": 2, "1.0:3": 1}, "restarts": 32, "iterations": 100, "enough": 2})
+    yield Recipe("222-z3", two, 7, "Z", "lm", "Z3", 30,
+                 {**_z3(7, 4), "restarts": 24, "iterations": 100, "enough": 2, "schedule": "fast"})
+    yield Recipe("222-s3", two, 7, "Q", "lm", "s:(12)*s:(123)", 30,
+                 {"counts": {"6.0:4+4+4": 1, "1.0:1+1+1": 1}, "restarts": 16, "iterations": 80, "enough": 2,
+                  "schedule": "fast"})
     yield Recipe("222-flip", two, 7, "Z", "flip", "none", 10)
-    yield Recipe("223-free", (2, 2, 3), 11, "Z", "lm", "free", 60, {"restarts": 48, "iterations": 150, "enough": 3})
-    yield Recipe("224-free", (2, 2, 4), 14, "Z", "lm", "free", 60, {"restarts": 48, "iterations": 150, "enough": 3})
-    yield Recipe("233-free", (2, 3, 3), 15, "Q", "lm", "free", 60, {"restarts": 64, "iterations": 200, "enough": 2})
-    yield Recipe("234-free", (2, 3, 4), 20, "Q", "lm", "free", 60, {"restarts": 64, "iterations": 250, "enough": 1})
+    yield Recipe("223-free", (2, 2, 3), 11, "Z", "lm", "free", 60, {"restarts": 48, "iterations": 150, "enough": 5,
+                 "schedule": "fast"})
+    yield Recipe("224-free", (2, 2, 4), 14, "Z", "lm", "free", 60, {"restarts": 48, "iterations": 150, "enough": 5,
+                 "schedule": "fast"})
+    yield Recipe("233-free", (2, 3, 3), 15, "Q", "lm", "free", 60, {"restarts": 64, "iterations": 200, "enough": 4,
+                 "schedule": "fast"})
+    yield Recipe("234-free", (2, 3, 4), 20, "Q", "lm", "free", 60, {"restarts": 64, "iterations": 250, "enough": 3,
+                 "schedule": "fast"})
     for fmt, rank in (((2, 2, 3), 11), ((2, 2, 4), 14), ((2, 3, 3), 15), ((2, 3, 4), 20)):
         yield Recipe("".join(map(str, fmt)) + "-flip", fmt, rank, "Z", "flip", "none", 60)
-    yield Recipe("333-z3-11", three, 23, "Z", "lm", "Z3", 20,
-                 {**_z3(23, 11), "restarts": 32, "iterations": 200, "enough": 3, "changes": _HOPELESS})
-    yield Recipe("333-z3-2", three, 23, "Q", "lm", "Z3", 30,
-                 {**_z3(23, 2), "restarts": 32, "iterations": 200, "enough": 3, "changes": _HOPELESS})
-    yield Recipe("333-z3-5", three, 23, "Q", "lm", "Z3", 30,
-                 {**_z3(23, 5), "restarts": 32, "iterations": 200, "enough": 3, "changes": _HOPELESS})
+    yield Recipe("333-z3-11", three, 23, "Q", "lm", "Z3", 60,
+                 {**_z3(23, 11), "restarts": 48, "iterations": 100, "enough": 4, "slots": 16, "schedule": "fast"})
+    yield Recipe("333-z3-2", three, 23, "Q", "lm", "Z3", 60,
+                 {**_z3(23, 2), "restarts": 48, "iterations": 100, "enough": 4, "slots": 16, "schedule": "fast"})
+    yield Recipe("333-z3-5", three, 23, "Q", "lm", "Z3", 60,
+                 {**_z3(23, 5), "restarts": 48, "iterations": 100, "enough": 4, "slots": 16, "schedule": "fast"})
     yield Recipe("333-flip", three, 23, "Z", "flip", "none", 10)
     for fmt, rank in (((3, 3, 4), 29), ((3, 4, 4), 38), ((2, 5, 5), 40), ((3, 3, 5), 36)):
         yield Recipe("".join(map(str, fmt)) + "-flip", fmt, rank, "Z", "flip", "none", 300)
     yield Recipe("444-49-z3", four, 49, "Z", "lm", "Z3", 120,
-                 {**_z3(49, 16), "restarts": 1536, "iterations": 220, "enough": 4, "changes": _HOPELESS})
+                 {**_z3(49, 16), "restarts": 1536, "iterations": 180, "enough": 3, "schedule": "fast"})
     yield Recipe("444-49-flip", four, 49, "Z", "flip", "none", 60)
     yield Recipe("444-48-e32", four, 48, "Z[1/2]", "lm", "E32", 120,
-                 {"counts": {"32.0:16+16+16": 1, "16.13:8+8+8": 1}, "restarts": 96, "iterations": 150, "enough": 4,
-                  "changes": {"abandon": ((0.5, 0.3),)}})
+                 {"counts": {"32.0:16+16+16": 1, "16.13:8+8+8": 1}, "restarts": 96, "iterations": 120, "enough": 2,
+                  "slots": 24, "schedule": "fast"})
     yield Recipe("444-48-order16", four, 48, "Z[1/2]", "lm", "E32/134", 60,
                  {"counts": {"16.0:16+16+16": 3}, "restarts": 512, "iterations": 200, "enough": 4,
                   "changes": _HOPELESS}, gpu=True)
     yield Recipe("444-48-order8", four, 48, "Z[1/2]", "lm", "E32/15", 60,
                  {"counts": {"8.0:16+16+16": 6}, "restarts": 768, "iterations": 200, "enough": 4,
                   "changes": _HOPELESS}, gpu=True)
+    yield Recipe("255-free", (5, 2, 5), 40, "Q", "lm", "free", 120,
+                 {"restarts": 1024, "iterations": 140, "enough": 3, "schedule": "fast"}, gpu=True)
     yield Recipe("444-47-flip", four, 47, "GF(2)", "flip", "C3", 600, {"workers": 2})
     yield Recipe("555-97-flip", five, 97, "GF(2)", "flip", "C3", 600, {"workers": 2})
     yield Recipe("555-93-flip", five, 93, "GF(2)", "flip", "C3xZ2", 1800, {"workers": 2})
@@ -223,7 +231,8 @@ def _lm(finding: Finding, budget: float, log: Log) -> None:
 
     result = minimise(
         target, parametrisation, settings["restarts"], settings["iterations"], schedule, finding.seed,
-        finding.device, stop_after=settings.get("enough"), seconds=budget, progress=progress,
+        finding.device, slots=settings.get("slots"), stop_after=settings.get("enough"), seconds=budget,
+        progress=progress,
     )
     finding.search_seconds = result.seconds
     finding.restarts, finding.numerical = len(result.eps2), int(result.converged.sum())

@@ -60,7 +60,8 @@ def record(rows: list[dict[str, Any]], path: Path) -> None:
         key = f"{new['recipe']} {new['device']}"
         old = held.get(key)
         if old is not None and str(old["found"]) == "True":
-            if not new["found"] or float(old["search_s"]) + float(old["exact_s"]) <= new["search_s"] + new["exact_s"]:
+            faster = new["search_s"] + new["exact_s"] < float(old["search_s"]) + float(old["exact_s"])
+            if not (new["found"] and faster):
                 continue
         held[key] = new
     order = {name: i for i, name in enumerate(RECIPES)}
@@ -86,7 +87,10 @@ def _listing(json: bool) -> None:
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    table = Table("recipe", "⟨n,m,p;r⟩", "ring", "group", "found", "hits/restarts", "search s", "exact s", "κ²", "file / why not")
+    table = Table(
+        "recipe", "⟨n,m,p;r⟩", "ring", "group", "found", "hits/restarts", "search s", "exact s", "κ²",
+        "file / why not",
+    )
     for r in rows:
         hits = f"{r['numerical']}/{r['restarts']}" if r["engine"] == "lm" else ""
         table.add_row(
@@ -123,7 +127,7 @@ def main(
             chosen += [r for r in RECIPES.values() if not r.gpu and r not in chosen]
         if not chosen:
             raise StlError("recipes", "none", ", ".join(RECIPES), "name some, or use --all-cpu or --list")
-        catalogue = Catalogue(out)
+        Catalogue(out)  # refuses an unusable folder before any work is done
         rows = []
         for job in chosen:
             begin = time.perf_counter()
@@ -135,6 +139,7 @@ def main(
             finding = run_recipe(job, seed, device, seconds, log)
             file = ""
             if finding.encoder is not None:
+                catalogue = Catalogue(out)  # read anew: other processes may have added to the folder
                 entry, _ = catalogue.add(finding.encoder)
                 file = entry.file
                 catalogue.write_index()

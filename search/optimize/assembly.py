@@ -29,6 +29,12 @@ from .parametrisation import Parametrisation
 __all__ = ["Model"]
 
 
+def _split(x: Tensor, dim: int, *sizes: int) -> Tensor:
+    """A view with one axis split in two (also of non-contiguous tensors)."""
+    view: Tensor = x.unflatten(dim, sizes)  # type: ignore[no-untyped-call]
+    return view
+
+
 @dataclass(frozen=True)
 class _Cell:
     """Contributions to one block pair: row block of a representative, column block of another orbit type."""
@@ -106,7 +112,7 @@ class Model:
         """Blocks (R, count, width) of orbit type i."""
         orbit, count = self.par.orbits[i]
         return [
-            theta[:, at : at + width * count].unflatten(1, (count, width))
+            _split(theta[:, at : at + width * count], 1, count, width)
             for at, width in zip(self._starts[i], orbit.widths, strict=True)
         ]
 
@@ -117,7 +123,7 @@ class Model:
             blocks = self._blocks(theta, i)
             slots = []
             for s, (parts, sort) in enumerate(expansion):
-                images = [(blocks[b] @ maps).unflatten(2, (n, self.par.dims[s])) for b, n, maps in parts]
+                images = [_split(blocks[b] @ maps, 2, n, self.par.dims[s]) for b, n, maps in parts]
                 stacked = images[0] if len(images) == 1 else torch.cat(images, dim=2)
                 slots.append(stacked if sort is None else stacked.index_select(2, sort))
             out.append(slots)
@@ -134,7 +140,7 @@ class Model:
         x, y, z = self.flat(terms)
         left = (x.transpose(1, 2)[:, :, None, :] * y.transpose(1, 2)[:, None, :, :]).flatten(1, 2)
         a, b, _ = self.par.dims
-        return self.target - torch.bmm(left, z).unflatten(1, (a, b))
+        return self.target - _split(torch.bmm(left, z), 1, a, b)
 
     def strengths(self, terms: list[list[Tensor]]) -> list[list[Tensor]]:
         """Squared norms of the representatives' factors, per orbit type and slot (R, count)."""
@@ -152,8 +158,8 @@ class Model:
     def gradient(self, terms: list[list[Tensor]], residual: Tensor) -> Tensor:
         """Jᴴ(T − T̂): the descent direction of ½‖T − T̂‖² in θ, shape (R, size)."""
         reps = [torch.cat([t[s][:, :, 0] for t in terms], dim=1).conj() for s in range(3)]
-        a, b, c = self.par.dims
-        third = torch.bmm(residual.flatten(1, 2), reps[2].transpose(1, 2)).unflatten(1, (a, b))  # (R, a, b, K)
+        a, b, _ = self.par.dims
+        third = _split(torch.bmm(residual.flatten(1, 2), reps[2].transpose(1, 2)), 1, a, b)  # (R, a, b, K)
         by_slot = [
             torch.einsum("xabk,xkb->xka", third, reps[1]),
             torch.einsum("xabk,xka->xkb", third, reps[0]),
@@ -255,7 +261,7 @@ class Model:
         l = self.par.orbits[cell.col_type][1]
         q, q2 = cell.row_width, cell.col_width
         view = out[:, cell.row_start : cell.row_start + k * q, cell.col_start : cell.col_start + l * q2]
-        view = view.unflatten(2, (l, q2)).unflatten(1, (k, q))  # (R, k, q, l, q2)
+        view = _split(_split(view, 2, l, q2), 1, k, q)  # (R, k, q, l, q2)
         lefts, rights = [], []
         for s, s2, j in cell.cross:
             t = 3 - s - s2
@@ -274,7 +280,7 @@ class Model:
         else:
             left = torch.stack(lefts, dim=-1).flatten(2, 3)  # (R, k, q·l, J)
             right = torch.stack(rights, dim=2)  # (R, k, J, q2)
-            view.copy_((left @ right).unflatten(2, (q, l)))
+            view.copy_(_split(left @ right, 2, q, l))
         if cell.same:
             coefficients = [
                 inner[(s + 1) % 3][..., j] * inner[(s + 2) % 3][..., j] * orbit.size for s, j in cell.same
@@ -286,4 +292,4 @@ class Model:
             else:
                 stacked = torch.stack(coefficients, dim=-1)  # (R, k, l, J)
                 product = stacked @ cell.same_maps.flatten(1)
-                view.add_(product.unflatten(3, (q, q2)).transpose(2, 3))
+                view.add_(_split(product, 3, q, q2).transpose(2, 3))

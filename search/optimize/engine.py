@@ -108,7 +108,8 @@ def default_slots(size: int, item: int, device: torch.device) -> int:
 def squared_norm(x: Tensor) -> Tensor:
     """Squared 2-norm of each row of a batch, (R,)."""
     flat = (torch.view_as_real(x) if x.is_complex() else x).flatten(1)
-    return torch.linalg.vector_norm(flat, dim=1).square()
+    norm: Tensor = torch.linalg.vector_norm(flat, dim=1)
+    return norm.square()
 
 
 class _Run:
@@ -162,15 +163,13 @@ class _Run:
 
     def extras(
         self, theta: Tensor, terms: list[list[Tensor]], weights: tuple[Tensor, Tensor, Tensor], derivatives: bool
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Value (R,), half gradient (R, size) and diagonal curvature (R, size) of all terms but the fit."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Value (R,) of all terms but the fit; if asked for, half gradient and diagonal curvature (R, size)."""
         s, metric = self.schedule, self.model.metric
         mu, kappa, pull = weights
         value = mu * (metric * theta.abs().square()).sum(1)
-        gradient = curvature = None
-        if derivatives:
-            curvature = mu[:, None] * metric
-            gradient = curvature * theta
+        curvature = mu[:, None] * metric
+        gradient = curvature * theta
         if s.kappa_weight:
             strengths = self.model.strengths(terms)
             value = value + kappa * self.model.kappa(strengths)
@@ -202,7 +201,6 @@ class _Run:
         weights = self.weights()
         terms = model.terms(theta)
         value, pull_back, curvature = self.extras(theta, terms, weights, True)
-        assert pull_back is not None and curvature is not None
         objective = self.fit + value
         shape = (len(theta), self.model.par.size, self.model.par.size)
         if self.buffer is None or self.buffer.shape != shape:
@@ -306,7 +304,7 @@ def minimise(
         if schedule not in SCHEDULES:
             raise StlError("schedule", schedule, ", ".join(SCHEDULES), "pass one of these or a Schedule")
         schedule = SCHEDULES[schedule]
-    for name, count in (("restarts", restarts), ("iterations", iterations), ("slots", slots or 1)):
+    for name, count in (("restarts", restarts), ("iterations", iterations), ("slots", 1 if slots is None else slots)):
         if count < 1:
             raise StlError(name, count, "1, 2, …", "raise it")
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -359,10 +357,12 @@ def minimise(
             if stop or (stop_after is not None and hits >= stop_after):
                 harvest(torch.ones(len(run.index), dtype=torch.bool, device=run.device))
                 break
-    index, theta, fit, count = (torch.cat(x).numpy() for x in zip(*done, strict=True))
-    order = np.argsort(index)
-    return _result(parametrisation, schedule, model.norm2, theta[order], fit[order], count[order], index[order],
-                   time.perf_counter() - begin, spent)
+    rows = [torch.cat(x).numpy() for x in zip(*done, strict=True)]
+    order = np.argsort(rows[0])
+    index, theta, fit, steps = (x[order] for x in rows)
+    return _result(
+        parametrisation, schedule, model.norm2, theta, fit, steps, index, time.perf_counter() - begin, spent
+    )
 
 
 def _result(

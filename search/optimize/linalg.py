@@ -1,9 +1,9 @@
 """Batched Hermitian positive definite solves: one right-hand side per matrix, failures reported per matrix.
 
 On the CPU the LAPACK inside torch runs in place on the row-major lower triangle (torch's own batched Cholesky
-copies every matrix several times, which costs more than the factorisation at the sizes met here).  On CUDA the library's batched
-Cholesky of matrices of several hundred rows runs far below the chip's matrix rate, so larger systems take a
-left-looking blocked factorisation whose work is almost entirely batched matrix products.
+copies every matrix several times, which costs more than the factorisation at the sizes met here).  On CUDA the
+library's batched Cholesky of matrices of several hundred rows runs far below the chip's matrix rate, so larger
+systems take a left-looking blocked factorisation whose work is almost entirely batched matrix products.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import ctypes
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,11 @@ def _lapack_kernel(prefix: str) -> Callable[[Any, Any, Any], None] | None:
 
     try:
         library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
-        addresses = [ctypes.cast(getattr(library, prefix + name), ctypes.c_void_p).value for name in ("potrf_", "potrs_")]
+        addresses = [ctypes.cast(getattr(library, prefix + name), ctypes.c_void_p) for name in ("potrf_", "potrs_")]
     except (OSError, AttributeError):
         return None
-    potrf = ctypes.CFUNCTYPE(None, *([ctypes.c_void_p] * 5))(addresses[0])
-    potrs = ctypes.CFUNCTYPE(None, *([ctypes.c_void_p] * 8))(addresses[1])
+    potrf = ctypes.CFUNCTYPE(None, *([ctypes.c_void_p] * 5))(addresses[0].value or 0)
+    potrs = ctypes.CFUNCTYPE(None, *([ctypes.c_void_p] * 8))(addresses[1].value or 0)
 
     @numba.njit(nogil=True)
     def solve(a: Any, b: Any, failed: Any) -> None:
@@ -91,7 +92,8 @@ def _lapack_kernel(prefix: str) -> Callable[[Any, Any, Any], None] | None:
                     info.ctypes,
                 )
 
-    return solve  # type: ignore[no-any-return]
+    compiled: Callable[[Any, Any, Any], None] = solve
+    return compiled
 
 
 @lru_cache(maxsize=1)
@@ -112,7 +114,7 @@ def _lapack(kernel: Callable[[Any, Any, Any], None], matrix: Tensor, rhs: Tensor
         kernel(a, b.numpy(), failed)
     else:
         cuts = np.linspace(0, len(a), threads + 1).astype(int)
-        spans = list(zip(cuts[:-1], cuts[1:], strict=True))
+        spans = list(pairwise(cuts))
         list(_pool().map(lambda c: kernel(a[c[0] : c[1]], b.numpy()[c[0] : c[1]], failed[c[0] : c[1]]), spans))
     return b.conj().resolve_conj(), torch.from_numpy(failed == 0)
 
@@ -123,7 +125,7 @@ def _blocked(matrix: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor]:
     y = rhs.clone()
     ok = torch.ones(len(matrix), dtype=torch.bool, device=matrix.device)
     inverses = []
-    for lo, hi in zip(edges[:-1], edges[1:], strict=True):
+    for lo, hi in pairwise(edges):
         panel = matrix[:, lo:, lo:hi]
         if lo:
             row = matrix[:, lo:hi, :lo]

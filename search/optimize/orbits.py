@@ -116,7 +116,7 @@ class _Candidate:
 
     def sample(self, rng: np.random.Generator, field: str) -> list[Array]:
         """A generic term of this type."""
-        y = [rng.standard_normal(b.shape[1]).astype(complex) for b in self.spaces]
+        y: list[Array] = [np.asarray(rng.standard_normal(b.shape[1]), dtype=complex) for b in self.spaces]
         if field == "complex":
             y = [x + 1j * rng.standard_normal(len(x)) for x in y]
         return [self.maps[s] @ y[self.block[s]] for s in range(3)]
@@ -149,7 +149,7 @@ def orbit_types(action: Action, field: str = "real", largest_stabiliser: int | N
     rng = np.random.default_rng(7)
     table = action.table
     inverse = [action.inverse(g) for g in range(action.order)]
-    found = []
+    found: list[OrbitType] = []
     for stabiliser in subgroups(action):
         if largest_stabiliser is not None and len(stabiliser) > largest_stabiliser:
             break
@@ -175,7 +175,8 @@ def _candidates(action: Action, stabiliser: Subgroup, field: str) -> Iterator[_C
     orbits: list[list[int]] = []
     for s in range(3):
         if not any(s in o for o in orbits):
-            orbits.append(sorted({action.elements[g].slots[s] for g in stabiliser}, key=lambda x, s=s: (x != s, x)))
+            reached = {action.elements[g].slots[s] for g in stabiliser}
+            orbits.append([s, *sorted(reached - {s})])
     choices = []
     for orbit in orbits:
         s = orbit[0]

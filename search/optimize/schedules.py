@@ -91,7 +91,7 @@ class Schedule:
 
     def penalty(self, progress: float) -> float:
         """Norm penalty μ at a fraction `progress` in [0, 1] of the iterations."""
-        return self.mu_start * (self.mu_end / self.mu_start) ** min(1.0, progress / self.anneal)
+        return float(self.mu_start * (self.mu_end / self.mu_start) ** min(1.0, progress / self.anneal))
 
     def with_(self, **changes: Any) -> Schedule:
         """A copy with some fields changed."""

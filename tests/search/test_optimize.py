@@ -115,7 +115,7 @@ def test_progress_is_reported():
     ("change", "word"),
     [
         ({"restarts": 0}, "restarts"), ({"iterations": 0}, "iterations"), ({"schedule": "slow"}, "schedule"),
-        ({"device": "cuda:99" if not torch.cuda.is_available() else "cpu", "slots": 0}, "slots"),
+        ({"slots": 0}, "slots"),
         ({"init": np.zeros(3)}, "init"), ({"init": np.full((2, 28), np.nan)}, "init"),
         ({"target": np.zeros((4, 4))}, "target"), ({"target": np.full((4, 4, 4), np.nan)}, "target"),
         ({"target": np.zeros((9, 9, 9))}, "parametrisation"), ({"target": 1j * T2}, "target"),
@@ -125,6 +125,12 @@ def test_bad_input_is_refused(change, word):
     arguments = {"target": T2, "parametrisation": CyclicZ3(2, 4, 1), "restarts": 2, "iterations": 5, **change}
     with pytest.raises(StlError, match=word):
         minimise(**arguments)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_missing_device_is_named():
+    with pytest.raises(StlError, match="no CUDA device"):
+        minimise(T2, CyclicZ3(2, 4, 1), 2, 5, device="cuda")
 
 
 def test_bad_parametrisations_and_schedules_are_refused():
@@ -158,3 +164,18 @@ def test_cuda_gives_the_same_solutions():
     for par, fmt in ((CyclicZ3(2, 4, 1), (2, 2, 2)), (CyclicZ3(3, 11, 4), (3, 3, 3))):
         here, there = (minimise(matmul(*fmt), par, 16, 120, "fast", device=d) for d in ("cpu", "cuda"))
         assert abs(int(here.converged.sum()) - int(there.converged.sum())) <= 3 and there.converged.any()
+
+
+def test_a_plan_runs_through_an_executor():
+    from concurrent.futures import ThreadPoolExecutor
+
+    from search.optimize.scale import devices_here, run_plan, split_restarts
+
+    parts = split_restarts(Job("2x2x2", 7, "Z3", counts=((1, 4),), restarts=13, iterations=60, schedule="fast"), 2)
+    assert [p.restarts for p in parts] == [7, 6] and parts[0].seed != parts[1].seed
+    with ThreadPoolExecutor(2) as executor:
+        found = list(run_plan(parts, executor, ["cpu"]))
+    assert sorted(row["restarts"] for row, _ in found) == [6, 7]
+    assert all(len(s["e_x"]) == row["hits"] for row, s in found) and devices_here()
+    with pytest.raises(StlError):
+        split_restarts(parts[0], 0)

@@ -84,7 +84,7 @@ def test_numpy_expansion_agrees_with_the_model_and_is_linear(make):
 def test_kappa_and_its_ridge():
     par = one_of_each("Z3*T", (2, 2, 2))
     model = Model(par, matmul_tensor(2, 2, 2))
-    theta = torch.randn(1, par.size, dtype=torch.float64, generator=torch.Generator().manual_seed(3), requires_grad=True)
+    theta = torch.randn(1, par.size, dtype=torch.float64, generator=torch.Generator().manual_seed(3)).requires_grad_()
     value = model.kappa(model.strengths(model.terms(theta)))
     (gradient,) = torch.autograd.grad(value.sum(), theta)
     ridge = model.kappa_ridge(model.strengths(model.terms(theta)))

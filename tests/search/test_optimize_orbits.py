@@ -45,7 +45,7 @@ def test_expansions_are_invariant_and_orbits_have_the_stated_size(name, fmt, ord
     at = 0
     for t in types:
         terms = [np.einsum("a,b,c->abc", e_x[l], e_w[l], d[:, l]).ravel() for l in range(at, at + t.size)]
-        distinct = np.linalg.matrix_rank(np.asarray(terms)) if t.size <= 8 else len({tuple(np.round(x, 6)) for x in terms})
+        distinct = len({tuple(np.round(x, 6)) for x in terms})
         assert distinct == t.size, t.name
         at += t.size
 

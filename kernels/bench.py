@@ -249,7 +249,7 @@ def _run_fp8(case: Case, x: torch.Tensor, w: torch.Tensor, rows: slice) -> Outco
     return Outcome(case, times, found.rms, found.rms, plain, predicted, dense_error, 0)
 
 
-def rows_of(outcome: Outcome, head: dict[str, str], run_id: str) -> list[measure.Row]:
+def rows_of(outcome: Outcome, head: dict[str, Any], run_id: str) -> list[measure.Row]:
     """An outcome as rows of the measurements table."""
     case = outcome.case
     label = "·".join("x".join(map(str, c.format)) for c in case.stages)
@@ -272,7 +272,7 @@ def rows_of(outcome: Outcome, head: dict[str, str], run_id: str) -> list[measure
     return rows
 
 
-def training_rows(device: torch.device, head: dict[str, str], run_id: str, small: bool) -> list[measure.Row]:
+def training_rows(device: torch.device, head: dict[str, Any], run_id: str, small: bool) -> list[measure.Row]:
     """Forward plus backward and peak memory of a trainable layer against `nn.Linear`."""
     from kernels.linear import STLLinear
 

@@ -185,8 +185,8 @@ def stl_matmul(
     ----------
     x, w : float tensors of one dtype and device.
     encoder : stl_algebra.Encoder or Codec
-        Exact encoders give ``x @ w`` to rounding (κ² times the usual variance), others an approximation
-        with relative squared error ε².
+        Exact encoders give ``x @ w`` to rounding (κ² times the usual variance), others an approximation with
+        relative squared error ε². Under ``torch.compile`` pass a Codec (``kernels.as_codec(encoder)``, once).
     fallback : {"never", "dense"}
         "dense" asks the cost model first and uses ``x @ w`` where the encoder would be slower, with a
         warning that says so (`kernels.dispatch`).

@@ -62,7 +62,7 @@ COLUMNS = [f.name for f in fields(Row)]
 KEY = COLUMNS[: COLUMNS.index("unit")]
 
 
-def header() -> dict[str, str]:
+def header() -> dict[str, Any]:
     """Device, driver, versions and commit of this process."""
     driver, device = "", "cpu"
     if torch.cuda.is_available():

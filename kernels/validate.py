@@ -148,7 +148,7 @@ def validate(
     )
 
 
-def rows_of(v: Validation, head: dict[str, str], run_id: str) -> list[measure.Row]:
+def rows_of(v: Validation, head: dict[str, Any], run_id: str) -> list[measure.Row]:
     """The validation as rows of the measurements table."""
     label = "x".join(map(str, v.format))
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

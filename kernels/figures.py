@@ -45,10 +45,15 @@ def draw_speedups(rows: list[dict[str, str]], axis: Any) -> int:
         if row["metric"] == "speedup" and row["n"] == row["k"] == row["m"] and row["op"] in ("matmul", "fp8"):
             series.setdefault((row["dtype"], int(row["rank"]), row["format"]), {})[int(row["n"])] = float(row["q50"])
     drawn = 0
-    axis.set_prop_cycle(color=[f"C{i}" for i in range(10)] * 2, marker=["o"] * 10 + ["s"] * 10)
-    for (dtype, rank, format), points in sorted(series.items()):
+
+    for index, ((dtype, rank, format), points) in enumerate(sorted(series.items())):
         sizes = sorted(points)
-        axis.plot(sizes, [points[n] for n in sizes], "-", label=f"{dtype} ⟨{format.replace('x', ',')};{rank}⟩")
+        axis.plot(
+            sizes,
+            [points[n] for n in sizes],
+            "os"[index // 10 % 2] + "-",
+            label=f"{dtype} ⟨{format.replace('x', ',')};{rank}⟩",
+        )
         drawn += len(points)
     axis.axhline(1, color="grey", linewidth=0.8)
     axis.set(xscale="log", xlabel="n = k = m", ylabel="speed-up over dense", title="weights encoded beforehand")

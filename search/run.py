@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -109,8 +109,10 @@ def search(
     current: list[Unit] | None
     first = next(rounds)  # an impossible request is refused before anything is created
     catalogue = Catalogue(out)
-    with Ledger(catalogue.folder / "ledger.sqlite") as ledger, make_executor(backend, workers) as pool:
-        size = getattr(pool, "_max_workers", 2)
+    with Ledger(catalogue.folder / "ledger.sqlite") as ledger, contextlib.ExitStack() as stack:
+        pool = stack.enter_context(make_executor(backend, workers))
+        size = workers or getattr(pool, "_max_workers", 2)
+        deaths: dict[str, int] = {}
         wait([pool.submit(warm_up) for _ in range(size)])  # importing torch is no search time
         start = time.monotonic()
         flying: dict[Future[Outcome], Unit] = {}
@@ -129,14 +131,27 @@ def search(
                             break
                         continue
                     quiet += 1
-                while queue and len(flying) < size and time.monotonic() - start < seconds:
+                lost: list[Unit] = []
+                while queue and len(flying) < size and time.monotonic() - start < seconds and not lost:
                     unit = queue.pop(0)
-                    flying[pool.submit(run_unit, unit, request.device)] = unit
-                if not flying:
+                    try:
+                        flying[pool.submit(run_unit, unit, request.device)] = unit
+                    except BrokenExecutor:
+                        lost.append(unit)
+                if not flying and not lost:
                     break
                 for future in wait(flying, timeout=0.25, return_when=FIRST_COMPLETED).done:
-                    if _absorb(future, flying.pop(future), summary, catalogue, ledger, best):
+                    unit = flying.pop(future)
+                    if isinstance(future.exception(), BrokenExecutor):
+                        lost.append(unit)
+                    elif _absorb(future, unit, summary, catalogue, ledger, best):
                         quiet = 0
+                if lost:  # a worker was killed, for memory perhaps, and took the pool with it
+                    lost += flying.values()
+                    flying.clear()
+                    queue = _second_chance(lost, deaths, summary, ledger) + queue
+                    pool.shutdown(wait=False)
+                    pool = stack.enter_context(make_executor(backend, workers))
                 summary.seconds = time.monotonic() - start
                 if progress:
                     progress(summary, list(flying.values()))
@@ -154,6 +169,22 @@ def search(
         key=lambda r: (r.target, r.rank, not r.exact, r.ring),
     )
     return summary
+
+
+def _second_chance(lost: list[Unit], deaths: dict[str, int], summary: Summary, ledger: Ledger) -> list[Unit]:
+    """Units to run again after the pool broke; one that was in flight three times is recorded as failed."""
+    again = []
+    for unit in lost:
+        deaths[unit.key] = deaths.get(unit.key, 0) + 1
+        if deaths[unit.key] < 3:
+            again.append(unit)
+            continue
+        summary.ran += 1
+        summary.failed += 1
+        message = "failed: its worker was killed three times (out of memory?)"
+        summary.messages[message] = summary.messages.get(message, 0) + 1
+        ledger.record(Outcome(unit, message=message), [])
+    return again
 
 
 def _absorb(

@@ -7,7 +7,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -227,3 +228,26 @@ def test_finds_proves_survives_kill_9_and_resumes(tmp_path):
             e = load(tmp_path / name)
             assert e.origin["from"] == "scratch" and (e.is_exact or e.origin["family"] == "fourier")
     assert not list(tmp_path.rglob("*.part"))
+
+
+class _Breaking(ThreadPoolExecutor):
+    """A pool whose first `deaths` units die with their worker."""
+
+    deaths = 0
+
+    def submit(self, fn, /, *args, **kwargs):
+        if fn is run.run_unit and _Breaking.deaths > 0:
+            _Breaking.deaths -= 1
+            future = Future()
+            future.set_exception(BrokenProcessPool("a worker was killed"))
+            return future
+        return super().submit(fn, *args, **kwargs)
+
+
+@pytest.mark.parametrize(("deaths", "failed"), [(1, 0), (3, 1)])
+def test_a_killed_worker_costs_no_unit(tmp_path, monkeypatch, deaths, failed):
+    monkeypatch.setattr(run, "make_executor", lambda *_: _Breaking(1))
+    monkeypatch.setattr(_Breaking, "deaths", deaths)
+    summary = run.search(Request("symmetric", format=(2, 2, 2), order=6), tmp_path, seconds=60)
+    assert summary.failed == failed
+    assert summary.proven == ({} if failed else {"⟨2,2,2;7⟩ over Z": 1})

@@ -21,7 +21,7 @@ from scipy.optimize import minimize
 from stl_algebra import Encoder, StlError
 from stl_algebra.scores import kappa2
 
-__all__ = ["Accurate", "accurate_encoders", "most_accurate_bases", "orbit_kappa2"]
+__all__ = ["Accurate", "accurate_encoders", "improved", "most_accurate_bases", "orbit_kappa2"]
 
 Array = NDArray[Any]
 Stack = tuple[Array, Array, Array]
@@ -160,12 +160,16 @@ def accurate_encoders(encoder: Encoder, tolerance: float = 1e-3, largest: int = 
         if found is None:
             continue
         exact = [[[Fraction(int(v), q) for v in row] for row in b.T] for b in found[1]]
-        origin = {"family": "improve", "objective": "kappa2", "parents": [encoder.digest[:8]], "denominator": q,
-                  "start": dict(encoder.origin)}
-        moved = encoder.change_basis(*exact).with_origin(**origin)
+        moved = improved(encoder, encoder.change_basis(*exact), objective="kappa2", denominator=q)
         best = kappa2(moved)
         out.append(Accurate(moved, best, q, optimum))
     return out
+
+
+def improved(parent: Encoder, child: Encoder, **details: Any) -> Encoder:
+    """Return the child with an origin that names its parent and repeats what made the parent."""
+    made = {k: v for k, v in parent.origin.items() if k not in ("parents", "stage")}
+    return child.with_origin(**{**made, "stage": "improved", "parents": [parent.digest[:8]], **details})
 
 
 def _forms(bases: list[Array], turns: int = 24) -> list[list[Array]]:

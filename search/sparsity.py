@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.accuracy import improved
 from stl_algebra import Encoder, StlError
 from stl_algebra.straightline import additions
 
@@ -153,9 +154,7 @@ def sparsest(encoder: Encoder, seconds: float = 10.0, seed: int = 0, keep: int =
             continue
         naive, shared = _additions(moved)
         if (shared, naive) < (out[-1].shared, out[-1].naive):
-            origin = {"family": "improve", "objective": "additions", "parents": [encoder.digest[:8]],
-                      "start": dict(encoder.origin)}
-            out.append(Sparse(moved.with_origin(**origin), naive, shared))
+            out.append(Sparse(improved(encoder, moved, objective="additions"), naive, shared))
     return out
 
 

@@ -243,7 +243,8 @@ def _finish(model: Model, done: Snapped, report: RationaliseReport) -> str:
         return done.reason
     exact = done.exact
     if done.unknown:
-        return _by_linear_solve(model, exact, report)
+        why = _by_linear_solve(model, exact, report)
+        return f"{done.reason}; {why}" if why else ""
     values = [v if v is not None else Fraction(0) for v in exact]
     rows = [[[values[i] for i in row] for row in index] for index in (t.x, t.w, t.d)]
     scale = [values[model.size + int(o)] for o in t.orbit]

@@ -1,0 +1,100 @@
+"""More digits, recognition of numbers, and rationalisation that stays close to the numerical solution."""
+
+from fractions import Fraction
+from math import isqrt
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from search.rationalize import free_tying, rationalise
+from search.rationalize.digits import BITS, minimal_polynomial, polynomial_text, rational_from_digits, refine
+from search.rationalize.model import Model
+from search.rationalize.polish import polish
+from search.rationalize.snap import PROFILES, Profile, _recognise, pin_vectors, snap
+from stl_algebra import Encoder, schemes
+from stl_algebra.scores import kappa2
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(-10**30, 10**30), st.integers(1, 10**30))
+def test_rationals_are_read_from_digits(p, q):
+    wanted = Fraction(p, q)
+    assert rational_from_digits(round(wanted * (1 << BITS))) == wanted
+
+
+def test_irrationals_are_not_taken_for_rationals():
+    assert rational_from_digits(isqrt(2 << (2 * BITS))) is None
+    assert _recognise(2**0.5, 1e-9, 720) is None and _recognise(-0.375, 1e-9, 720) == Fraction(-3, 8)
+
+
+@pytest.mark.parametrize("value, polynomial", [
+    (isqrt(2 << (2 * BITS)), [-2, 0, 1]),
+    (((1 << BITS) + isqrt(5 << (2 * BITS))) // 2, [-1, -1, 1]),
+    (5 << (BITS - 1), [-5, 2]),
+])
+def test_minimal_polynomials(value, polynomial):
+    assert minimal_polynomial(value) == polynomial
+
+
+def test_random_numbers_have_no_minimal_polynomial():
+    digits = int.from_bytes(np.random.default_rng(0).bytes(BITS // 8), "little")
+    assert minimal_polynomial(digits) is None
+
+
+def test_polynomials_as_text():
+    assert polynomial_text([-1, -1, 1]) == "x^2 - x - 1"
+    assert polynomial_text([3, 0, -2]) == "-2x^2 + 3"
+    assert polynomial_text([0]) == "0"
+
+
+def test_refinement_recovers_exact_unknowns():
+    encoder = schemes.laderman()
+    model = Model(encoder.target.dense(), free_tying((9, 9, 9), 23))
+    x, w, d = encoder.floats()
+    truth = np.concatenate([x.ravel(), w.ravel(), d.T.ravel(), np.ones(23)])
+    exact = [Fraction(int(v)) for v in truth[: 2 * 9 * 23]] + [None] * (9 * 23) + [Fraction(1)] * 23
+    noisy = truth + 1e-9 * np.array([0 if v is not None else 1 for v in exact])
+    digits = refine(model, noisy, exact)
+    assert digits is not None
+    assert all(abs(v - (int(t) << BITS)) < 1 << 64 for v, t in zip(digits, truth, strict=True))
+
+
+def test_irrational_solutions_are_explained():
+    # the product of Q(√2) has one decomposition of rank 2 up to scale, evaluation at ±√2: no rational one
+    target = np.zeros((2, 2, 2))
+    target[0, 0, 0] = target[0, 1, 1] = target[1, 0, 1] = 1
+    target[1, 1, 0] = 2
+    x = np.array([[1, 2**0.5], [1, -(2**0.5)]])
+    d = np.array([[0.5, 0.5], [8**-0.5, -(8**-0.5)]])
+    report = rationalise(target, x, x, d, seconds=5)
+    assert not report.success and report.e_x is None and "irrational" in report.reason
+    model = Model(target, free_tying((2, 2, 2), 2))
+    theta = np.concatenate([x.ravel(), x.ravel(), d.T.ravel(), np.ones(2)])
+    theta, pinned = pin_vectors(model, theta)
+    done = snap(model, theta, pinned, np.random.default_rng(0), np.inf, PROFILES[0])
+    assert done.unknown and "irrational" in done.reason and "x^2" in done.reason
+
+
+def test_grid_stays_close_to_the_numerical_solution():
+    encoder = schemes.hopcroft()
+    x, w, d = encoder.floats()
+    rng = np.random.default_rng(4)
+    model = Model(encoder.target.dense(), free_tying(encoder.target.shape, 15))
+    theta = np.concatenate([x.ravel(), w.ravel(), d.T.ravel(), np.ones(15)])
+    free = np.arange(theta.size) < model.size
+    theta, size = polish(model, theta + 0.05 * rng.standard_normal(theta.size) * free, free)
+    assert size < 1e-12
+    factors = (theta[model.tying.x], theta[model.tying.w], theta[model.tying.d].T)
+    report = rationalise(encoder.target.dense(), *factors, grid=8, seconds=20)
+    assert report.success, report.reason
+    near = Encoder.build(encoder.format, report.e_x, report.e_w, (report.d, report.den), ring=report.ring)
+    assert near.is_exact and kappa2(near) > 1
+
+
+def test_profiles():
+    grid = Profile(1, 1, 1, 0.0, grid=4)
+    assert grid.values(np.array([0.3, -0.9])).tolist() == [[0.25], [-1.0]]
+    assert grid.exact(0.25) == Fraction(1, 4) and PROFILES[0].exact(0.5) == Fraction(1, 2)
+    assert len(PROFILES[0].weights) == PROFILES[0].values(np.zeros(2)).shape[1]

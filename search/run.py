@@ -111,7 +111,7 @@ def search(
     catalogue = Catalogue(out)
     with Ledger(catalogue.folder / "ledger.sqlite") as ledger, contextlib.ExitStack() as stack:
         pool = stack.enter_context(make_executor(backend, workers))
-        size = workers or getattr(pool, "_max_workers", 2)
+        size: int = workers or getattr(pool, "_max_workers", None) or 2
         deaths: dict[str, int] = {}
         wait([pool.submit(warm_up) for _ in range(size)])  # importing torch is no search time
         start = time.monotonic()

@@ -115,10 +115,11 @@ def sparsest(encoder: Encoder, seconds: float = 10.0, seed: int = 0, keep: int =
 
     best: tuple[float, list[Array], list[Array]] | None = None
     begun = time.monotonic()
+    reduced = _shorten(start, moves)
     deadline = begun + seconds / 2
     while moves and time.monotonic() < deadline:
-        if best is None or rng.random() < 0.5:
-            mats, bases = [m.copy() for m in start], [np.eye(d, dtype=np.int64) for d in dims]
+        if best is None or rng.random() < 0.3:
+            mats, bases = [m.copy() for m in reduced[0]], [b.copy() for b in reduced[1]]
         else:
             mats, bases = [m.copy() for m in best[1]], [b.copy() for b in best[2]]
         cost = _cost((mats[0], mats[1], mats[2]))
@@ -156,6 +157,30 @@ def sparsest(encoder: Encoder, seconds: float = 10.0, seed: int = 0, keep: int =
         if (shared, naive) < (out[-1].shared, out[-1].naive):
             out.append(Sparse(improved(encoder, moved, objective="additions"), naive, shared))
     return out
+
+
+def _shorten(start: Stack, moves: list[tuple[int, int, int]]) -> tuple[list[Array], list[Array]]:
+    """Return factor matrices of locally least sum of squares under the moves, and the bases that give them.
+
+    The sum of squares is what a lattice reduction lowers: from a dense basis it leads close to a sparse one
+    in few steps, where the number of non-zeros shows no direction.
+    """
+    mats = [m.copy() for m in start]
+    bases = [np.eye(m.shape[1], dtype=np.int64) for m in start]
+    size = sum(int((m.astype(np.float64) ** 2).sum()) for m in mats)
+    improved_once = True
+    while improved_once:
+        improved_once = False
+        for k, i, j in moves:
+            for c in (-1, 1):
+                _step(mats, k, i, j, c)
+                now = sum(int((m.astype(np.float64) ** 2).sum()) for m in mats)
+                if now < size:
+                    size, improved_once = now, True
+                    bases[k][i] += c * bases[k][j]
+                else:
+                    _step(mats, k, i, j, -c)
+    return mats, bases
 
 
 def _additions(encoder: Encoder, restarts: int = 6) -> tuple[int, int]:

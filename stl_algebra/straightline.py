@@ -150,7 +150,6 @@ def _pair(row: dict[int, int], i: int, j: int) -> tuple[int, int, int, int]:
 def _greedy(rows: list[dict[int, int]], inputs: int, rng: np.random.Generator, randomise: bool) -> Program:
     """Share the most frequent two-term sum until none occurs twice, then add up what is left."""
     work = [dict(r) for r in rows]
-    scale = [Fraction(1) for _ in rows]  # row value = scale · Σ work
     counts: dict[tuple[int, int, int, int], int] = {}
 
     def bump(row: dict[int, int], only: int | None, by: int) -> None:
@@ -186,7 +185,7 @@ def _greedy(rows: list[dict[int, int]], inputs: int, rng: np.random.Generator, r
                 work[k] = row
         counts = {k: c for k, c in counts.items() if c > 0}
     outputs: list[tuple[int, Fraction] | None] = []
-    for row, s in zip(work, scale, strict=True):
+    for row in work:
         if not row:
             outputs.append(None)
             continue
@@ -195,7 +194,7 @@ def _greedy(rows: list[dict[int, int]], inputs: int, rng: np.random.Generator, r
         for j, value in rest:
             steps.append(Step(current, j, Fraction(value) / lead))
             current = inputs + len(steps) - 1
-        outputs.append((current, lead * s))
+        outputs.append((current, lead))
     return Program(inputs, tuple(steps), tuple(outputs), 0)
 
 

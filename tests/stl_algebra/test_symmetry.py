@@ -1,11 +1,13 @@
 """Isotropy action, equivalence and stabilisers, against the literature (Burichenko 2014, 2015)."""
 
+import json
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from stl_algebra import StlError, schemes
+from stl_algebra import Encoder, StlError, schemes
 from stl_algebra.symmetry import (
     Transformation,
     equivalent,
@@ -164,3 +166,24 @@ def test_equivalence_needs_equal_ranks_and_fitting_formats():
     assert equivalent(schemes.hopcroft(), schemes.hopcroft().rotate(), kinds=[(0, False)]) is None
     found = equivalent(schemes.hopcroft(), schemes.hopcroft().rotate())
     assert found is not None and found.proven
+
+
+def published(name):
+    table = json.loads((Path(__file__).parents[1] / "vectors" / "reference_schemes" / f"{name}.json").read_text())
+    x, w = ([list(c) for c in zip(*table[k], strict=True)] for k in "uv")
+    return Encoder.build((table["n"], table["m"], table["p"]), x, w, table["w"], ring=table["ring"])
+
+
+def test_both_published_schemes_of_rank_48_are_one_orbit_of_the_extraspecial_group():
+    rational, gauss = published("s444r48_dumas_Q"), published("s444r48_alphaevolve_Qi")
+    s = stabiliser(rational)
+    assert (s.order, s.order_inner, [len(o) for o in s.orbits]) == (64, 32, [32, 16])
+    assert s.name_inner == "(C2xC2xC2):(C2xC2)"  # SmallGroup(32,49), the extraspecial group 2^{1+4}+
+    assert s.proven == len(s.generators)
+    found = equivalent(gauss, rational, kinds=[(0, False)])
+    assert found is not None and not found.proven  # over Q(i) the basis is only known modulo the prime
+
+
+def test_generic_published_schemes_have_no_symmetry():
+    assert stabiliser(published("s333r23_bellette_Q")).order == 1
+    assert stabiliser(published("s444r49_alphatensor_Z")).order == 3

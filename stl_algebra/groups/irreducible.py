@@ -26,7 +26,7 @@ import numpy as np
 
 from stl_algebra.errors import StlError
 from stl_algebra.groups.characters import CharacterTable, _lift, character_table
-from stl_algebra.groups.cyclotomic import Cyclotomic, totient
+from stl_algebra.groups.cyclotomic import Cyclotomic, prime_factors, totient
 from stl_algebra.groups.linalg import inverse
 from stl_algebra.groups.modular import rank_profile
 from stl_algebra.groups.representations import Representation
@@ -276,21 +276,20 @@ def _multiplicity_one(group: FiniteGroup, psi: IntArray, table: CharacterTable, 
     p, e = table.prime, table.group.exponent
     best: tuple[Any, IntArray, IntArray] | None = None
     conductor = _conductor(group, psi, table)
-    for subgroup in _candidates(group, degree):
-        small, embedding = group.subgroup(group._generating_subset(subgroup))
-        for exponents in _linear_characters(small):
-            order = small.exponent // int(np.gcd.reduce(np.append(exponents, small.exponent)))
+    roots = np.array([pow(table.root, -x % e, p) for x in range(e)])
+    candidates = sorted(_candidates(group), key=lambda c: (len(c[0]) * degree != group.order, -len(c[0])))
+    for embedding, characters, exponent in candidates:
+        scaled = characters * (e // exponent)
+        counts = (psi[embedding] * roots[scaled] % p).sum(axis=1) % p * pow(len(embedding), -1, p) % p
+        dense = len(embedding) * degree != group.order
+        for row in np.flatnonzero(counts == 1):
+            order = exponent // int(np.gcd.reduce(np.append(characters[row], exponent)))
             if real and order > 2:
                 continue
-            scaled = exponents * (e // small.exponent)
-            weights = np.array([pow(table.root, int(-x) % e, p) for x in range(e)])[scaled]
-            if int((psi[embedding] * weights % p).sum() % p * pow(len(embedding), -1, p) % p) != 1:
-                continue
             field = lcm(conductor, order if order % 4 != 2 else order // 2)
-            dense = len(embedding) * degree != group.order
             score = (sparse and dense, totient(field), dense, -len(embedding))
             if best is None or score < best[0]:
-                best = (score, embedding, scaled)
+                best = (score, embedding, scaled[row])
         if best is not None and best[0][:3] == (False, totient(conductor), False):
             break
     return None if best is None else (best[1], best[2])
@@ -307,30 +306,31 @@ def _exact(group: FiniteGroup, psi: IntArray, table: CharacterTable) -> Cyclotom
     return _lift(group, row, table.prime, root)[0]
 
 
-def _candidates(group: FiniteGroup, degree: int) -> list[IntArray]:
-    """Subgroups worth trying, those of index `degree` first."""
+@lru_cache(maxsize=64)
+def _candidates(group: FiniteGroup) -> tuple[tuple[IntArray, IntArray, int], ...]:
+    """Proper subgroups worth trying: elements, exponents of their linear characters, and their exponent."""
     if group.order <= MAX_LATTICE_ORDER:
         found = [c.representative for c in subgroup_classes(group)]
     else:
-        found = [group.closure([int(r)]) for r in group.classes.representatives]
-        from stl_algebra.groups.cyclotomic import prime_factors
-
+        cyclic = [group.closure([int(r)]) for r in group.classes.representatives]
+        found = [*cyclic, *(group.normalizer(c) for c in cyclic)]
+        found += [group.centralizer([int(r)]) for r in group.classes.representatives]
         for q in prime_factors(group.order):
             sylow = sylow_subgroup(group, q)
             found += [sylow, group.normalizer(sylow)]
-        found += [group.centralizer([int(r)]) for r in group.classes.representatives]
-        found += [group.normalizer(group.closure([int(r)])) for r in group.classes.representatives]
-    unique = {h.tobytes(): h for h in found if len(h) < group.order}
-    return sorted(unique.values(), key=lambda h: (len(h) * degree != group.order, -len(h)))
+    out = []
+    for h in {h.tobytes(): h for h in found if len(h) < group.order}.values():
+        small, embedding = group.subgroup(group._generating_subset(h))
+        out.append((embedding, _linear_characters(small), small.exponent))
+    return tuple(out)
 
 
-def _linear_characters(group: FiniteGroup) -> list[IntArray]:
-    """Exponents (base ζ_exponent) of every homomorphism to the roots of unity, from the abelian quotient."""
+def _linear_characters(group: FiniteGroup) -> IntArray:
+    """Exponents (base ζ_exponent) of every homomorphism to the roots of unity, one per row."""
     quotient, projection = group.quotient(group.derived_subgroup)
     table = character_table(quotient)
     scale = group.exponent // quotient.exponent
-    rows = _logarithms(table.modular[:, quotient.classes.of], table)
-    return [row[projection] * scale for row in rows]
+    return _logarithms(table.modular[:, quotient.classes.of], table)[:, projection] * scale
 
 
 def _dixon(group: FiniteGroup, psi: IntArray, table: CharacterTable, degree: int, subgroup: IntArray,

@@ -67,9 +67,9 @@ def measure(names: tuple[str, ...] = MEASURED) -> list[dict[str, Any]]:
         row["order"] = g.order
         row["classes"] = len(clock("conjugacy", lambda g=g: g.classes))
         clock("character_table", lambda g=g: alg.character_table(g))
-        clock("irreps", lambda g=g: [r.matrices for r in alg.irreps(g)])
         if g.order <= LATTICE_ORDER:
             row["subgroups"] = sum(c.length for c in clock("lattice", lambda g=g: alg.subgroup_classes(g)))
+        clock("irreps", lambda g=g: [r.matrices for r in alg.irreps(g)])
         if g.order <= FORMATS_ORDER * 2:
             clock("automorphisms", lambda g=g: alg.automorphism_group(g))
         rows.append(row)

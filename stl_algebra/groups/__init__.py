@@ -22,21 +22,21 @@ Growth with order, CPU seconds on one core (``python -m search.groups --measure`
 ==========  =====  =======  =====  ===============  ======  =======================  =============
 group       order  classes  table  character table  irreps  lattice (subgroups)      automorphisms
 ==========  =====  =======  =====  ===============  ======  =======================  =============
-2^(1+4)+       32       17   0.00            0.003   0.004  0.01 (110)                       0.005
-A5             60        5   0.00            0.003   0.11   0.01 (59)                        0.005
-C2^6           64       64   0.00            0.013   0.006  0.65 (2825)                      0.03
-2^(1+6)+      128       65   0.00            0.014   0.02   1.0 (3556)                       0.04
-PSL(2,7)      168        6   0.00            0.006   0.29   0.1 (179)
-SL(2,7)       336       11   0.01            0.017   1.3
-PSL(2,11)     660        8   0.01            0.023   0.67
-S6            720       11   0.01            0.011   0.14
-C3^3wrC2     1458      405   0.02            0.82    2.4
-A7           2520        9   0.15            0.045   3.9
-S7           5040       15   0.33            0.030   1.7
+2^(1+4)+       32       17   0.00            0.003   0.005  0.01 (110)                       0.006
+A5             60        5   0.00            0.004    0.06  0.01 (59)                        0.006
+C2^6           64       64   0.00            0.014   0.005  0.62 (2825)                      0.03
+2^(1+6)+      128       65   0.00            0.013    0.02  0.68 (3556)                      0.03
+PSL(2,7)      168        6   0.00            0.005    0.07  0.08 (179)
+SL(2,7)       336       11   0.00            0.015    0.24
+PSL(2,11)     660        8   0.01            0.021    0.35
+S6            720       11   0.01            0.008    0.14
+C3^3wrC2     1458      405   0.03            0.83     2.6
+A7           2520        9   0.10            0.026    2.3
+S7           5040       15   0.36            0.024    1.9
 ==========  =====  =======  =====  ===============  ======  =======================  =============
 
-All irreps of the 51 groups of order 32 together: 1.0 s; all 319 groups of order ≤ 63: character tables 4.6 s, irreps
-13 s, automorphism groups 3.1 s, subgroup lattices 2.2 s.  The multiplication table costs |G|² (128 MiB at the limit of
+All irreps of the 51 groups of order 32 together: 1.2 s; all 319 groups of order ≤ 63: character tables and irreps 8.8 s,
+automorphism groups 3.1 s, subgroup lattices 2.2 s.  The multiplication table costs |G|² (128 MiB at the limit of
 8192), a character table k³ for k classes plus |G|·k, monomial irreps |G|·d each, Dixon's formula |G|·d³·φ(n) over
 Q(ζ_n) and a dφ(n)×dφ(n) inversion, a lattice the number of subgroups times the number of cyclic ones.
 """

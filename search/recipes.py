@@ -117,6 +117,8 @@ def _table() -> Iterator[Recipe]:
                  {**_z3(23, 2), "restarts": 48, "iterations": 100, "enough": 4, "slots": 16, "schedule": "fast"})
     yield Recipe("333-z3-5", three, 23, "Q", "lm", "Z3", 60,
                  {**_z3(23, 5), "restarts": 48, "iterations": 100, "enough": 4, "slots": 16, "schedule": "fast"})
+    yield Recipe("333-free", three, 23, "Q", "lm", "free", 120,
+                 {"restarts": 16, "iterations": 140, "enough": 2, "slots": 4, "schedule": "fast"})
     yield Recipe("333-flip", three, 23, "Z", "flip", "none", 10)
     for fmt, rank in (((3, 3, 4), 29), ((3, 4, 4), 38), ((2, 5, 5), 40), ((3, 3, 5), 36)):
         yield Recipe("".join(map(str, fmt)) + "-flip", fmt, rank, "Z", "flip", "none", 300)

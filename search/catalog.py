@@ -61,7 +61,7 @@ class Row:
             float(f"{predicted_error2(encoder):.10g}") if numeric else nan,
             round(encoder.target.norm2 / max(encoder.rank, 1), 6),
             str(encoder.origin.get("family", "")), str(encoder.origin.get("group", "")),
-            encoder.origin.get("from") == "scratch", str(known or ""),
+            encoder.origin.get("from") in ("scratch", "standard algorithm"), str(known or ""),
             encoder.digest,
         )  # fmt: skip
 

@@ -43,7 +43,7 @@ class Recipe:
         Budget on two CPU cores (or on the GPU, for recipes that say ``gpu``).
     settings : dict
         ``lm``: counts (orbit multiplicities by orbit-type name), restarts, iterations, schedule, changes, enough
-        (numerical solutions to stop at); ``flip``: passed to `search_flips`.
+        (numerical solutions to stop at); ``flip``: lift (walk over GF(2), lift to Z or Q), else for `search_flips`.
     gpu : bool
         Whether the budget is meant for a GPU.
     """
@@ -121,10 +121,10 @@ def _table() -> Iterator[Recipe]:
                  {"restarts": 16, "iterations": 140, "enough": 2, "slots": 4, "schedule": "fast"})
     yield Recipe("333-flip", three, 23, "Z", "flip", "none", 10)
     for fmt, rank in (((3, 3, 4), 29), ((3, 4, 4), 38), ((2, 5, 5), 40), ((3, 3, 5), 36)):
-        yield Recipe("".join(map(str, fmt)) + "-flip", fmt, rank, "Z", "flip", "none", 300)
+        yield Recipe("".join(map(str, fmt)) + "-flip", fmt, rank, "Q", "flip", "none", 300, {"lift": True})
     yield Recipe("444-49-z3", four, 49, "Z", "lm", "Z3", 120,
                  {**_z3(49, 16), "restarts": 1536, "iterations": 180, "enough": 3, "schedule": "fast"})
-    yield Recipe("444-49-flip", four, 49, "Z", "flip", "none", 60)
+    yield Recipe("444-49-flip", four, 49, "Z", "flip", "C3", 60)
     yield Recipe("444-48-e32", four, 48, "Z[1/2]", "lm", "E32", 120,
                  {"counts": {"32.0:16+16+16": 1, "16.13:8+8+8": 1}, "restarts": 96, "iterations": 120, "enough": 2,
                   "slots": 24, "schedule": "fast"})
@@ -136,9 +136,9 @@ def _table() -> Iterator[Recipe]:
                   "changes": _HOPELESS}, gpu=True)
     yield Recipe("255-free", (5, 2, 5), 40, "Q", "lm", "free", 120,
                  {"restarts": 1024, "iterations": 140, "enough": 3, "schedule": "fast"}, gpu=True)
-    yield Recipe("444-47-flip", four, 47, "GF(2)", "flip", "C3", 600, {"workers": 2})
-    yield Recipe("555-97-flip", five, 97, "GF(2)", "flip", "C3", 600, {"workers": 2})
-    yield Recipe("555-93-flip", five, 93, "GF(2)", "flip", "C3xZ2", 1800, {"workers": 2})
+    yield Recipe("444-47-flip", four, 47, "GF(2)", "flip", "none", 600, {"workers": 2})
+    yield Recipe("555-97-flip", five, 97, "Q", "flip", "C3xZ2", 600, {"workers": 2, "lift": True})
+    yield Recipe("555-93-flip", five, 93, "Q", "flip", "C3", 1800, {"workers": 2, "lift": True})
     yield Recipe("555-97-z3", five, 97, "Q", "lm", "Z3", 600,
                  {**_z3(97, 25), "restarts": 4096, "iterations": 240, "enough": 1,
                   "changes": {"abandon": ((0.5, 0.1), (0.7, 0.03), (0.85, 0.01))}}, gpu=True)
@@ -279,21 +279,26 @@ def _rationalise(finding: Finding, result: LMResult, rows: Any, target: Any, bud
 
 def _flip(finding: Finding, budget: float, log: Log) -> None:
     from search.flipgraph import search_flips
-    from stl_algebra.targets import matmul
 
     job = finding.recipe
+    settings = dict(job.settings)
+    lift = bool(settings.pop("lift", False))
     log("walking the flip graph")
     result = search_flips(
-        job.format, job.ring, None if job.group == "none" else job.group, job.rank, budget, finding.seed,
-        **job.settings,
+        job.format, "GF(2)" if lift else job.ring, None if job.group == "none" else job.group, job.rank, budget,
+        finding.seed, **settings,
     )
     finding.search_seconds, finding.restarts = result.seconds, 1
     if not result.found:
         finding.reason = f"rank {result.rank} reached"
         return
-    encoder = Encoder.build(
-        matmul(*job.format), result.e_x, result.e_w, result.d, ring=job.ring, origin=_origin(finding, stage="walk")
-    )
+    start = time.perf_counter()
+    try:
+        encoder = result.encoder(lift, **_origin(finding, stage="lifted" if lift else "walk"))
+    except StlError as error:
+        finding.reason = f"rank {result.rank} over GF(2): {error}"
+        return
+    finding.exact_seconds = time.perf_counter() - start
     if encoder.is_exact:
         finding.encoder = encoder
     else:

@@ -1,60 +1,59 @@
-"""One flip-graph search from the command line; prints what was found and saves it as an encoder file.
+"""One flip-graph search from the command line.
 
-    python -m search.flipgraph 3x3x3 --rank 23 --ring Z
-    python -m search.flipgraph 4x4x4 --rank 47 --seconds 300 --save results/discovery/flipgraph
-    python -m search.flipgraph 5x5x5 --rank 93 --symmetry C3 --seconds 600 --lift --save DIRECTORY
+Example: ``python -m search.flipgraph 4x4x4 --rank 47 --seconds 300 --out results``
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from search.cli import console, friendly, parse_format, print_json
 from search.flipgraph import search_flips
-from stl_algebra.errors import StlError
+from stl_algebra import StlError
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; exit code 0 found, 1 not found, 2 bad input."""
-    parser = argparse.ArgumentParser(
-        prog="python -m search.flipgraph", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("format", help="n x m x p, e.g. 3x3x4")
-    parser.add_argument("--rank", type=int, required=True, help="rank to reach")
-    parser.add_argument("--ring", default="GF(2)", help="GF(2) (default) or Z")
-    parser.add_argument("--symmetry", help="C3 or C3xZ2 (square formats)")
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--lift", action="store_true", help="lift a scheme over GF(2) to Z or Q")
-    parser.add_argument("--save", type=Path, help="folder for the encoder file")
-    options = parser.parse_args(argv)
-    try:
-        sizes = [int(s) for s in options.format.split("x")]
-    except ValueError:
-        parser.error(f"format {options.format!r}: expected three sizes such as 3x3x4")
-    try:
-        result = search_flips(
-            sizes, options.ring, options.symmetry, options.rank, options.seconds, options.seed,
-            workers=options.workers,
-        )  # fmt: skip
-        print(f"rank {result.rank} after {result.flips:,} flips in {result.seconds:.2f} s")
-        if not result.found:
-            return 1
-        encoder = result.encoder(options.lift, seed=options.seed, workers=options.workers)
-        print(encoder)
-        if options.save:
-            from stl_algebra.files import save
+@app.command(epilog="Example: python -m search.flipgraph 4x4x4 --rank 47 --seconds 300 --out results")
+def main(
+    format: Annotated[str, typer.Argument(help="n,m,p, e.g. 3x3x4")],
+    rank: Annotated[int, typer.Option(help="rank to reach")],
+    ring: Annotated[str, typer.Option(help="GF(2) or Z (entries -1, 0, 1)")] = "GF(2)",
+    symmetry: Annotated[str | None, typer.Option(help="C3 or C3xZ2 (square formats)")] = None,
+    seconds: Annotated[float, typer.Option(help="budget")] = 60.0,
+    seed: Annotated[int, typer.Option(help="seed of the walks")] = 0,
+    workers: Annotated[int, typer.Option(help="parallel walks")] = 1,
+    lift: Annotated[bool, typer.Option("--lift", help="lift a scheme over GF(2) to Z or Q")] = False,
+    out: Annotated[Path | None, typer.Option(help="results folder whose catalogue takes the encoder")] = None,
+    json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False,
+) -> None:
+    """Walk the flip graph from the standard algorithm; exit code 1 if the rank is not reached."""
+    with friendly():
+        sizes = parse_format(format)
+        if sizes is None or not seconds > 0:
+            raise StlError("seconds", seconds, "a positive number")
+        result = search_flips(sizes, ring, symmetry, rank, seconds, seed, workers=workers)
+        encoder = result.encoder(lift, seed=seed, workers=workers) if result.found else None
+        file = ""
+        if encoder is not None and out is not None:
+            from search.catalog import Catalogue
 
-            print(save(encoder, options.save))
-    except StlError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+            catalogue = Catalogue(out)
+            file = catalogue.add(encoder, always=True)[0].file
+            catalogue.write_index()
+        if json:
+            found = {"found": result.found, "rank": result.rank, "flips": result.flips, "seconds": result.seconds}
+            print_json(found | {"encoder": repr(encoder) if encoder else None, "file": file})
+        else:
+            console.print(f"rank {result.rank} after {result.flips:,} flips in {result.seconds:.2f} s", markup=False)
+            if encoder is not None:
+                console.print(f"{encoder!r} {file}", markup=False)
+        if encoder is None:
+            raise SystemExit(1)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    app()

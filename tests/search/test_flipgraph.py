@@ -227,15 +227,24 @@ def test_encoder_over_z_and_lifted():
     assert lifted.origin["from"] == "standard algorithm"
 
 
-def test_command_line(tmp_path, capsys):
-    from search.flipgraph.__main__ import main
+def test_command_line(tmp_path):
+    import json
+
+    from typer.testing import CliRunner
+
+    from search.flipgraph.__main__ import app
     from stl_algebra.files import load
 
-    assert main(["2x2x2", "--rank", "7", "--ring", "Z", "--save", str(tmp_path)]) == 0
-    assert load(next(tmp_path.glob("2x2x2_r7_Z_*.safetensors"))).is_exact
-    assert main(["2x2x2", "--rank", "6", "--ring", "Z", "--seconds", "0.3"]) == 1
-    assert main(["2x2", "--rank", "7"]) == 2
-    assert "format" in capsys.readouterr().err
+    def run(*words):
+        return CliRunner().invoke(app, list(words))
+
+    done = run("2x2x2", "--rank", "7", "--ring", "Z", "--out", str(tmp_path), "--json")
+    assert done.exit_code == 0, done.output
+    assert load(tmp_path / json.loads(done.stdout)["file"]).is_exact
+    assert run("2x2x2", "--rank", "6", "--ring", "Z", "--seconds", "0.3").exit_code == 1
+    refused = run("2x2", "--rank", "7")
+    assert refused.exit_code == 2
+    assert "format" in refused.stderr
 
 
 def test_executor_gives_the_serial_result():

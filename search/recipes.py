@@ -215,6 +215,8 @@ def lm_parametrisation(job: Recipe) -> Any:
 
 
 def _lm(finding: Finding, budget: float, log: Log) -> None:
+    import torch
+
     from search.optimize import SCHEDULES, minimise
     from stl_algebra.targets import matmul
 
@@ -231,11 +233,15 @@ def _lm(finding: Finding, budget: float, log: Log) -> None:
             log(f"{state['ended']} restarts ended, {state['converged']} exact to rounding, "
                 f"best ε² {state['best_eps2']:.1e}, {state['iterations'] / state['seconds']:.0f} steps/s")
 
+    threads = torch.get_num_threads()
+    if finding.device == "cpu" and parametrisation.size < 512:
+        torch.set_num_threads(1)  # many small operations: threads only wait for one another
     result = minimise(
         target, parametrisation, settings["restarts"], settings["iterations"], schedule, finding.seed,
         finding.device, slots=settings.get("slots"), stop_after=settings.get("enough"), seconds=budget,
         progress=progress,
     )
+    torch.set_num_threads(threads)
     finding.search_seconds = result.seconds
     finding.restarts, finding.numerical = len(result.eps2), int(result.converged.sum())
     finding.best_eps2 = float(result.eps2.min())

@@ -45,10 +45,10 @@ class _Cell:
     col_type: int
     col_start: int
     col_width: int
-    same: tuple[tuple[int, int], ...]  # (slot, term of the column orbit)
+    same: tuple[tuple[int, Tensor], ...]  # (slot, terms of the column orbit)
     same_maps: Tensor | None  # (len(same), row_width, col_width); None when each is a multiple of the identity
     same_factors: Tensor  # (len(same),) these multiples, used when same_maps is None
-    cross: tuple[tuple[int, int, int], ...]  # (row slot, column slot, term of the column orbit)
+    cross: tuple[tuple[int, int, Tensor, Tensor], ...]  # (row slot, column slot, terms, their maps side by side)
 
 
 class Model:
@@ -208,28 +208,34 @@ class Model:
         for p, (i, block, start, width) in enumerate(spans):
             rep = self.par.orbits[i][0].maps[0]
             for i2, block2, start2, width2 in spans[: p + 1]:
-                same: list[tuple[int, int]] = []
+                same: dict[int, list[int]] = {}
+                cross: dict[tuple[int, int], list[int]] = {}
                 maps: list[Any] = []
-                cross: list[tuple[int, int, int]] = []
-                for j, term in enumerate(self.par.orbits[i2][0].maps):
-                    for s in (s for s in range(3) if rep[s][0] == block):
-                        for s2 in (s2 for s2 in range(3) if term[s2][0] == block2):
-                            if s != s2:
-                                cross.append((s, s2, j))
-                                continue
-                            product = rep[s][1].conj().T @ term[s][1]
-                            if np.abs(product).max() > 1e-12:
-                                same.append((s, j))
-                                maps.append(product)
+                column = self.par.orbits[i2][0].maps
+                for s in (s for s in range(3) if rep[s][0] == block):
+                    for s2, j in ((s2, j) for s2 in range(3) for j, t in enumerate(column) if t[s2][0] == block2):
+                        if s != s2:
+                            cross.setdefault((s, s2), []).append(j)
+                            continue
+                        product = rep[s][1].conj().T @ column[j][s][1]
+                        if np.abs(product).max() > 1e-12:
+                            same.setdefault(s, []).append(j)
+                            maps.append(product)
                 scalars = [m[0, 0] for m in maps]
                 diagonal = width == width2 and all(
                     np.abs(m - x * np.eye(width)).max() < 1e-12 for m, x in zip(maps, scalars, strict=True)
                 )
                 cells.append(
                     _Cell(
-                        i, start, width, i2, start2, width2, tuple(same),
+                        i, start, width, i2, start2, width2,
+                        tuple((s, torch.as_tensor(js, device=self.device)) for s, js in same.items()),
                         self._tensor(np.stack(maps)) if maps and not diagonal else None,
-                        self._tensor(np.asarray(scalars)), tuple(cross),
+                        self._tensor(np.asarray(scalars)),
+                        tuple(
+                            (s, s2, torch.as_tensor(js, device=self.device),
+                             self._tensor(np.concatenate([column[j][s2][1] for j in js], axis=1)))
+                            for (s, s2), js in cross.items()
+                        ),
                     )
                 )
         return cells
@@ -247,14 +253,13 @@ class Model:
             ]
             for i in range(len(terms))
         ]
-        images: dict[tuple[int, int, int, int], Tensor] = {}
         for cell in self._cells:
-            self._fill(cell, terms, reps, inner[cell.row_type][cell.col_type], images, out)
+            self._fill(cell, terms, reps, inner[cell.row_type][cell.col_type], out)
         return out
 
     def _fill(
         self, cell: _Cell, terms: list[list[Tensor]], reps: list[list[Tensor]], inner: list[Tensor],
-        images: dict[tuple[int, int, int, int], Tensor], out: Tensor,
+        out: Tensor,
     ) -> None:
         """One block pair of the Gram."""
         orbit, k = self.par.orbits[cell.row_type]
@@ -263,33 +268,27 @@ class Model:
         view = out[:, cell.row_start : cell.row_start + k * q, cell.col_start : cell.col_start + l * q2]
         view = _split(_split(view, 2, l, q2), 1, k, q)  # (R, k, q, l, q2)
         lefts, rights = [], []
-        for s, s2, j in cell.cross:
-            t = 3 - s - s2
-            key = (cell.row_type, cell.col_type, s, j)
-            if key not in images:
-                image = terms[cell.col_type][s][:, :, j] @ self._conj[cell.row_type][s]
-                images[key] = image.transpose(1, 2)  # (R, q, l)
-            lefts.append((inner[t][:, :, None, :, j] * orbit.size) * images[key][:, None])  # (R, k, q, l)
-            rights.append(reps[cell.row_type][s2].conj() @ self._maps[cell.col_type][j][s2])  # (R, k, q2)
+        for s, s2, js, maps in cell.cross:
+            image = terms[cell.col_type][s][:, :, js] @ self._conj[cell.row_type][s]  # (R, l, J, q)
+            gram = inner[3 - s - s2][..., js] * orbit.size  # (R, k, l, J)
+            lefts.append(gram[:, :, None] * image.permute(0, 3, 1, 2)[:, None])  # (R, k, q, l, J)
+            rights.append(_split(reps[cell.row_type][s2].conj() @ maps, 2, len(js), q2))  # (R, k, J, q2)
         if not lefts:
             view.zero_()
-        elif len(lefts) <= 2:
-            torch.mul(lefts[0][..., None], rights[0][:, :, None, None, :], out=view)
-            for left, right in zip(lefts[1:], rights[1:], strict=True):
-                view.addcmul_(left[..., None], right[:, :, None, None, :])
         else:
-            left = torch.stack(lefts, dim=-1).flatten(2, 3)  # (R, k, q·l, J)
-            right = torch.stack(rights, dim=2)  # (R, k, J, q2)
-            view.copy_(_split(left @ right, 2, q, l))
-        if cell.same:
-            coefficients = [
-                inner[(s + 1) % 3][..., j] * inner[(s + 2) % 3][..., j] * orbit.size for s, j in cell.same
-            ]
-            if cell.same_maps is None:
-                total = sum(x * c for x, c in zip(cell.same_factors, coefficients, strict=True))
-                assert isinstance(total, Tensor)
-                view.diagonal(dim1=2, dim2=4).add_(total[..., None])
+            left = lefts[0] if len(lefts) == 1 else torch.cat(lefts, dim=-1)
+            right = rights[0] if len(rights) == 1 else torch.cat(rights, dim=2)
+            if left.shape[-1] <= 2:
+                torch.mul(left[..., :1], right[:, :, None, None, 0], out=view)
+                for j in range(1, left.shape[-1]):
+                    view.addcmul_(left[..., j, None], right[:, :, None, None, j])
             else:
-                stacked = torch.stack(coefficients, dim=-1)  # (R, k, l, J)
-                product = stacked @ cell.same_maps.flatten(1)
+                view.copy_(_split(left.flatten(2, 3) @ right, 2, q, l))
+        if cell.same:
+            parts = [inner[(s + 1) % 3][..., js] * inner[(s + 2) % 3][..., js] for s, js in cell.same]
+            coefficients = (parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)) * orbit.size  # (R, k, l, J)
+            if cell.same_maps is None:
+                view.diagonal(dim1=2, dim2=4).add_((coefficients @ cell.same_factors)[..., None])
+            else:
+                product = coefficients @ cell.same_maps.flatten(1)
                 view.add_(_split(product, 3, q, q2).transpose(2, 3))

@@ -47,7 +47,7 @@ def test_trainable_layer_learns_weights_and_codec(strassen: Codec) -> None:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < 0.8 * losses[0]
     assert not torch.allclose(layer.e_x, strassen.tensors("cpu", torch.float64)[0])
 

@@ -227,7 +227,7 @@ def best_table(rows: list[Row], title: str) -> Table:
         table.add_column(name, no_wrap=True)
     for name in ("ε²", "naive ε²", "κ²", "bf16 error²"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("file", overflow="fold")
+    table.add_column("file …", no_wrap=True)
     for r in rows:
         line = naive_line(r)
         fmt = r.target.removeprefix("matmul:").replace("x", ",")
@@ -238,7 +238,7 @@ def best_table(rows: list[Row], title: str) -> Table:
         table.add_row(
             f"⟨{fmt};{r.rank}⟩", f"{r.family} {r.group}", escape(r.ring), state, f"{r.epsilon2:.4g}",
             "" if line is None or r.exact else f"{line:.3g}", f"{r.kappa2:.4g}", f"{r.total_bf16:.3g}",
-            Path(r.file).name,
+            Path(r.file).stem.rsplit("_", 1)[-1],
         )  # fmt: skip
     return table
 
@@ -326,7 +326,7 @@ def main(
         print_json(asdict(summary))
     else:
         if summary.best:
-            console.print(best_table(summary.best, f"best of group {group!r} so far"))
+            console.print(best_table(summary.best, "best in the catalogue for what was searched; files end in the hash"))
         console.print(
             f"{summary.ran} units run ({summary.skipped} already known, {summary.failed} failed) "
             f"in {summary.seconds:.0f} s; "

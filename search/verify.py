@@ -23,11 +23,12 @@ _SUFFIXES = {".safetensors", ".json", ".npz", ".sms", ".txt"}
 
 
 def files_under(paths: list[Path]) -> list[Path]:
-    """The files named, and those with a known suffix below the folders named (one of each SMS triple)."""
+    """The files named, and below the folders named our own or, where there are none, all of a known layout."""
     out: list[Path] = []
     for path in paths:
         if path.is_dir():
-            out += sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES and p.is_file())
+            ours = sorted(path.rglob("*.safetensors"))
+            out += ours or sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES and p.is_file())
         else:
             out.append(path)
     sides = ("_R.sms", "_P.sms")

@@ -326,7 +326,7 @@ def main(
         print_json(asdict(summary))
     else:
         if summary.best:
-            console.print(best_table(summary.best, "best in the catalogue for what was searched; files end in the hash"))
+            console.print(best_table(summary.best, "best in the catalogue for what was searched; files end in hash"))
         console.print(
             f"{summary.ran} units run ({summary.skipped} already known, {summary.failed} failed) "
             f"in {summary.seconds:.0f} s; "

@@ -23,12 +23,12 @@ _SUFFIXES = {".safetensors", ".json", ".npz", ".sms", ".txt"}
 
 
 def files_under(paths: list[Path]) -> list[Path]:
-    """The files named, and below the folders named our own or, where there are none, all of a known layout."""
+    """The files named, and those of a known layout below the folders named (of a catalogue: its encoder files)."""
     out: list[Path] = []
     for path in paths:
         if path.is_dir():
-            ours = sorted(path.rglob("*.safetensors"))
-            out += ours or sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES and p.is_file())
+            suffixes = {".safetensors"} if (path / "index.csv").exists() else _SUFFIXES
+            out += sorted(p for p in path.rglob("*") if p.suffix in suffixes and p.is_file())
         else:
             out.append(path)
     sides = ("_R.sms", "_P.sms")

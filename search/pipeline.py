@@ -83,7 +83,12 @@ def rationalised(work: Start, factors: tuple[Any, Any, Any], unit: Unit, outcome
     from search.rationalize import rationalise
 
     report = rationalise(
-        work.target.dense(), *factors, symmetry=work.symmetry, ring="Q", seed=unit.seed, seconds=RATIONALISE_SECONDS
+        work.target.dense(),
+        *factors,
+        symmetry=work.symmetry,
+        ring="Q(sqrt)",
+        seed=unit.seed,
+        seconds=RATIONALISE_SECONDS,
     )
     if not report.success:
         outcome.message = f"not rationalised: {report.reason}"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from math import lcm
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stl_algebra import Encoder, Target
+from stl_algebra import ring as ring_named
 from stl_algebra.errors import StlError
 
 from .exact import clear_terms, holds, ring_of, third_factor
@@ -22,7 +25,7 @@ from .tie import tie_z3
 __all__ = ["RationaliseReport", "rationalise"]
 
 Array = NDArray[Any]
-RINGS = ("Z", "Z[1/2]", "Q")
+RINGS = ("Z", "Z[1/2]", "Q", "Q(sqrt)")
 PATIENCE = 2.0  # after an exact solution outside Z, look on for this multiple of the time spent
 
 
@@ -39,7 +42,8 @@ class RationaliseReport:
     den : int
         Denominator of D.
     ring : str
-        Smallest of Z, Z[1/2], Q the factors lie in.
+        Smallest of Z, Z[1/2], Q the factors lie in, or Q(sqrt(d)): then the factors have a last axis of two
+        coefficients, on 1 and √d.
     reason : str
         Why it failed (empty on success).
     steps, backtracks : int
@@ -98,8 +102,8 @@ def rationalise(
     symmetry : None, "Z3" or Tying
         "Z3" keeps the terms permuted by the cyclic shift of the trace form (square formats only); the
         orbits are recognised from the factors. A :class:`Tying` prescribes shared unknowns.
-    ring : {"Z", "Z[1/2]", "Q"}
-        Largest ring accepted.
+    ring : {"Z", "Z[1/2]", "Q", "Q(sqrt)"}
+        Largest ring accepted; "Q(sqrt)" means any real quadratic field.
     seed : int
         Seed of all random choices.
     seconds : float
@@ -168,14 +172,14 @@ def rationalise(
             if best is None or _quality(report) < _quality(best):
                 best = replace(report)
                 now = time.monotonic()
-                if RINGS.index(best.ring) <= RINGS.index(ring):
+                if _level(best.ring) <= RINGS.index(ring):
                     deadline = min(start + seconds, now + max(PATIENCE * (now - start), seconds / 5))
             if best.ring == "Z" or done.moves == 0 or grid:
                 break
             report.failures.append(f"exact over {report.ring} only (denominator {report.den})")
         if time.monotonic() > deadline or (best is not None and (best.ring == "Z" or grid)):
             break
-    if best is not None and RINGS.index(best.ring) <= RINGS.index(ring):
+    if best is not None and _level(best.ring) <= RINGS.index(ring):
         best.success, best.invariant = True, tying.cyclic
         best.attempts, best.failures = report.attempts, report.failures
         return _done(best, "", start)
@@ -241,6 +245,8 @@ def _finish(model: Model, done: Snapped, report: RationaliseReport) -> str:
     t = model.tying
     if done.reason and not done.unknown:
         return done.reason
+    if done.field:
+        return _over_quadratic_field(model, done, report)
     exact = done.exact
     if done.unknown:
         why = _by_linear_solve(model, exact, report)
@@ -252,6 +258,24 @@ def _finish(model: Model, done: Snapped, report: RationaliseReport) -> str:
     if not holds(model.target, x, w, d, den):
         return "all entries rational, but the identity fails in integers"
     report.e_x, report.e_w, report.d, report.den, report.ring = x, w, d, den, ring_of(den)
+    return ""
+
+
+def _over_quadratic_field(model: Model, done: Snapped, report: RationaliseReport) -> str:
+    """Write factors over Q(√d) into the report and prove them; return why that is not possible."""
+    base = ring_named(f"Q(sqrt({done.field}))")
+    t = model.tying
+    den = lcm(*(v.denominator for pair in done.quadratic for v in pair))
+    numbers = np.array([[int(v * den) for v in pair] for pair in done.quadratic], dtype=object)
+    x, w, d = (numbers[index] for index in (t.x, t.w, t.d))
+    d = np.swapaxes(base.multiply(d, numbers[model.size + t.orbit][:, None, :]), 0, 1)
+    index = np.argwhere(model.target)
+    values = np.rint(model.target[tuple(index.T)]).astype(np.int64)
+    a, b, c = model.target.shape
+    encoder = Encoder.build(Target("dense", (a, b, c), index, values), x, w, (d, den**4), ring=base)
+    if not encoder.is_exact:
+        return f"all entries in {base.name}, but the identity fails there"
+    report.e_x, report.e_w, report.d, report.den, report.ring = x, w, d, den**4, base.name
     return ""
 
 
@@ -272,10 +296,15 @@ def _by_linear_solve(model: Model, exact: list[Fraction | None], report: Rationa
     return ""
 
 
+def _level(name: str) -> int:
+    """Return the place of a ring in `RINGS`."""
+    return len(RINGS) - 1 if name.startswith("Q(sqrt") else RINGS.index(name)
+
+
 def _quality(report: RationaliseReport) -> tuple[int, int, int]:
     """Return what is minimised among exact results: ring, denominator, sum of absolute numerators."""
     total = sum(int(np.abs(f).sum()) for f in (report.e_x, report.e_w, report.d) if f is not None)
-    return RINGS.index(report.ring), report.den, total
+    return _level(report.ring), report.den, total
 
 
 def _done(report: RationaliseReport, reason: str, start: float) -> RationaliseReport:

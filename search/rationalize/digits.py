@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from math import gcd
+from math import gcd, isqrt
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from .model import Model
 
-__all__ = ["minimal_polynomial", "polynomial_text", "rational_from_digits", "refine"]
+__all__ = ["minimal_polynomial", "polynomial_text", "quadratic_field", "quadratic_from_digits", "rational_from_digits",
+           "refine"]
 
 Array = NDArray[Any]
 BITS = 320
@@ -122,6 +123,32 @@ def minimal_polynomial(value: int, bits: int = BITS, degree: int = 6) -> list[in
             common = gcd(*first) * (1 if first[-1] > 0 else -1)
             return [v // common for v in first]
     return None
+
+
+def quadratic_field(coefficients: Sequence[int]) -> int:
+    """Return the square-free d > 1 with the roots of a quadratic polynomial in Q(√d); 0 if there is none below 10⁶."""
+    if len(coefficients) != 3:
+        return 0
+    c, b, a = coefficients
+    d = b * b - 4 * a * c
+    for s in range(2, min(isqrt(max(d, 0)), 10**4) + 1):
+        while d % (s * s) == 0:
+            d //= s * s
+    return d if 1 < d <= 10**6 else 0
+
+
+def quadratic_from_digits(value: int, d: int, bits: int = BITS) -> tuple[Fraction, Fraction] | None:
+    """Return (p, q) with value/2^bits = p + q√d, found by LLL; None unless chance is excluded by 2^SLACK."""
+    from flint import fmpz_mat
+
+    keep = bits - SLACK
+    numbers = [1 << keep, isqrt(d << (2 * keep)), value >> SLACK]
+    reduced = fmpz_mat([[int(i == j) for j in range(3)] + [numbers[i]] for i in range(3)]).lll()
+    p, q, r = (int(reduced[0, j]) for j in range(3))
+    weight = max(1, abs(p), abs(q), abs(r)).bit_length()
+    if r == 0 or abs(int(reduced[0, 3])) >= 1 << (weight + 16) or 3 * weight >= keep - SLACK:
+        return None
+    return Fraction(-p, r), Fraction(-q, r)
 
 
 def polynomial_text(coefficients: Sequence[int]) -> str:

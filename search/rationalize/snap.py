@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .digits import minimal_polynomial, polynomial_text, rational_from_digits, refine
+from .digits import (
+    minimal_polynomial,
+    polynomial_text,
+    quadratic_field,
+    quadratic_from_digits,
+    rational_from_digits,
+    refine,
+)
 from .model import Model
 from .polish import null_space, polish
 
@@ -88,7 +96,9 @@ class Snapped:
     moves, backtracks : int
         How many unknowns were moved along flat directions, how many attempts were taken back.
     reason : str
-        Empty when every unknown is rational.
+        Empty when every unknown is rational (or in one real quadratic field).
+    field, quadratic : int and list of (Fraction, Fraction)
+        d and every unknown as p + q√d, when they are irrational numbers of Q(√d); 0 and empty otherwise.
     """
 
     theta: Array
@@ -96,7 +106,9 @@ class Snapped:
     moves: int = 0
     backtracks: int = 0
     reason: str = ""
-    unknown: list[int] = field(default_factory=list)
+    unknown: list[int] = dataclasses.field(default_factory=list)
+    field: int = 0
+    quadratic: list[tuple[Fraction, Fraction]] = dataclasses.field(default_factory=list)
 
 
 def pin_vectors(model: Model, theta: Array) -> tuple[Array, Array]:
@@ -380,6 +392,12 @@ def _read_off(model: Model, out: Snapped) -> None:
         out.unknown = [i for i, v in enumerate(guess) if v is None]
         if out.unknown:
             poly = minimal_polynomial(digits[out.unknown[0]])
+            if poly and (d := quadratic_field(poly)):
+                pairs = [(v, Fraction(0)) if v is not None else quadratic_from_digits(digits[i], d)
+                         for i, v in enumerate(guess)]
+                if None not in pairs:
+                    out.field, out.unknown, out.quadratic = d, [], [p for p in pairs if p is not None]
+                    return
             what = f"a root of {polynomial_text(poly)}" if poly else "no algebraic number of small height"
             out.reason = (f"{len(out.unknown)} isolated entries are irrational: "
                           f"{out.theta[out.unknown[0]]:.12g} is {what}")

@@ -5,15 +5,25 @@ from math import isqrt
 
 import numpy as np
 import pytest
+from flint import fmpz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from search.optimize import Free, minimise
 from search.rationalize import free_tying, rationalise
-from search.rationalize.digits import BITS, minimal_polynomial, polynomial_text, rational_from_digits, refine
+from search.rationalize.digits import (
+    BITS,
+    minimal_polynomial,
+    polynomial_text,
+    quadratic_field,
+    quadratic_from_digits,
+    rational_from_digits,
+    refine,
+)
 from search.rationalize.model import Model
 from search.rationalize.polish import polish
 from search.rationalize.snap import PROFILES, Profile, _recognise, pin_vectors, snap
-from stl_algebra import Encoder, schemes
+from stl_algebra import Encoder, schemes, target
 from stl_algebra.scores import kappa2
 
 
@@ -62,19 +72,20 @@ def test_refinement_recovers_exact_unknowns():
 
 
 def test_irrational_solutions_are_explained():
-    # the product of Q(√2) has one decomposition of rank 2 up to scale, evaluation at ±√2: no rational one
-    target = np.zeros((2, 2, 2))
-    target[0, 0, 0] = target[0, 1, 1] = target[1, 0, 1] = 1
-    target[1, 1, 0] = 2
-    x = np.array([[1, 2**0.5], [1, -(2**0.5)]])
-    d = np.array([[0.5, 0.5], [8**-0.5, -(8**-0.5)]])
-    report = rationalise(target, x, x, d, seconds=5)
+    # Q[t]/(t³ − 3t + 1) ⊗ R splits: one decomposition of rank 3 up to scale, evaluation at the three real roots
+    target = np.zeros((3, 3, 3))
+    power = [np.eye(3)[k] for k in range(3)] + [np.array([-1.0, 3, 0]), np.array([0.0, -1, 3])]
+    for i, j in np.ndindex(3, 3):
+        target[i, j] = power[i + j]
+    x = np.vander(np.roots([1, 0, -3, 1]).real, 3, increasing=True)
+    d = np.linalg.inv(x)
+    report = rationalise(target, x, x, d, ring="Q(sqrt)", seconds=5)
     assert not report.success and report.e_x is None and "irrational" in report.reason
-    model = Model(target, free_tying((2, 2, 2), 2))
-    theta = np.concatenate([x.ravel(), x.ravel(), d.T.ravel(), np.ones(2)])
+    model = Model(target, free_tying((3, 3, 3), 3))
+    theta = np.concatenate([x.ravel(), x.ravel(), d.T.ravel(), np.ones(3)])
     theta, pinned = pin_vectors(model, theta)
     done = snap(model, theta, pinned, np.random.default_rng(0), np.inf, PROFILES[0])
-    assert done.unknown and "irrational" in done.reason and "x^2" in done.reason
+    assert done.unknown and not done.field and "irrational" in done.reason and "x^3" in done.reason
 
 
 def test_grid_stays_close_to_the_numerical_solution():
@@ -98,3 +109,32 @@ def test_profiles():
     assert grid.values(np.array([0.3, -0.9])).tolist() == [[0.25], [-1.0]]
     assert grid.exact(0.25) == Fraction(1, 4) and PROFILES[0].exact(0.5) == Fraction(1, 2)
     assert len(PROFILES[0].weights) == PROFILES[0].values(np.zeros(2)).shape[1]
+
+
+SMALL = st.fractions(-1000, 1000, max_denominator=10**4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(SMALL, SMALL.filter(bool), st.sampled_from([2, 3, 5, 13]))
+def test_quadratic_numbers_are_read_from_digits(p, q, d):
+    value = round((p + q * Fraction(isqrt(d << (2 * BITS)), 1 << BITS)) * (1 << BITS))
+    assert quadratic_from_digits(value, d) == (p, q)
+
+
+def test_what_is_no_quadratic_number_is_refused():
+    cube_root = int(fmpz(2 << (3 * BITS)).root(3))
+    assert quadratic_from_digits(cube_root, 2) is None
+    assert quadratic_field([-2, 0, 0, 1]) == 0 and quadratic_field([1, 0, 1]) == 0 and quadratic_field([-1, -1, 1]) == 5
+
+
+@pytest.mark.parametrize("ring", ["Q(sqrt(2))", "Q(sqrt(5))"])
+def test_irrational_algorithms_become_exact_over_their_field(ring):
+    """Q(√d) ⊗ R splits: its multiplication has rank 2, but only over Q(√d)."""
+    goal, rank = target(f"field:{ring}"), 2
+    found = minimise(goal, Free(goal, rank), 8, 100, seed=1)
+    report = rationalise(goal.dense(), *found.factors(found.best), ring="Q(sqrt)")
+    assert report.success and report.ring == ring
+    encoder = Encoder.build(goal, report.e_x, report.e_w, (report.d, report.den), ring=report.ring)
+    assert encoder.is_exact and encoder.rank == rank
+    refused = rationalise(goal.dense(), *found.factors(found.best), ring="Q")
+    assert not refused.success and ring in refused.reason

@@ -68,8 +68,13 @@ class Row:
     @property
     def kind(self) -> tuple[str, int, str]:
         """What competes with what: target, rank, ring (approximate: real or complex), found here or published."""
-        what = f"exact {self.ring}" if self.exact else "complex" if self.ring.startswith(("Q(", "C128")) else "real"
+        what = f"exact {self.ring}" if self.exact else "complex" if self.is_complex else "real"
         return self.target, self.rank, what + (", found" if self.found else "")
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether the coefficients are complex numbers."""
+        return self.ring.startswith(("Q(i", "Q(zeta", "C128"))
 
     @property
     def cost(self) -> float:

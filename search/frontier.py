@@ -47,7 +47,7 @@ def frontier(rows: list[Row], fmt: tuple[int, int, int]) -> list[Point]:
     """
     name = "matmul:" + "x".join(map(str, fmt))
     volume, exact = prod(fmt), best_rank(fmt)
-    mine = [r for r in rows if r.target == name and r.total_bf16 == r.total_bf16 and not r.ring.startswith(("Q(i", "Q(zeta", "C"))]
+    mine = [r for r in rows if r.target == name and r.total_bf16 == r.total_bf16 and not r.is_complex]
     points: list[Point] = []
     best = float("inf")
     for rank in sorted({r.rank for r in mine}):

@@ -231,27 +231,6 @@ def steady(
             for name, quantiles in seen.items()}  # fmt: skip
 
 
-def side_by_side(
-    providers: dict[str, Callable[[], Any]], device: torch.device | str, *, rounds: int = 3, rep: int = 60,
-    graph: bool = True,
-) -> dict[str, tuple[float, float, float]]:  # fmt: skip
-    """Time several providers alternately, so that all of them see the chip in the same thermal state.
-
-    A power-limited chip runs the first product of a series 10 % faster than the twentieth; ratios between
-    providers measured one after another are then wrong by as much. Returns name → (q50, q20, q80) in ms,
-    the median over ``rounds`` of each quantile.
-    """
-    cuda = torch.device(device).type == "cuda"
-    runs = {name: capture(fn) if graph and cuda else fn for name, fn in providers.items()}
-    seen: dict[str, list[tuple[float, float, float]]] = {name: [] for name in providers}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            seen[name].append(timings(run, device, warmup=10, rep=rep))
-    middle = rounds // 2
-    return {name: tuple(sorted(q[i] for q in quantiles)[middle] for i in range(3))  # type: ignore[misc]
-            for name, quantiles in seen.items()}  # fmt: skip
-
-
 def capture(fn: Callable[[], Any]) -> Callable[[], None]:
     """Record ``fn`` into a CUDA graph; the returned call replays it. Its outputs stay in the graph's memory."""
     side = torch.cuda.Stream()

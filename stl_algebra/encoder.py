@@ -56,9 +56,6 @@ class Factor:
         num.setflags(write=False)
         return cls(num, int(den))
 
-    def take(self, rows: Any = slice(None), columns: Any = slice(None)) -> Array:
-        return self.num[rows][:, columns]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Encoder:

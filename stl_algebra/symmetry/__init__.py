@@ -2,12 +2,13 @@
 
 from .invariants import rank_triples, trace_tensor
 from .stabiliser import Equivalence, Stabiliser, describe_group, equivalent, signature, stabiliser
-from .transform import Transformation, same_up_to_order
+from .transform import Transformation, canonical_form, same_up_to_order
 
 __all__ = [
     "Equivalence",
     "Stabiliser",
     "Transformation",
+    "canonical_form",
     "describe_group",
     "equivalent",
     "rank_triples",

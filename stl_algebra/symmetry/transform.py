@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stl_algebra.encoder import Encoder
+from stl_algebra.errors import StlError
 
 from .invariants import FactorMatrices
 
-__all__ = ["Transformation", "apply_modulo", "intertwiner", "solve_bases"]
+__all__ = ["Transformation", "apply_modulo", "canonical_form", "intertwiner", "same_up_to_order", "solve_bases"]
 
 Array = NDArray[Any]
 
@@ -167,6 +168,27 @@ def as_transformation(bases: tuple[Array, Array, Array], kind: tuple[int, bool],
     if mats[0] is None or mats[1] is None or mats[2] is None:
         return None
     return Transformation(kind[0], kind[1], mats[0], mats[1], mats[2])
+
+
+def canonical_form(encoder: Encoder) -> Encoder:
+    """Return the encoder over Q with every term scaled to leading entries 1 in E_X and E_W and the terms sorted.
+
+    Two encoders are made of the same rank-one tensors exactly when their canonical forms are equal. Changes of basis
+    are not divided out: `equivalent` decides those.
+
+    Raises
+    ------
+    StlError
+        For rings other than Z, Z[1/2] and Q.
+    """
+    base = encoder.ring
+    if base.degree > 1 or base.characteristic or not base.exact:
+        raise StlError("ring", base.name, "Z, Z[1/2] or Q", "Other rings are compared with `equivalent`.")
+    terms = sorted(_normal_terms(encoder))
+    a, b, c = encoder.target.shape
+    slots = [np.array([t[k] for t in terms], dtype=object).reshape(len(terms), n) for k, n in enumerate((a, b, c))]
+    origin = {"family": "canonical_form", "parents": [encoder.digest[:8]]}
+    return Encoder.build(encoder.target, slots[0], slots[1], slots[2].T, ring="Q", origin=origin)
 
 
 def same_up_to_order(one: Encoder, two: Encoder) -> bool:

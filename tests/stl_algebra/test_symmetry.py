@@ -10,6 +10,7 @@ import pytest
 from stl_algebra import Encoder, StlError, schemes
 from stl_algebra.symmetry import (
     Transformation,
+    canonical_form,
     equivalent,
     rank_triples,
     same_up_to_order,
@@ -29,6 +30,23 @@ R3 = [[0, 1, 0], [1, 0, 0], [0, 3, 1]]
 def shuffled(encoder, seed):
     order = np.random.default_rng(seed).permutation(encoder.rank)
     return encoder.keep_terms(order.tolist())
+
+
+@pytest.mark.parametrize("name", ["strassen", "laderman", "hopcroft", "winograd"])
+def test_canonical_form_forgets_order_and_scaling_only(name):
+    encoder = getattr(schemes, name)()
+    x, w, d = (f.num.astype(object) for f in shuffled(encoder, 3).factors)
+    scale = np.array([Fraction(2 + l, 3) * (-1) ** l for l in range(encoder.rank)], dtype=object)
+    other = Encoder.build(encoder.target, x * scale[:, None], w / scale[:, None] ** 2, d * scale, ring="Q")
+    form = canonical_form(encoder)
+    assert form.is_exact and form == canonical_form(other) == canonical_form(form)
+    assert canonical_form(encoder.drop_terms([0])) != form
+    n, m, p = encoder.format
+    shear = np.eye(n, dtype=int) + np.eye(n, k=1, dtype=int)
+    moved = encoder.change_basis(shear, np.eye(m, dtype=int), np.eye(p, dtype=int))
+    assert canonical_form(moved) != form
+    with pytest.raises(StlError, match="ring"):
+        canonical_form(encoder.to_ring("GF(2)"))
 
 
 def test_strassen():

@@ -1,11 +1,15 @@
 """The engine: finds what it should, repeats itself, respects its rules, refuses bad input."""
 
+import csv
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from search.optimize import SCHEDULES, CyclicZ3, Free, OrbitType, Parametrisation, Schedule, minimise
 from search.optimize.campaign import Job, matmul_tensor, run_job, wilson
+from search.optimize.campaign import main as campaign
 from search.optimize.groups import named_action
 from search.optimize.orbits import Invariant, orbit_types
 from stl_algebra.errors import StlError
@@ -166,16 +170,39 @@ def test_cuda_gives_the_same_solutions():
         assert abs(int(here.converged.sum()) - int(there.converged.sum())) <= 3 and there.converged.any()
 
 
-def test_a_plan_runs_through_an_executor():
+def test_a_plan_runs_through_executors():
     from concurrent.futures import ThreadPoolExecutor
 
     from search.optimize.scale import devices_here, run_plan, split_restarts
 
     parts = split_restarts(Job("2x2x2", 7, "Z3", counts=((1, 4),), restarts=13, iterations=60, schedule="fast"), 2)
     assert [p.restarts for p in parts] == [7, 6] and parts[0].seed != parts[1].seed
+    bad = Job("2x2x2", 7, start={"kind": "built", "from": {"naive": "2x2x3"}})
     with ThreadPoolExecutor(2) as executor:
-        found = list(run_plan(parts, executor, ["cpu"]))
-    assert sorted(row["restarts"] for row, _ in found) == [6, 7]
-    assert all(len(s["e_x"]) == row["hits"] for row, s in found) and devices_here()
+        found = list(run_plan([*parts, bad], executor, ["cpu", "cpu"]))
+        assert not list(run_plan(parts, executor, ["cpu"], seconds=-1.0))
+        with pytest.raises(StlError, match="per device"):
+            list(run_plan(parts, [executor], ["cpu", "cpu"]))
+    reasons = [outcome for _, outcome in found if isinstance(outcome, str)]
+    assert len(reasons) == 1 and "match the job's format" in reasons[0]
+    rows = [pair for _, outcome in found if not isinstance(outcome, str) for pair in outcome]
+    assert sorted(row["restarts"] for row, _ in rows) == [6, 7]
+    assert all(len(s["e_x"]) == row["hits"] for row, s in rows) and devices_here()
     with pytest.raises(StlError):
         split_restarts(parts[0], 0)
+
+
+def test_a_campaign_over_two_workers_writes_rows_and_solutions(tmp_path):
+    job = {"format": "2x2x2", "rank": 7, "restarts": 4, "iterations": 80, "schedule": "fast"}
+    start = {"kind": "built", "from": {"solve": "2x2x2", "rank": 7}, "noise": 0.01}
+    (tmp_path / "plan.json").write_text(json.dumps([job, {**job, "start": start}]))
+    out, solutions = tmp_path / "rows.csv", tmp_path / "found.npz"
+    campaign([str(tmp_path / "plan.json"), "--out", str(out), "--solutions", str(solutions), "--device", "cpu,cpu"])
+    with out.open() as stream:
+        rows = {r["start"]: r for r in csv.DictReader(stream)}
+    assert json.loads(next(s for s in rows if s)) == start and rows[""]["start_steps"] == "0"
+    with np.load(solutions) as found:
+        meta = {json.loads(str(found[k]))["start"] for k in found if k.endswith(".row")}
+        assert json.dumps(start) in meta
+        x = next(found[k] for k in found if k.endswith(".e_x"))
+    assert x.shape[1:] == (7, 4)

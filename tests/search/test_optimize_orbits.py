@@ -15,7 +15,11 @@ GROUPS = [
     ("d:1+1,2+1,3+0", (2, 3, 3), 2), ("c:(123)", (3, 3, 3), 3), ("c:(12),(),(12)(34)", (3, 2, 4), 2),
     ("Z3*d:1+1", (2, 2, 2), 6), ("s:(12)*s:(123)", (2, 2, 2), 6), ("c:(12)*c:(123)", (3, 3, 3), 6),
     ("E32", (4, 4, 4), 32), ("E32/15", (4, 4, 4), 8), ("E32/134", (4, 4, 4), 16), ("mono:8:1", (4, 4, 4), 8),
-    ("mono:4:0", (2, 3, 4), 4),
+    ("mono:4:0", (2, 3, 4), 4), ("p:231", (3, 3, 3), 3), ("p:-12,132,2143", (2, 3, 4), 2),
+]
+COMPLEX = [
+    ("p:231,231,231*p:1w2ww3,1w2ww3,1w2ww3", (3, 3, 3), 9), ("Z3*p:231*p:1w2ww3", (3, 3, 3), 27),
+    ("mono4:8:1", (4, 4, 4), 8), ("mono3:6:0", (3, 3, 3), 6), ("p:1i2,1i2,1i2", (2, 2, 2), 4),
 ]  # fmt: skip
 
 
@@ -67,6 +71,28 @@ def test_complex_characters_add_types():
     assert len(orbit_types(action, "complex")) > len(orbit_types(action, "real"))
 
 
+@pytest.mark.parametrize(("name", "fmt", "order"), COMPLEX, ids=[g[0] for g in COMPLEX])
+def test_complex_actions_fix_the_target_and_their_orbits_are_invariant(name, fmt, order):
+    action = named_action(name, fmt)
+    assert action.order == order and action.fixes(matmul_tensor(*fmt)) and action.is_complex
+    types = orbit_types(action, "complex", 3)
+    par = Invariant(action, [1] * len(types), "complex", types)
+    theta = np.random.default_rng(4).standard_normal((2, par.size))
+    e_x, e_w, d = par.expand(theta[0] + 1j * theta[1])
+    tensor = np.einsum("la,lb,cl->abc", e_x, e_w, d)
+    for g in action.elements:
+        assert np.abs(g.apply_tensor(tensor) - tensor).max() < 1e-10 * np.abs(tensor).max()
+
+
+def test_phase_groups_are_reproducible():
+    one, two, other = (named_action(f"mono4:8:{i}", (4, 4, 4)) for i in (3, 3, 4))
+    assert np.array_equal(one.table, two.table)
+    def maps(action):
+        return np.stack([g.maps[0] for g in action.elements])
+
+    assert np.allclose(maps(one), maps(two)) and not np.allclose(maps(one), maps(other))
+
+
 def test_subgroups_of_s3_up_to_conjugacy():
     assert [len(s) for s in subgroups(named_action("c:(12)*c:(123)", (3, 3, 3)))] == [1, 2, 3, 6]
 
@@ -93,7 +119,8 @@ def test_monomial_groups_are_reproducible():
 @pytest.mark.parametrize(
     ("name", "fmt"),
     [("Z5", (2, 2, 2)), ("Z3", (2, 3, 2)), ("T", (2, 3, 4)), ("d:1+1", (3, 3, 3)), ("c:(14)", (3, 3, 3)),
-     ("E32", (3, 3, 3)), ("E32/9", (4, 4, 4)), ("c:(11)", (3, 3, 3)), ("", (2, 2, 2))],
+     ("E32", (3, 3, 3)), ("E32/9", (4, 4, 4)), ("c:(11)", (3, 3, 3)), ("", (2, 2, 2)),
+     ("p:121", (3, 3, 3)), ("p:21", (3, 3, 3)), ("mono4:7:0", (1, 1, 2))],
 )  # fmt: skip
 def test_bad_names_teach(name, fmt):
     with pytest.raises(StlError, match="expected"):

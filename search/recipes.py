@@ -42,8 +42,9 @@ class Recipe:
     seconds : float
         Budget on two CPU cores (or on the GPU, for recipes that say ``gpu``).
     settings : dict
-        ``lm``: counts (orbit multiplicities by orbit-type name), restarts, iterations, schedule, changes, enough
-        (numerical solutions to stop at); ``flip``: lift (walk over GF(2), lift to Z or Q), else for `search_flips`.
+        ``lm``: counts (orbit multiplicities by orbit-type name), restarts, iterations, schedule, changes, start (where
+        restarts begin, see :mod:`search.optimize.starts`), enough (numerical solutions to stop at); ``flip``: lift
+        (walk over GF(2), lift to Z or Q), else for `search_flips`.
     gpu : bool
         Whether the budget is meant for a GPU.
     """
@@ -218,11 +219,15 @@ def _lm(finding: Finding, budget: float, log: Log) -> None:
     import torch
 
     from search.optimize import SCHEDULES, minimise
+    from search.optimize.jobs import Job
+    from search.optimize.starts import starts_for
     from stl_algebra.targets import matmul
 
     job = finding.recipe
     target, settings = matmul(*job.format), job.settings
     parametrisation = lm_parametrisation(job)
+    wanted = Job("x".join(map(str, job.format)), job.rank, job.group, restarts=settings["restarts"], seed=finding.seed,
+                 schedule=settings.get("schedule", "default"), start=settings.get("start", {}))
     schedule = SCHEDULES[settings.get("schedule", "default")].with_(**settings.get("changes", {}))
     begin = time.perf_counter()
     last = [begin]
@@ -236,13 +241,14 @@ def _lm(finding: Finding, budget: float, log: Log) -> None:
     threads = torch.get_num_threads()
     if finding.device == "cpu" and parametrisation.size < 512:
         torch.set_num_threads(1)  # many small operations: threads only wait for one another
+    begun = starts_for(wanted, parametrisation, finding.device)
     result = minimise(
         target, parametrisation, settings["restarts"], settings["iterations"], schedule, finding.seed,
-        finding.device, slots=settings.get("slots"), stop_after=settings.get("enough"), seconds=budget,
-        progress=progress,
+        finding.device, None if begun is None else begun.theta, slots=settings.get("slots"),
+        stop_after=settings.get("enough"), seconds=budget, progress=progress,
     )
     torch.set_num_threads(threads)
-    finding.search_seconds = result.seconds
+    finding.search_seconds = time.perf_counter() - begin
     finding.restarts, finding.numerical = len(result.eps2), int(result.converged.sum())
     finding.best_eps2 = float(result.eps2.min())
     rows = np.argsort(np.where(result.converged, result.kappa2, np.inf))[: finding.numerical]
@@ -250,8 +256,8 @@ def _lm(finding: Finding, budget: float, log: Log) -> None:
     if not len(rows):
         finding.reason = "no restart reached an exact solution"
         return
-    _rationalise(finding, result, rows, target, max(10.0, budget - result.seconds), log)
-    finding.exact_seconds = time.perf_counter() - begin - result.seconds
+    _rationalise(finding, result, rows, target, max(10.0, budget - finding.search_seconds), log)
+    finding.exact_seconds = time.perf_counter() - begin - finding.search_seconds
 
 
 def _rationalise(finding: Finding, result: LMResult, rows: Any, target: Any, budget: float, log: Log) -> None:

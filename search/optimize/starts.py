@@ -219,8 +219,8 @@ def _deflated(job: Job, par: Parametrisation, options: dict[str, Any], rng: np.r
         starts.append(cut(source, par, ordered, rng, options["fill"]))
         if options["squeeze"]:
             press = job.full_schedule().with_(
-                mu_start=options["mu"], mu_end=options["mu"], kappa_weight=0.0, pull=0.0, abandon=(), promote_below=0.0,
-                polish_below=0.0, stall=0.0,
+                mu_start=options["mu"], mu_end=options["mu"], kappa_weight=options["kappa"], pull=0.0, abandon=(),
+                promote_below=0.0, polish_below=0.0, stall=0.0,
             )
             squeezed = minimise(
                 matmul_tensor(*job.sizes), Squeezed(source, par, options["squeeze"]), iterations=options["steps"],
@@ -263,8 +263,8 @@ Maker = Callable[[Job, Parametrisation, dict[str, Any], np.random.Generator, str
 #: Kinds of starts: what makes them and the fields they know with their defaults.
 KINDS: dict[str, tuple[Maker, dict[str, Any]]] = {
     "built": (_built, {"from": None, "noise": 0.05}),
-    "deflate": (_deflated, {"from": None, "squeeze": 100.0, "steps": 40, "mu": 1e-3, "candidates": 4, "merges": 1,
-                            "keep": 16, "inexact": False, "fill": 0.3, "noise": 0.1}),
+    "deflate": (_deflated, {"from": None, "squeeze": 100.0, "steps": 40, "mu": 1e-3, "kappa": 1e-4, "candidates": 4,
+                            "merges": 1, "keep": 16, "inexact": False, "fill": 0.3, "noise": 0.1}),
     "gf2": (_continued, {"rank": None, "symmetry": None, "seconds": 10.0, "descent": True, "noise": 0.1}),
     "border": (_bounded, {"from": None, "cap": 3.0, "eps2": 0.02, "noise": 0.05}),
 }

@@ -1,0 +1,129 @@
+"""From the solutions of a campaign to exact encoders in the catalogue.
+
+    python -m search.optimize.harvest found.npz --results results --seconds 60
+
+Each numerical solution is rationalised, proven, and written with the row of the campaign that found it as its origin;
+solutions that resist are counted with the reason, and can be kept as numerical encoders.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from search.catalog import Catalogue
+from stl_algebra import Encoder, __version__
+from stl_algebra.errors import StlError
+from stl_algebra.targets import matmul
+
+from .starts import parents_of
+
+__all__ = ["harvest", "main", "origin_of"]
+
+
+def origin_of(row: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The origin of an encoder that a campaign found: its row without the statistics."""
+    start = json.loads(row["start"]) if row.get("start") else {}
+    parents = parents_of(start)
+    return {
+        "family": "orbit-lm", "group": row["group"], "counts": row["counts"], "types": row["types"],
+        "field": row["field"], "iterations": row["iterations"], "restarts": row["restarts"],
+        "schedule": row["schedule"], "start": start, "seed": row["seed"], "device": row["device"],
+        "from": parents if parents else "scratch", "version": __version__, **more,
+    }
+
+
+def harvest(
+    found: dict[str, Any], seconds: float = 60.0, ring: str = "Q(sqrt)", most: int = 4, only: str = ""
+) -> Iterator[tuple[str, int, Encoder | None, str]]:
+    """Rationalise the solutions of each key until one is exact.
+
+    Parameters
+    ----------
+    found : mapping
+        ``KEY.e_x``, ``KEY.e_w``, ``KEY.d`` with a leading axis of solutions; ``KEY.row``, the campaign's row as JSON.
+    seconds : float
+        Time for each solution.
+    ring : str
+        Largest ring accepted.
+    most : int
+        Most solutions tried for each key.
+    only : str
+        Keys that do not start with this are passed over.
+
+    Yields
+    ------
+    (key, tried, encoder or None, reason)
+    """
+    from search.rationalize import rationalise
+
+    for name in sorted(found):
+        key, _, part = name.rpartition(".")
+        if part != "row" or not key.startswith(only):
+            continue
+        row = json.loads(str(found[name]))
+        target = matmul(*(int(x) for x in row["format"].split("x")))
+        stacks = [found[f"{key}.{f}"] for f in ("e_x", "e_w", "d")]
+        encoder, reason, tried = None, "complex factors are not rationalised", 0
+        for e_x, e_w, d in list(zip(*stacks, strict=True))[: 0 if np.iscomplexobj(stacks[0]) else most]:
+            tried += 1
+            report = rationalise(
+                target.dense(), e_x, e_w, d, symmetry="Z3" if row["group"] == "Z3" else None, ring=ring,
+                seed=int(row["seed"]), seconds=seconds,
+            )
+            reason = report.reason
+            if not report.success:
+                continue
+            try:
+                encoder = Encoder.build(
+                    target, report.e_x, report.e_w, (report.d, report.den), ring=report.ring,
+                    origin=origin_of(row, stage="rationalised"),
+                )
+            except StlError as error:
+                reason = str(error)
+                continue
+            if encoder.is_exact:
+                break
+            encoder, reason = None, "the rationalised factors failed the proof"
+        yield key, tried, encoder, reason
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line of the module."""
+    parser = argparse.ArgumentParser(description="Make a campaign's solutions exact and file them.")
+    parser.add_argument("solutions", type=Path)
+    parser.add_argument("--results", type=Path, default=Path("results"), help="catalogue folder")
+    parser.add_argument("--seconds", type=float, default=60.0, help="time for each solution")
+    parser.add_argument("--ring", default="Q(sqrt)")
+    parser.add_argument("--most", type=int, default=4, help="solutions tried per row of the campaign")
+    parser.add_argument("--only", default="", help="only keys that start with this, for instance 3x4x5")
+    parser.add_argument("--always", action="store_true", help="file encoders even if better ones are known")
+    parser.add_argument("--numerical", action="store_true", help="keep the first solution as it is if none gets exact")
+    options = parser.parse_args(argv)
+    catalogue = Catalogue(options.results)
+    with np.load(options.solutions) as file:
+        found = {name: file[name] for name in file.files}
+    for key, tried, encoder, reason in harvest(found, options.seconds, options.ring, options.most, options.only):
+        if encoder is None and options.numerical:
+            row = json.loads(str(found[f"{key}.row"]))
+            factors = (found[f"{key}.{f}"][0] for f in ("e_x", "e_w", "d"))
+            ring = "C128" if np.iscomplexobj(found[f"{key}.e_x"]) else "R64"
+            encoder = Encoder.build(
+                matmul(*(int(x) for x in row["format"].split("x"))), *factors, ring=ring,
+                origin=origin_of(row, stage="polished", reason=reason),
+            )
+        if encoder is None:
+            print(f"{key}: {tried} tried, none exact: {reason}", flush=True)
+            continue
+        entry, _ = catalogue.add(encoder, always=options.always)
+        print(f"{key}: {encoder!r} after {tried} tried, {entry.file or 'no better than what is filed'}", flush=True)
+        catalogue.write_index()
+
+
+if __name__ == "__main__":
+    main()

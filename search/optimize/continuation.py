@@ -22,23 +22,45 @@ Factors = tuple[Array, Array, Array]
 
 
 def flip_schemes(
-    fmt: tuple[int, int, int], rank: int, symmetry: str | None, seconds: float, seed: int, most: int = 8
+    fmt: tuple[int, int, int], rank: int, symmetry: str | None, seconds: float, seed: int, most: int = 8,
+    lift: bool = False,
 ) -> list[Factors]:
-    """Schemes over GF(2) of at most the given rank, factors with entries 0 and 1, from walks of the flip graph.
+    """Schemes over GF(2) of at most the given rank from walks of the flip graph, as floats.
+
+    Parameters
+    ----------
+    fmt, rank, symmetry, seconds, seed
+        For :func:`search.flipgraph.search_flips`.
+    most : int
+        Largest number of schemes returned.
+    lift : bool
+        Hensel-lift them; entries are then integers or rationals instead of 0 and 1.
 
     Raises
     ------
     StlError
-        If the walks do not reach the rank in time.
+        If the walks do not reach the rank in time, or no scheme has a lift.
     """
     from search.flipgraph import search_flips
+    from search.hensel import hensel_lift
+    from stl_algebra.targets import matmul
 
     result = search_flips(fmt, "GF(2)", symmetry, rank, seconds, seed)
     if not result.found:
         raise StlError("rank", rank, f"{result.rank}, which is what the walks reached", "allow more seconds")
-    found = [(result.e_x, result.e_w, result.d)]
-    found += [scheme.factors() for scheme in result.pool[: most - 1] if scheme.rank <= rank]
-    return [(np.abs(x) % 2, np.abs(w) % 2, np.abs(d) % 2) for x, w, d in found]
+    schemes = [(result.e_x, result.e_w, result.d)]
+    schemes += [scheme.factors() for scheme in result.pool if scheme.rank <= rank]
+    found: list[Factors] = []
+    for x, w, d in schemes[:most]:
+        if not lift:
+            found.append((np.abs(x) % 2.0, np.abs(w) % 2.0, np.abs(d) % 2.0))
+            continue
+        report = hensel_lift(matmul(*fmt).dense(np.int64), x, w, d, seed, seconds)
+        if report.e_x is not None and report.e_w is not None and report.d is not None:
+            found.append((report.e_x * 1.0, report.e_w * 1.0, report.d / report.den))
+    if not found:
+        raise StlError("lift", f"rank {rank} over GF(2)", "a scheme with a lift to the rationals", "use signs")
+    return found
 
 
 def signed(factors: Factors, rng: np.random.Generator) -> Factors:

@@ -8,12 +8,13 @@ The ``start`` of a job is one of
     Encoders composed of smaller ones, terms dropped or added to the rank wanted.  EXPR is nested data:
     ``{"solve": "2x2x2", "rank": 7, "pool": 4}`` (found here and now; other fields as in a job),
     ``{"naive": "2x3x1"}``, ``{"file": "….safetensors"}``, ``{"kron": [EXPR, EXPR]}``,
-    ``{"sum": [EXPR, EXPR], "axis": "p"}`` and ``{"rotate": EXPR}`` (⟨n,m,p⟩ to ⟨m,p,n⟩).
+    ``{"sum": [EXPR, EXPR], "axis": "p"}``, ``{"rotate": EXPR}`` (⟨n,m,p⟩ to ⟨m,p,n⟩) and ``{"transpose": EXPR}``.
 ``{"kind": "deflate", "from": {JOB CHANGES}, "squeeze": 100, "candidates": 4, "keep": 16}``
     Solutions of a job with more orbits or another rank; orbits are squeezed, removed, merged or added (see
     :mod:`search.optimize.deflation`).  The inner job may have a start of its own, so ranks can be walked down.
-``{"kind": "gf2", "symmetry": null, "seconds": 10, "descent": true, "noise": 0.1}``
-    Schemes over GF(2) from walks of the flip graph, with signs.
+``{"kind": "gf2", "symmetry": null, "seconds": 10, "signs": "descent", "noise": 0.1}``
+    Schemes over GF(2) from walks of the flip graph, with signs: random ones, random ones improved by descent
+    (only without a group), or those of a Hensel lift.
 ``{"kind": "border", "from": {JOB CHANGES}, "cap": 3, "eps2": 0.02, "noise": 0.05}``
     The best inexact ends of a job, with their large terms scaled down.
 
@@ -36,7 +37,7 @@ from stl_algebra import Encoder, load
 from stl_algebra.errors import StlError
 from stl_algebra.targets import matmul
 
-from .continuation import flip_schemes, signed, signs_by_descent
+from .continuation import flip_schemes, signs_by_descent
 from .deflation import Squeezed, cut, doomed, merged_starts, reordered
 from .engine import LMResult, minimise
 from .jobs import Job, matmul_tensor, parametrisations
@@ -145,6 +146,8 @@ class _Builder:
             return whole
         if "rotate" in expr:
             return self.draw(expr["rotate"], rng).rotate()
+        if "transpose" in expr:
+            return self.draw(expr["transpose"], rng).transpose()
         key = repr(sorted(expr.items(), key=str))
         if key not in self.pools:
             self.pools[key] = self._leaf(expr)
@@ -162,7 +165,8 @@ class _Builder:
         if "file" in expr:
             return [load(Path(expr["file"])).to_ring(self.ring)]
         if "solve" not in expr:
-            raise StlError("from", sorted(expr), "solve, naive, file, kron, sum, rotate", "see search.optimize.starts")
+            known = "solve, naive, file, kron, sum, rotate, transpose"
+            raise StlError("from", sorted(expr), known, "see search.optimize.starts")
         changes = {k: v for k, v in expr.items() if k not in ("solve", "pool")}
         pool = int(expr.get("pool", 4))
         job = Job.parse({
@@ -236,13 +240,19 @@ def _deflated(job: Job, par: Parametrisation, options: dict[str, Any], rng: np.r
 
 
 def _continued(job: Job, par: Parametrisation, options: dict[str, Any], rng: np.random.Generator, _: str) -> Starts:
-    target = matmul_tensor(*job.sizes)
-    schemes = flip_schemes(job.sizes, options["rank"] or job.rank, options["symmetry"], options["seconds"], job.seed)
+    target, signs = matmul_tensor(*job.sizes), options["signs"]
+    if signs not in ("descent", "random", "lift"):
+        raise StlError("signs", signs, "descent, random, lift", "choose one")
+    rank = options["rank"] or job.rank
+    schemes = flip_schemes(job.sizes, rank, options["symmetry"], options["seconds"], job.seed, lift=signs == "lift")
     rows = []
     for i in range(job.restarts):
         scheme = schemes[i % len(schemes)]
-        floats = signs_by_descent(target, scheme, rng) if options["descent"] else signed(scheme, rng)
-        rows.append(_placed(par, of_rank(floats, par.rank, rng), rng))
+        if signs == "descent" and job.group == "free":
+            scheme = signs_by_descent(target, scheme, rng)
+        theta = _placed(par, of_rank(scheme, par.rank, rng), rng)
+        # with a group the signs are chosen after tying, so that the orbits stay whole
+        rows.append(theta * rng.choice([-1.0, 1.0], theta.shape) if signs == "random" else theta)
     return Starts(perturbed(np.stack(rows), options["noise"], rng))
 
 
@@ -265,6 +275,6 @@ KINDS: dict[str, tuple[Maker, dict[str, Any]]] = {
     "built": (_built, {"from": None, "noise": 0.05}),
     "deflate": (_deflated, {"from": None, "squeeze": 100.0, "steps": 40, "mu": 1e-3, "kappa": 1e-4, "candidates": 4,
                             "merges": 1, "keep": 16, "inexact": False, "fill": 0.3, "noise": 0.1}),
-    "gf2": (_continued, {"rank": None, "symmetry": None, "seconds": 10.0, "descent": True, "noise": 0.1}),
+    "gf2": (_continued, {"rank": None, "symmetry": None, "seconds": 10.0, "signs": "descent", "noise": 0.1}),
     "border": (_bounded, {"from": None, "cap": 3.0, "eps2": 0.02, "noise": 0.05}),
 }

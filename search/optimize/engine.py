@@ -21,11 +21,15 @@ from torch import Tensor
 from stl_algebra.errors import StlError
 
 from .assembly import Model
+from .compiled import Stepper
 from .linalg import solve_lower
 from .parametrisation import Parametrisation, dense_target
 from .schedules import SCHEDULES, Schedule
 
 __all__ = ["LMResult", "minimise", "random_starts"]
+
+#: Floating-point operations of a run from which loading (the first time compiling) the CPU's compiled steps pays.
+COMPILE_ABOVE = 5e9
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,13 @@ def default_slots(size: int, item: int, device: torch.device) -> int:
     return max(4, min(4096, int(room / (2 * item * size * size))))
 
 
+def step_flops(parametrisation: Parametrisation) -> float:
+    """Floating-point operations of one iteration of one restart: the factorisation and the residual."""
+    a, b, c = parametrisation.dims
+    field = 4 if parametrisation.field == "complex" else 1
+    return field * (parametrisation.size**3 / 3 + 2.0 * parametrisation.rank * a * b * c)
+
+
 def squared_norm(x: Tensor) -> Tensor:
     """Squared 2-norm of each row of a batch, (R,)."""
     flat = (torch.view_as_real(x) if x.is_complex() else x).flatten(1)
@@ -115,8 +126,8 @@ def squared_norm(x: Tensor) -> Tensor:
 class _Run:
     """State of the slots of one run."""
 
-    def __init__(self, model: Model, schedule: Schedule, iterations: int) -> None:
-        self.model, self.schedule, self.iterations = model, schedule, iterations
+    def __init__(self, model: Model, schedule: Schedule, iterations: int, stepper: Stepper | None = None) -> None:
+        self.model, self.schedule, self.iterations, self.stepper = model, schedule, iterations, stepper
         self.device = model.device
         self.index = torch.empty(0, dtype=torch.long, device=self.device)
         self.buffer: Tensor | None = None
@@ -195,6 +206,15 @@ class _Run:
             found.append((pull, parts - (parts / s.grid).round() * s.grid))
         return [(w, torch.view_as_complex(x.contiguous()) if theta.is_complex() else x) for w, x in found]
 
+    def advance(self, steps: int) -> None:
+        """`steps` iterations of every slot."""
+        if self.stepper is None:
+            for _ in range(steps):
+                self.step()
+            return
+        theta, lam, fit, count, polish = (x.numpy() for x in (self.theta, self.lam, self.fit, self.count, self.polish))
+        self.stepper.advance(theta, lam, fit, count, polish, steps)
+
     def step(self) -> None:
         """One Levenberg–Marquardt iteration of every slot."""
         s, model, theta = self.schedule, self.model, self.theta
@@ -215,8 +235,8 @@ class _Run:
         fit = squared_norm(residual)
         ok = ok & (fit + self.extras(new, new_terms, weights, False)[0] < objective)
         polishing = self.polish > 0
-        shrink = torch.where(polishing, 0.1 * s.shrink, s.shrink)
-        low = torch.where(polishing, 1e-2 * s.damping_min, s.damping_min)
+        shrink = torch.where(polishing, 0.1 * s.shrink, torch.full_like(self.lam, s.shrink))
+        low = torch.where(polishing, 1e-2 * s.damping_min, torch.full_like(self.lam, s.damping_min))
         self.theta = torch.where(ok[:, None], new, theta)
         self.residual = torch.where(ok[:, None, None, None], residual, self.residual)
         self.fit = torch.where(ok, fit, self.fit)
@@ -321,7 +341,10 @@ def minimise(
     slots = min(total, slots or default_slots(parametrisation.size, starts.element_size(), model.device))
 
     begin = time.perf_counter()
-    run = _Run(model, schedule, iterations)
+    stepper = None
+    if model.device.type == "cpu" and total * iterations * step_flops(parametrisation) > COMPILE_ABOVE:
+        stepper = Stepper(parametrisation, dense, schedule, iterations)
+    run = _Run(model, schedule, iterations, stepper)
     done: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     queued = hits = ended_count = spent = 0
     best = float("inf")
@@ -337,9 +360,8 @@ def minimise(
                 queued += more
             if not len(run.index):
                 break
-            for _ in range(schedule.check_every):
-                run.step()
-                spent += len(run.index)
+            run.advance(schedule.check_every)
+            spent += schedule.check_every * len(run.index)
             ended = run.check()
             stop = seconds is not None and time.perf_counter() - begin > seconds
             if ended.any():

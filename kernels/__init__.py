@@ -7,7 +7,7 @@ The name is ours by the project's layout: Hugging Face ships an unrelated distri
 
 from kernels.codec import Codec, as_codec
 from kernels.convert import ConversionReport, convert_linear
-from kernels.dispatch import DenseFallback, Plan, fast_matmul, plan_matmul
+from kernels.dispatch import DenseFallback, Plan, deepen, fast_matmul, plan_matmul
 from kernels.functional import encode_weight, stl_matmul, stl_matmul_encoded
 from kernels.fused import mlp
 from kernels.linear import STLLinear
@@ -20,6 +20,7 @@ __all__ = [
     "STLLinear",
     "as_codec",
     "convert_linear",
+    "deepen",
     "encode_weight",
     "fast_matmul",
     "mlp",

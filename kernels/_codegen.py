@@ -109,36 +109,55 @@ def _zip(w: _Writer, names: list[str]) -> str:
     return level[0]
 
 
-_HEAD_ENCODE = """
-@triton.jit
-def {name}(x, table, out, height, width, tile_cols, sx0, sx1, so0, so1, BT: tl.constexpr, ACC: tl.constexpr):
-    t = tl.program_id(0) * BT + tl.arange(0, BT)
+_PLACE = """    t = tl.program_id(0) * BT + tl.arange(0, BT)
     row = tl.program_id(1).to(tl.int64)
     inside = t < tile_cols
     rows_at = row * {rows} + tl.zeros_like(t)
-    x += row * {rows} * sx0
-    out += row * so1 + t
-    step = row * 0 + so0  # 64-bit
     ZERO = tl.zeros((BT,), dtype=ACC)
+"""  # one block of tiles of one tile row; offsets that multiply a stride are 64-bit through ``row``
+
+_HEAD_ENCODE = (
+    """
+@triton.jit
+def {name}(x, table, out, height, width, tile_cols, sx0, sx1, so0, so1, BT: tl.constexpr, ACC: tl.constexpr):
+"""
+    + _PLACE
+    + """    x += row * {rows} * sx0
+    out += row * so1 + t
+    step = row * 0 + so0
     EL: tl.constexpr = out.dtype.element_ty
 """
+)
 
-_HEAD_DECODE = """
+_HEAD_DECODE = (
+    """
 @triton.jit
 def {name}(p, table, bias, y, height, width, tile_cols, sp0, sp1, sp2, sy0,
            BT: tl.constexpr, ACC: tl.constexpr, BIAS: tl.constexpr, ACT: tl.constexpr):
-    t = tl.program_id(0) * BT + tl.arange(0, BT)
-    row = tl.program_id(1).to(tl.int64)
-    inside = t < tile_cols
-    rows_at = row * {rows} + tl.zeros_like(t)
-    p += row * sp1 + t.to(tl.int64) * sp2
+"""
+    + _PLACE
+    + """    p += row * sp1 + t.to(tl.int64) * sp2
     y += row * {rows} * sy0
-    step = row * 0 + sp0  # 64-bit
-    ZERO = tl.zeros((BT,), dtype=ACC)
+    step = row * 0 + sp0
     EL: tl.constexpr = y.dtype.element_ty
     c = t.to(tl.int64)[:, None] * {cols} + tl.arange(0, {width})[None, :]
     known = (c < width) & (tl.arange(0, {width})[None, :] < {cols})
 """
+)
+
+_HEAD_TRANSCODE = (
+    """
+@triton.jit
+def {name}(p, bias, out, height, width, tile_cols, sp0, sp1, sp2, so0, so1,
+           BT: tl.constexpr, ACC: tl.constexpr, BIAS: tl.constexpr, ACT: tl.constexpr):
+"""
+    + _PLACE
+    + """    p += row * sp1 + t.to(tl.int64) * sp2
+    out += row * so1 + t
+    EL: tl.constexpr = out.dtype.element_ty
+    step = row * 0 + sp0
+"""
+)
 
 
 def _encode_walk(
@@ -248,22 +267,6 @@ def decode_source(factors: tuple[Factor, ...], name: str) -> str:
         w.do(f"{block} = _activate({block}, ACT)")
         w.do(f"tl.store(y + {i} * sy0 + c, {block}.to(EL), mask=known & (rows_at[:, None] + {i} < height))")
     return _HEAD_DECODE.format(name=name, rows=rows, cols=cols, width=width) + "\n".join(w.lines) + "\n"
-
-
-_HEAD_TRANSCODE = """
-@triton.jit
-def {name}(p, bias, out, height, width, tile_cols, sp0, sp1, sp2, so0, so1,
-           BT: tl.constexpr, ACC: tl.constexpr, BIAS: tl.constexpr, ACT: tl.constexpr):
-    t = tl.program_id(0) * BT + tl.arange(0, BT)
-    row = tl.program_id(1).to(tl.int64)
-    inside = t < tile_cols
-    rows_at = row * {rows} + tl.zeros_like(t)
-    p += row * sp1 + t.to(tl.int64) * sp2
-    out += row * so1 + t
-    ZERO = tl.zeros((BT,), dtype=ACC)
-    EL: tl.constexpr = out.dtype.element_ty
-    step = row * 0 + sp0
-"""
 
 
 def transcode_source(decoder: tuple[Factor, ...], encoder: tuple[Factor, ...], name: str) -> str:

@@ -1,8 +1,8 @@
 """``python -m kernels.bench [SECTION…]``: the performance tables, appended to results/measurements.csv.
 
 Sections: ``table`` (the cells the project set out to pass), ``shapes`` (language-model shapes), ``growth`` (cost
-against n, r and t), ``train`` (backward passes and peak memory), ``calibrate`` (rates of this device for the cost
-model). Example::
+against n, r and t), ``train`` (backward passes and peak memory), ``pair`` (two layers, apart and fused),
+``calibrate`` (rates of this device for the cost model). Example::
 
     python -m kernels.bench table shapes --out results/measurements.csv
 
@@ -30,15 +30,17 @@ from rich.console import Console
 from rich.table import Table
 
 from kernels import dispatch, measure, ops, pipeline, reference
-from kernels.cases import SECTIONS, Case, file_cases, random_codec, strassen
+from kernels.cases import SECTIONS, Case, file_cases
 from kernels.codec import Codec
 from kernels.devices import slug
+from kernels.studies import calibrate, pair_rows, training_rows
 from stl_algebra.errors import StlError
 
-__all__ = ["Outcome", "calibrate", "main", "run_case"]
+__all__ = ["Outcome", "main", "run_case"]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 FLOOR = 2e-15  # float64 against float64: both have rounding of their own
+LAYERS = {"train": training_rows, "pair": pair_rows}
 DTYPES = {name: dtype for dtype, name in measure.NAMES.items()}
 
 
@@ -272,74 +274,9 @@ def rows_of(outcome: Outcome, head: dict[str, Any], run_id: str) -> list[measure
     return rows
 
 
-def training_rows(device: torch.device, head: dict[str, Any], run_id: str, small: bool) -> list[measure.Row]:
-    """Forward plus backward and peak memory of a trainable layer against `nn.Linear`."""
-    from kernels.linear import STLLinear
-
-    n = 64 if small else 8192
-    dtype = torch.float32 if small else torch.bfloat16
-    rows = []
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    dense = torch.nn.Linear(n, n, bias=True, device=device, dtype=dtype)
-    layers: list[tuple[str, int, torch.nn.Module]] = [("dense", 0, dense)]
-    for codec in (random_codec(16), random_codec(32), *strassen(2)):
-        layers.append(("stl", codec.rank, STLLinear.from_linear(dense, codec, "trainable")))
-    for provider, rank, layer in layers:
-        x = torch.randn(n, n, device=device, dtype=dtype, requires_grad=True)
-
-        def step(layer: torch.nn.Module = layer, x: torch.Tensor = x) -> None:
-            layer.zero_grad(set_to_none=True)
-            x.grad = None
-            layer(x).sum().backward()
-
-        step()
-        peak = 0
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-            torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated()
-            step()
-            peak = torch.cuda.max_memory_allocated() - before
-        t = measure.timings(step, device, warmup=50, rep=150)
-        rows.append(measure.Row(run_id, "linear", provider, "forward+backward", measure.NAMES[dtype], n, n, n,
-                                "4x4x4" if rank else "", rank, "", "time", "ms", *t, peak_bytes=peak,
-                                timestamp=now, **head))  # fmt: skip
-    return rows
-
-
-def calibrate(device: torch.device, small: bool) -> dict[str, Any]:
-    """Measure the rates the cost model needs, in the layout of ``kernels/data``."""
-    out: dict[str, Any] = {"name": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-                           "source": "python -m kernels.bench calibrate",
-                           "dense": {}, "batched": {}, "bandwidth": {}}  # fmt: skip
-    sizes = {"dense": (64, 128), "batched": (32, 64)} if small else {
-        "dense": (512, 1024, 2048, 4096, 8192), "batched": (128, 256, 512, 1024, 2048, 4096)}  # fmt: skip
-    for name, dtype in DTYPES.items():
-        for table, values in sizes.items():
-            points = []
-            for s in values:
-                batch = 1 if table == "dense" else max(1, min(49, int(2e9 // (s * s * dtype.itemsize))))
-                a = torch.randn(batch, s, s, device=device).to(dtype)
-                b = torch.randn(batch, s, s, device=device).to(dtype)
-                fn = (lambda a=a[0], b=b[0]: a @ b) if table == "dense" else (lambda a=a, b=b: torch.bmm(a, b))
-                t = measure.timings(fn, device, warmup=20, rep=40, graph=True)[0]
-                points.append([s, round(2 * batch * s**3 / t / 1e9, 4)])
-            out[table][name] = points
-        n = 128 if small else 8192
-        x = torch.randn(n, n, device=device).to(dtype)
-        (codec,) = strassen(2)
-        e_x = codec.tensors(device, torch.promote_types(dtype, torch.float32))[0]
-        fixed = codec.recipes[0]
-        t = measure.timings(lambda x=x, e=e_x, f=fixed: ops.encode(x, e, 4, 4, f), device, warmup=20, rep=40)[0]
-        out["bandwidth"][name] = round(n * n * dtype.itemsize * (1 + 49 / 16) / t / 1e9, 5)
-    tiny = torch.zeros(16, device=device)
-    out["launch_us"] = round(measure.timings(lambda: tiny.add_(1), device, warmup=10, rep=20)[0] * 1e3, 2)
-    return out
-
-
 @app.command(help=__doc__)
 def main(
-    sections: Annotated[list[str] | None, typer.Argument(help="table, shapes, growth, train, calibrate")] = None,
+    sections: Annotated[list[str] | None, typer.Argument(help="table, shapes, growth, train, pair, calibrate")] = None,
     out: Annotated[Path | None, typer.Option(help="append rows to this CSV")] = None,
     data: Annotated[Path | None, typer.Option(help="calibrate: write the device file into this folder")] = None,
     encoder: Annotated[list[Path] | None, typer.Option(help="encoder files to add to the cases; repeatable")] = None,
@@ -350,7 +287,7 @@ def main(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     small = device.type != "cuda"
     console = Console(stderr=as_json, width=None if sys.stdout.isatty() else 170)
-    known = [*SECTIONS, "train", "calibrate"]
+    known = [*SECTIONS, *LAYERS, "calibrate"]
     chosen = sections or ["table"]
     for section in chosen:
         if section not in known:
@@ -373,11 +310,12 @@ def main(
             if data is not None:
                 (data / f"{slug(rates['name'])}.json").write_text(json.dumps(rates, indent=1) + "\n")
             console.print(json.dumps(rates))
-        elif section == "train":
-            found = training_rows(device, head, run_id, small)
+        elif section in LAYERS:
+            found = LAYERS[section](device, head, run_id, small)
             rows += found
             for row in found:
-                console.print(f"train {row.provider} r={row.rank} {row.q50:.3f} ms, peak {row.peak_bytes} bytes")
+                console.print(f"{row.op} {row.provider} r={row.rank} {row.mode} {row.q50:.3f} ms, "
+                              f"peak {row.peak_bytes} bytes, error {row.rel_error}", highlight=False)  # fmt: skip
         else:
             for case in [*SECTIONS[section](small), *extra]:
                 if only and only not in case.label:

@@ -49,6 +49,8 @@ def table_cases(small: bool) -> Iterator[Case]:
     for rank, sizes in cells.items():
         for n, target in sizes:
             yield Case(f"bf16 t=4 r={rank}", "bf16", n, n, n, (random_codec(rank),), target)
+        yield Case(f"bf16 t=8 r=7·{rank}", "bf16", n, n, n,
+                   (strassen(1)[0].kron(random_codec(rank)),), target)  # fmt: skip
     for n, target in ((8192, 1.1), (16384, 1.22)):
         yield Case("bf16 exact r=49", "bf16", n, n, n, strassen(2), target)
     yield Case("bf16 exact r=343", "bf16", 16384, 16384, 16384, strassen(3), None)
@@ -88,14 +90,22 @@ def growth_cases(small: bool) -> Iterator[Case]:
 
 
 def file_cases(path: Path, small: bool) -> Iterator[Case]:
-    """An encoder file on the square shapes of the table, in bf16 and fp32."""
+    """An encoder file, alone and with a Strassen level in its channels, in bf16 and, if exact, in fp64."""
     from stl_algebra.files import load
 
     codec = as_codec(load(path))
-    label = "⟨{},{},{};{}⟩ ".format(*codec.format, codec.rank) + path.stem[-8:]
-    for dtype, sizes in (("fp32", (96,)),) if small else (("bf16", (4096, 8192, 16384)), ("fp32", (8192,))):
-        for n in sizes:
-            yield Case(f"{dtype} {label}", dtype, n, n, n, (codec,))
+    n, m, p = codec.format
+    tag = path.stem[-8:]
+    both = ((f"⟨{n},{m},{p};{codec.rank}⟩ {tag}", codec),
+            (f"⟨{2 * n},{2 * m},{2 * p};7·{codec.rank}⟩ {tag}", strassen(1)[0].kron(codec)))  # fmt: skip
+    exact = codec.epsilon2 < 1e-9
+    for size in (96,) if small else (8192, 16384):
+        target = {8192: 1.1, 16384: 1.22}.get(size) if exact and codec.rank in (48, 49) else None
+        for name, stage in both[: 1 if size == 8192 else 2]:
+            yield Case(f"bf16 {name}", "fp32" if small else "bf16", size, size, size, (stage,), target)
+    if exact:
+        size = 96 if small else 8192
+        yield Case(f"fp64 {both[1][0]}", "fp64", size, size, size, (both[1][1],), None if small else 1.25)
 
 
 SECTIONS = {"table": table_cases, "shapes": shape_cases, "growth": growth_cases}

@@ -149,6 +149,22 @@ class Codec:
         shapes = ((rank, n * m), (rank, m * p), (n * p, rank))
         return cls(format, *(rng.standard_normal(s) / (s[1] if i < 2 else s[0]) ** 0.5 for i, s in enumerate(shapes)))
 
+    def kron(self, inner: Codec) -> Codec:
+        """Kronecker product: every entry of this codec's tile becomes a tile of ``inner``; ranks multiply."""
+
+        def product(outer: np.ndarray, tile: tuple[int, int], matrix: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
+            both = np.einsum("aij,bkl->abikjl", outer.reshape(-1, *tile), matrix.reshape(-1, *cell))
+            return both.reshape(outer.shape[0] * matrix.shape[0], -1)
+
+        n, m, p = self.format
+        a, b, c = inner.format
+        return Codec(
+            (n * a, m * b, p * c),
+            product(self.e_x, (n, m), inner.e_x, (a, b)),
+            product(self.e_w, (m, p), inner.e_w, (b, c)),
+            product(self.d.T, (n, p), inner.d.T, (a, c)).T,
+        )
+
     def transposed(self) -> Codec:
         """The encoder of the input gradient: gX = STL(gY, Wᵀ) with factors (Dᵀ, E_Wᵗ, E_Xᵀ), format (n,p,m)."""
         n, m, p = self.format

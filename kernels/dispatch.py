@@ -16,7 +16,7 @@ from kernels.devices import DeviceData, load_device
 from kernels.measure import NAMES, closed_form
 from stl_algebra.errors import StlError
 
-__all__ = ["DenseFallback", "Plan", "declines", "fast_matmul", "plan_matmul", "predict_ms"]
+__all__ = ["DenseFallback", "Plan", "declines", "deepen", "fast_matmul", "plan_matmul", "predict_ms"]
 
 #: Relative error `fast_matmul` may spend when the caller names no ``rtol``.
 DEFAULT_RTOL = {"fp64": 2e-14, "fp32": 1e-5, "bf16": 2.5e-2, "fp16": 3e-3}
@@ -98,6 +98,31 @@ def declines(n: int, k: int, m: int, codec: Codec, dtype: torch.dtype, device: t
     return True
 
 
+def deepen(encoder: EncoderLike | Codec, n: int, k: int, m: int, dtype: torch.dtype,
+           device: torch.device | str | None = None, *, encoded_weight: bool = True) -> Codec:  # fmt: skip
+    """The encoder, or the same bilinear map with an exact Strassen level inside its channels if that is faster.
+
+    ⟨2,2,2;7⟩ ⊗ (n, m, p; r) multiplies tiles twice as large with 7r products an eighth the size each: 1/8 fewer
+    multiplications against 7/4 times the encoded bytes. ε² is unchanged, κ² is four times as large (rounding
+    doubles), which an approximate encoder does not notice. The cost model decides for N×K by K×M.
+    """
+    codec = as_codec(encoder)
+    if min(n, k, m) == 0:
+        return codec
+    data = load_device(device)
+    choices = [codec, deeper] if (deeper := _deeper(codec)) else [codec]
+    return min(choices, key=lambda c: predict_ms(n, k, m, (c,), dtype, data, encoded_weight=encoded_weight))
+
+
+@functools.lru_cache(maxsize=64)
+def _deeper(codec: Codec) -> Codec | None:
+    """⟨2,2,2;7⟩ ⊗ codec, or None when the tile would be too large for one pass."""
+    if max(codec.format) > 4:
+        return None
+    both = _strassen_power(1).kron(codec)
+    return both if all(both.recipes) else None
+
+
 @functools.lru_cache(maxsize=8)
 def _strassen_power(level: int) -> Codec:
     from stl_algebra.schemes import strassen
@@ -116,7 +141,8 @@ def plan_matmul(n: int, k: int, m: int, dtype: torch.dtype, device: torch.device
     Parameters
     ----------
     encoder : "auto", "dense", or an encoder
-        "auto" tries dense and up to four levels of Strassen; an encoder is tried against dense.
+        "auto" tries dense and up to four levels of Strassen; an encoder is tried against dense, alone and with
+        one Strassen level inside its channels.
     rtol : float, optional
         Largest closed-form relative error allowed; default by dtype (`DEFAULT_RTOL`).
 
@@ -142,7 +168,8 @@ def plan_matmul(n: int, k: int, m: int, dtype: torch.dtype, device: torch.device
         raise StlError("encoder", encoder, "'auto', 'dense', or an stl_algebra.Encoder")
     else:
         codec = as_codec(encoder)
-        ladder = [((codec,), "⟨{},{},{};{}⟩".format(*codec.format, codec.rank))]
+        deeper = _deeper(codec)
+        ladder = [((c,), "⟨{},{},{};{}⟩".format(*c.format, c.rank)) for c in (codec, deeper) if c is not None]
     for stages, label in ladder:
         error = _staged_error(stages, dtype, k)
         if error > budget:

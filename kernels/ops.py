@@ -1,7 +1,8 @@
 """The custom operators: ``stl_algebra::{encode, decode, matmul_encoded}``, with fake, autograd and dispatch.
 
-They are ``torch.library.custom_op`` (not ``triton_op``, which fails opcheck without a GPU): opaque to the
-compiler, so ``torch.compile(fullgraph=True)`` keeps them as single nodes, and CUDA graphs capture them.
+They are the functions of `kernels.pipeline` as ``torch.library.custom_op`` (not ``triton_op``, which fails opcheck
+without a GPU): opaque to the compiler, so ``torch.compile(fullgraph=True)`` keeps them as single nodes, and CUDA
+graphs capture them.
 
 Gradients are STL products again. With Ŷ = D(x̂ ⊙ ŵ) per tile:
 
@@ -21,14 +22,11 @@ from kernels import pipeline, reference
 __all__ = ["decode", "encode", "matmul_encoded", "transcode"]
 
 
-@torch.library.custom_op("stl_algebra::encode", mutates_args=())
-def encode(x: torch.Tensor, e: torch.Tensor, rows: int, cols: int, recipe: str = "") -> torch.Tensor:
-    """(N, K), (r, rows·cols) → (r, ⌈N/rows⌉, ⌈K/cols⌉). See `kernels.pipeline.encode`."""
-    return pipeline.encode(x, e, rows, cols, recipe)
+encode = torch.library.custom_op("stl_algebra::encode", pipeline.encode, mutates_args=())
 
 
 @encode.register_fake
-def _(x: torch.Tensor, e: torch.Tensor, rows: int, cols: int, recipe: str = "") -> torch.Tensor:
+def _(x: torch.Tensor, e: torch.Tensor, rows: int, cols: int, *_: Any) -> torch.Tensor:
     return x.new_empty((e.shape[0], -(-x.shape[0] // rows), -(-x.shape[1] // cols)))
 
 
@@ -52,34 +50,11 @@ def _encode_backward(ctx: Any, grad: torch.Tensor) -> Any:
 encode.register_autograd(_encode_backward, setup_context=_encode_setup)
 
 
-@torch.library.custom_op("stl_algebra::decode", mutates_args=())
-def decode(
-    p: torch.Tensor,
-    d: torch.Tensor,
-    rows: int,
-    cols: int,
-    height: int,
-    width: int,
-    bias: torch.Tensor | None = None,
-    recipe: str = "",
-    activation: str = "",
-) -> torch.Tensor:
-    """(r, a, b), (rows·cols, r) → (height, width). See `kernels.pipeline.decode`."""
-    return pipeline.decode(p, d, rows, cols, height, width, bias, recipe, activation)
+decode = torch.library.custom_op("stl_algebra::decode", pipeline.decode, mutates_args=())
 
 
 @decode.register_fake
-def _(
-    p: torch.Tensor,
-    d: torch.Tensor,
-    rows: int,
-    cols: int,
-    height: int,
-    width: int,
-    bias: torch.Tensor | None = None,
-    recipe: str = "",
-    activation: str = "",
-) -> torch.Tensor:
+def _(p: torch.Tensor, d: torch.Tensor, rows: int, cols: int, height: int, width: int, *_: Any) -> torch.Tensor:
     return p.new_empty((height, width))
 
 
@@ -106,40 +81,11 @@ def _decode_backward(ctx: Any, grad: torch.Tensor) -> Any:
 decode.register_autograd(_decode_backward, setup_context=_decode_setup)
 
 
-@torch.library.custom_op("stl_algebra::matmul_encoded", mutates_args=())
-def matmul_encoded(
-    x: torch.Tensor,
-    w_hat: torch.Tensor,
-    e_x: torch.Tensor,
-    d: torch.Tensor,
-    bias: torch.Tensor | None,
-    n: int,
-    m: int,
-    p: int,
-    width: int,
-    recipe_x: str = "",
-    recipe_d: str = "",
-    activation: str = "",
-) -> torch.Tensor:
-    """(N, K), (r, ⌈K/m⌉, ⌈M/p⌉) → (N, width). See `kernels.pipeline.matmul_encoded`."""
-    return pipeline.matmul_encoded(x, w_hat, e_x, d, bias, n, m, p, width, recipe_x, recipe_d, activation)
+matmul_encoded = torch.library.custom_op("stl_algebra::matmul_encoded", pipeline.matmul_encoded, mutates_args=())
 
 
 @matmul_encoded.register_fake
-def _(
-    x: torch.Tensor,
-    w_hat: torch.Tensor,
-    e_x: torch.Tensor,
-    d: torch.Tensor,
-    bias: torch.Tensor | None,
-    n: int,
-    m: int,
-    p: int,
-    width: int,
-    recipe_x: str = "",
-    recipe_d: str = "",
-    activation: str = "",
-) -> torch.Tensor:
+def _(x: torch.Tensor, w_hat: Any, e_x: Any, d: Any, bias: Any, n: int, m: int, p: int, width: int, *_: Any) -> Any:
     return x.new_empty((x.shape[0], width))
 
 
@@ -177,20 +123,11 @@ def _matmul_backward(ctx: Any, grad: torch.Tensor) -> Any:
 matmul_encoded.register_autograd(_matmul_backward, setup_context=_matmul_setup)
 
 
-@torch.library.custom_op("stl_algebra::transcode", mutates_args=())
-def transcode(
-    p: torch.Tensor, d: torch.Tensor, e: torch.Tensor, rows: int, cols: int, height: int, width: int,
-    bias: torch.Tensor | None = None, recipe_d: str = "", recipe_e: str = "", activation: str = "",
-) -> torch.Tensor:  # fmt: skip
-    """(r₁, a, b) → (r₂, a, b), inference only. See `kernels.pipeline.transcode`."""
-    return pipeline.transcode(p, d, e, rows, cols, height, width, bias, recipe_d, recipe_e, activation)
+transcode = torch.library.custom_op("stl_algebra::transcode", pipeline.transcode, mutates_args=())  # inference only
 
 
 @transcode.register_fake
-def _(
-    p: torch.Tensor, d: torch.Tensor, e: torch.Tensor, rows: int, cols: int, height: int, width: int,
-    bias: torch.Tensor | None = None, recipe_d: str = "", recipe_e: str = "", activation: str = "",
-) -> torch.Tensor:  # fmt: skip
+def _(p: torch.Tensor, d: torch.Tensor, e: torch.Tensor, *_: Any) -> torch.Tensor:
     return p.new_empty((e.shape[0], p.shape[1], p.shape[2]))
 
 

@@ -12,6 +12,7 @@ import math
 import torch
 
 from kernels import reference, straightline
+from kernels._codegen import operations
 from kernels._compat import is_hopper_or_newer, triton_status
 
 __all__ = ["decode", "encode", "matmul_encoded", "product", "transcode"]
@@ -39,6 +40,15 @@ def _matrix_units(dtype: torch.dtype, entries: int, recipe: str) -> bool:
     return sixteen and entries >= MATRIX_UNITS_FROM and _dense_codec(recipe)
 
 
+def _nested(dtype: torch.dtype, recipe: str, last_stride: int = 1) -> bool:
+    """A small factor outside a 4×4 one, in 16 bits: the kernels of `triton_nested`."""
+    if not recipe or dtype not in (torch.bfloat16, torch.float16):
+        return False
+    from kernels import triton_nested
+
+    return triton_nested.suits(recipe, dtype, last_stride)
+
+
 @functools.lru_cache(maxsize=256)
 def _powers_of_two(recipe: str) -> bool:
     """Are all coefficients 0 or ±2^k, so that 16 bits hold them exactly?"""
@@ -52,6 +62,10 @@ def encode(x: torch.Tensor, e: torch.Tensor, rows: int, cols: int, recipe: str =
     """(N, K), (r, rows·cols) → (r, ⌈N/rows⌉, ⌈K/cols⌉); ``recipe`` fixes the coefficients at compile time."""
     if not _triton(x):
         return reference.encode(x, e, rows, cols)
+    if _nested(x.dtype, recipe, x.stride(1)):
+        from kernels import triton_nested
+
+        return triton_nested.encode(x, recipe)
     if recipe and not _matrix_units(x.dtype, x.numel(), recipe):
         return straightline.encode(x, recipe)
     from kernels import triton_codec
@@ -74,6 +88,10 @@ def decode(
     if not _triton(p):
         y = reference.decode(p, d, rows, cols, height, width)
         return reference.activate(y if bias is None else y + bias, activation)
+    if _nested(p.dtype, recipe, p.stride(2)):
+        from kernels import triton_nested
+
+        return triton_nested.decode(p, recipe, height, width, bias=bias, activation=activation)
     if recipe and not _matrix_units(p.dtype, height * width, recipe):
         return straightline.decode(p, recipe, height, width, bias=bias, activation=activation)
     from kernels import triton_codec
@@ -82,6 +100,9 @@ def decode(
         p, d, rows, cols, height, width, bias=bias, activation=activation, exact16=_powers_of_two(recipe)
     )
 
+
+#: Longer generated code than this decodes and encodes in two passes.
+MAX_TRANSCODE = 3000
 
 #: From this size of a channel product on (every dimension), the Triton GEMM beats `torch.bmm` in 16 bits on an H200.
 TRITON_GEMM_FROM = 4096
@@ -102,13 +123,29 @@ def product(x_hat: torch.Tensor, w_hat: torch.Tensor) -> torch.Tensor:
     return torch.bmm(x_hat, w_hat)
 
 
-def transcode(p: torch.Tensor, d: torch.Tensor, e: torch.Tensor, rows: int, cols: int, height: int, width: int,
-              bias: torch.Tensor | None, recipe_d: str, recipe_e: str, activation: str) -> torch.Tensor:  # fmt: skip
+def transcode(
+    p: torch.Tensor,
+    d: torch.Tensor,
+    e: torch.Tensor,
+    rows: int,
+    cols: int,
+    height: int,
+    width: int,
+    bias: torch.Tensor | None = None,
+    recipe_d: str = "",
+    recipe_e: str = "",
+    activation: str = "",
+) -> torch.Tensor:
     """Decode, bias, activation, and the next layer's encode: (r₁, a, b) → (r₂, a, b), one pass when possible."""
-    if _triton(p) and recipe_d and recipe_e:
+    if _triton(p) and recipe_d and recipe_e and _operations(recipe_d) + _operations(recipe_e) <= MAX_TRANSCODE:
         return straightline.transcode(p, recipe_d, recipe_e, height, width, bias=bias, activation=activation)
     y = decode(p, d, rows, cols, height, width, bias, recipe_d, activation)
     return encode(y, e, rows, cols, recipe_e)
+
+
+@functools.lru_cache(maxsize=256)
+def _operations(recipe: str) -> int:
+    return operations(straightline.parse(recipe))
 
 
 def matmul_encoded(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import linecache
+import math
 from typing import Any
 
 import numpy as np
@@ -136,124 +137,83 @@ def _table(text: str, device: str, dtype: torch.dtype) -> torch.Tensor:
     return torch.tensor(parse(text)[0][3], device=device, dtype=torch.promote_types(dtype, torch.float32))
 
 
-def _block(dtype: torch.dtype, cols: int, block: int | None) -> int:
-    if block:
-        return block
-    natural = 128 if dtype.itemsize >= 4 else 256
-    return max(16, min(natural, 1 << (max(cols, 1) - 1).bit_length()))
+def _tile(factors: tuple[Factor, ...]) -> tuple[int, int, int]:
+    """(channels, rows, columns) of the product of the factors."""
+    s, rows, cols = (math.prod(f[i] for f in factors) for i in range(3))
+    return s, rows, cols
 
 
-def _accumulator(dtype: torch.dtype) -> Any:
+def _fixed(dtype: torch.dtype, tiles: int, block: int | None) -> dict[str, Any]:
+    """Compile-time arguments common to all the kernels; ``tiles`` is the number of tiles in a row."""
     import triton.language as tl
 
-    return tl.float64 if dtype == torch.float64 else tl.float32
+    natural = 128 if dtype.itemsize >= 4 else 256
+    bt = block or max(16, min(natural, 1 << (max(tiles, 1) - 1).bit_length()))
+    return {"BT": bt, "ACC": tl.float64 if dtype == torch.float64 else tl.float32}
 
 
-def encode(
-    x: torch.Tensor,
-    text: str,
-    *,
-    out: torch.Tensor | None = None,
-    block: int | None = None,
-    num_warps: int = 4,
-) -> torch.Tensor:
+def _finish(bias: torch.Tensor | None, activation: str) -> dict[str, Any]:
+    from kernels.triton_codec import ACTIVATIONS
+
+    return {"BIAS": bias is not None, "ACT": ACTIVATIONS[activation]}
+
+
+def encode(x: torch.Tensor, text: str, *, out: torch.Tensor | None = None, block: int | None = None) -> torch.Tensor:
     """Encode every tile of (N, K) by a recipe → (s, ⌈N/rows⌉, ⌈K/cols⌉)."""
-    factors = parse(text)
-    s, rows, cols = (int(np.prod([f[i] for f in factors])) for i in range(3))
+    s, rows, cols = _tile(parse(text))
     height, width = x.shape
     a, b = -(-height // rows), -(-width // cols)
     if out is None:
         out = torch.empty((s, a, b), device=x.device, dtype=x.dtype)
     if out.numel() == 0:
         return out
-    bt = _block(x.dtype, b, block)
-    _kernel(text, "encode", x.stride(1) == 1)[(-(-b // bt), a)](
-        x,
-        _table(text, str(x.device), x.dtype),
-        out,
-        height,
-        width,
-        b,
-        x.stride(0),
-        x.stride(1),
-        out.stride(0),
-        out.stride(1),
-        BT=bt,
-        ACC=_accumulator(x.dtype),
-        num_warps=num_warps,
-    )
+    fixed = _fixed(x.dtype, b, block)
+    _kernel(text, "encode", x.stride(1) == 1)[(-(-b // fixed["BT"]), a)](
+        x, _table(text, str(x.device), x.dtype), out, height, width, b, x.stride(0), x.stride(1), out.stride(0),
+        out.stride(1), **fixed,
+    )  # fmt: skip
     return out
 
 
 def decode(
-    p: torch.Tensor,
-    text: str,
-    height: int,
-    width: int,
-    *,
-    bias: torch.Tensor | None = None,
-    activation: str = "",
-    out: torch.Tensor | None = None,
-    block: int | None = None,
-    num_warps: int = 4,
-) -> torch.Tensor:
+    p: torch.Tensor, text: str, height: int, width: int, *, bias: torch.Tensor | None = None, activation: str = "",
+    out: torch.Tensor | None = None, block: int | None = None,
+) -> torch.Tensor:  # fmt: skip
     """Decode (s, a, b) by the recipe of **Dᵀ** (s × rows·cols) → (height, width), bias and activation fused."""
-    from kernels.triton_codec import ACTIVATIONS
-
-    factors = parse(text)
-    rows = int(np.prod([f[1] for f in factors]))
+    _, rows, _ = _tile(parse(text))
     if out is None:
         out = torch.empty((height, width), device=p.device, dtype=p.dtype)
     if out.numel() == 0:
         return out
     b = p.shape[2]
-    bt = _block(p.dtype, b, block)
-    _kernel(text, "decode", True)[(-(-b // bt), -(-height // rows))](
-        p,
-        _table(text, str(p.device), p.dtype),
-        bias if bias is not None else p,
-        out,
-        height,
-        width,
-        b,
-        p.stride(0),
-        p.stride(1),
-        p.stride(2),
-        out.stride(0),
-        BT=bt,
-        ACC=_accumulator(p.dtype),
-        BIAS=bias is not None,
-        ACT=ACTIVATIONS[activation],
-        num_warps=num_warps,
-    )
+    fixed = _fixed(p.dtype, b, block)
+    _kernel(text, "decode", True)[(-(-b // fixed["BT"]), -(-height // rows))](
+        p, _table(text, str(p.device), p.dtype), bias if bias is not None else p, out, height, width, b, *p.stride(),
+        out.stride(0), **fixed, **_finish(bias, activation),
+    )  # fmt: skip
     return out
 
 
 def transcode(
     p: torch.Tensor, text_d: str, text_e: str, height: int, width: int, *, bias: torch.Tensor | None = None,
-    activation: str = "", block: int | None = None, num_warps: int = 4,
+    activation: str = "", block: int | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """Decode, add the bias, activate and encode for the next layer in one pass.
 
     (r₁, a, b) channel products → (r₂, a, b) encoded activations of the next layer, whose input tile must be
     the output tile of this one; the activation itself is never written to memory.
     """
-    from kernels.triton_codec import ACTIVATIONS
-
-    first, second = parse(text_d), parse(text_e)
-    tile = [int(np.prod([f[i] for f in first])) for i in (1, 2)]
-    needed = [int(np.prod([f[i] for f in second])) for i in (1, 2)]
+    _, *tile = _tile(parse(text_d))
+    channels, *needed = _tile(parse(text_e))
     if tile != needed:
         raise StlError("second.format", needed, f"an input tile of {tile}, the output tile of the first layer")
-    channels = int(np.prod([f[0] for f in second]))
     _, a, b = p.shape
     out = torch.empty((channels, a, b), device=p.device, dtype=p.dtype)
     if out.numel() == 0:
         return out
-    bt = _block(p.dtype, b, block)
-    _kernel(f"{text_d}>{text_e}", "transcode", True)[(-(-b // bt), a)](
-        p, bias if bias is not None else p, out, height, width, b, p.stride(0), p.stride(1), p.stride(2),
-        out.stride(0), out.stride(1), BT=bt, ACC=_accumulator(p.dtype), BIAS=bias is not None,
-        ACT=ACTIVATIONS[activation], num_warps=num_warps,
+    fixed = _fixed(p.dtype, b, block)
+    _kernel(f"{text_d}>{text_e}", "transcode", True)[(-(-b // fixed["BT"]), a)](
+        p, bias if bias is not None else p, out, height, width, b, *p.stride(), out.stride(0), out.stride(1),
+        **fixed, **_finish(bias, activation),
     )  # fmt: skip
     return out

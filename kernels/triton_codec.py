@@ -15,6 +15,8 @@ Every program owns its outputs: no atomics, results are bitwise reproducible.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -38,30 +40,10 @@ def _activate(y, ACT: tl.constexpr):
 
 @triton.jit
 def encode_kernel(
-    x,
-    e_hi,
-    e_lo,
-    out,
-    height,
-    width,
-    tile_rows,
-    tile_cols,
-    sx0,
-    sx1,
-    so0,
-    so1,
-    NT: tl.constexpr,
-    MT: tl.constexpr,
-    R: tl.constexpr,
-    BR: tl.constexpr,
-    EP: tl.constexpr,
-    BT: tl.constexpr,
-    SPLIT: tl.constexpr,
-    DOT: tl.constexpr,
-    VEC: tl.constexpr,
-    SATURATE: tl.constexpr,
-    ACC: tl.constexpr,
-):
+    x, e_hi, e_lo, out, height, width, tile_rows, tile_cols, sx0, sx1, so0, so1, NT: tl.constexpr, MT: tl.constexpr,
+    R: tl.constexpr, BR: tl.constexpr, EP: tl.constexpr, BT: tl.constexpr, SPLIT: tl.constexpr, DOT: tl.constexpr,
+    VEC: tl.constexpr, SATURATE: tl.constexpr, ACC: tl.constexpr,
+):  # fmt: skip
     """One work item: BT tiles of one tile row, all R channels; programs stride over the items.
 
     ``out[l, a, b] = Σ_e E[l, e] x_tile[a, b][e]``."""
@@ -111,32 +93,10 @@ def encode_kernel(
 
 @triton.jit
 def decode_kernel(
-    p,
-    d_hi,
-    d_lo,
-    bias,
-    y,
-    height,
-    width,
-    tile_rows,
-    tile_cols,
-    sp0,
-    sp1,
-    sp2,
-    sy0,
-    NT: tl.constexpr,
-    MT: tl.constexpr,
-    R: tl.constexpr,
-    BR: tl.constexpr,
-    EP: tl.constexpr,
-    BT: tl.constexpr,
-    SPLIT: tl.constexpr,
-    DOT: tl.constexpr,
-    VEC: tl.constexpr,
-    ACC: tl.constexpr,
-    BIAS: tl.constexpr,
-    ACT: tl.constexpr,
-):
+    p, d_hi, d_lo, bias, y, height, width, tile_rows, tile_cols, sp0, sp1, sp2, sy0, NT: tl.constexpr,
+    MT: tl.constexpr, R: tl.constexpr, BR: tl.constexpr, EP: tl.constexpr, BT: tl.constexpr, SPLIT: tl.constexpr,
+    DOT: tl.constexpr, VEC: tl.constexpr, ACC: tl.constexpr, BIAS: tl.constexpr, ACT: tl.constexpr,
+):  # fmt: skip
     """One work item: BT output tiles of one tile row, with bias and activation fused.
 
     ``y_tile[a, b][c] = act(Σ_l D[c, l] p[l, a, b] + bias)``.
@@ -194,38 +154,43 @@ def _power_of_two(value: int) -> bool:
     return value & (value - 1) == 0
 
 
-def _split(e: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+def split_coefficients(e: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """``e`` as hi + lo in ``dtype``: about sixteen correct bits in bfloat16."""
     hi = e.to(dtype)
     return hi, (e - hi.to(e.dtype)).to(dtype)
 
 
-def _shape(nm: int, r: int, dtype: torch.dtype, cols: int) -> dict[str, object]:
-    """Block sizes and the form (``dot`` or ``outer``) for one dtype; measured on an H200."""
+def _operands(
+    coefficients: torch.Tensor, dtype: torch.dtype, rows: int, cols: int, tiles: int, exact16: bool | None,
+    contiguous: bool, programs: int,
+) -> tuple[torch.Tensor, torch.Tensor, dict[str, Any]]:  # fmt: skip
+    """Coefficients as hi and lo, and the kernel's compile-time arguments; block sizes measured on an H200.
+
+    ``coefficients`` is (r, rows·cols) or its transpose, ``tiles`` the number of tiles in a row.
+    """
+    nm = rows * cols
+    r = coefficients.numel() // nm
     dot = dtype in (torch.bfloat16, torch.float16)
     ep = max(16 if dot else 1, triton.next_power_of_2(nm))
     br = max(16 if dot else 1, min(64, triton.next_power_of_2(r)))
     widest = {16: 512, 32: 256}.get(br, 128) if nm <= 16 else 32
-    bt = max(16, min(widest, triton.next_power_of_2(max(cols, 1))))
     if not dot:  # registers: the accumulator is BR×BT (encode) or EP×BT (decode)
-        br = min(br, 16)
-        bt = max(16, min(bt, 64 if nm > 16 else 128))
-    acc = tl.float64 if dtype == torch.float64 else tl.float32
-    return {"DOT": dot, "EP": ep, "BR": br, "BT": bt, "ACC": acc}
+        br, widest = min(br, 16), 64 if nm > 16 else min(widest, 128)
+    bt = max(16, min(widest, triton.next_power_of_2(max(tiles, 1))))
+    hi, lo = split_coefficients(coefficients, dtype) if dot else (coefficients, coefficients)
+    fixed = {
+        "NT": rows, "MT": cols, "R": r, "BR": br, "EP": ep, "BT": bt, "DOT": dot, "SPLIT": dot and not exact16,
+        "VEC": dot and contiguous and nm >= 16 and _power_of_two(rows) and _power_of_two(cols),
+        "ACC": tl.float64 if dtype == torch.float64 else tl.float32,
+        "num_stages": 3 if programs else 1,  # prefetching pays only when a program walks many items
+    }  # fmt: skip
+    return hi.contiguous(), lo.contiguous(), fixed
 
 
 def encode(
-    x: torch.Tensor,
-    e: torch.Tensor,
-    rows: int,
-    cols: int,
-    *,
-    exact16: bool | None = None,
-    out: torch.Tensor | None = None,
-    num_warps: int = 4,
-    block: int | None = None,
-    programs: int = 0,
-) -> torch.Tensor:
+    x: torch.Tensor, e: torch.Tensor, rows: int, cols: int, *, exact16: bool | None = None,
+    out: torch.Tensor | None = None, programs: int = 0,
+) -> torch.Tensor:  # fmt: skip
     """Encode every tile of a matrix.
 
     Parameters
@@ -237,6 +202,8 @@ def encode(
     exact16 : bool, optional
         The coefficients are exactly representable in ``x.dtype`` (skips the second product).
     out : (r, ⌈N/rows⌉, ⌈K/cols⌉) tensor with unit last stride, optional.
+    programs : int
+        Resident programs that walk the blocks, prefetching; 0 for one program a block.
 
     Returns
     -------
@@ -249,58 +216,21 @@ def encode(
         out = torch.empty((r, a, b), device=x.device, dtype=x.dtype)
     if out.numel() == 0:
         return out
-    eight = x.dtype.itemsize == 1  # fp8 activations are widened to bfloat16 in registers
-    work = torch.bfloat16 if eight else x.dtype
-    shape = _shape(rows * cols, r, work, b)
-    if block:
-        shape["BT"] = block
-    split = bool(shape["DOT"]) and not exact16
-    hi, lo = _split(e, work) if shape["DOT"] else (e, e)
-    vec = bool(shape["DOT"]) and _power_of_two(rows) and _power_of_two(cols) and x.stride(1) == 1 and rows * cols >= 16
-    items = a * triton.cdiv(b, int(shape["BT"]))  # type: ignore[call-overload]
-    grid = (min(items, programs) if programs else items,)
-    encode_kernel[grid](
-        x,
-        hi.contiguous(),
-        lo.contiguous(),
-        out,
-        height,
-        width,
-        a,
-        b,
-        x.stride(0),
-        x.stride(1),
-        out.stride(0),
-        out.stride(1),
-        NT=rows,
-        MT=cols,
-        R=r,
-        SPLIT=split,
-        VEC=vec,
-        SATURATE=out.dtype == torch.float8_e4m3fn,
-        num_warps=num_warps,
-        num_stages=3 if programs else 1,  # prefetching pays only when a program walks many items
-        **shape,
-    )
+    work = torch.bfloat16 if x.dtype.itemsize == 1 else x.dtype  # fp8 activations are widened in registers
+    hi, lo, fixed = _operands(e, work, rows, cols, b, exact16, x.stride(1) == 1, programs)
+    items = a * triton.cdiv(b, fixed["BT"])
+    encode_kernel[(min(items, programs) if programs else items,)](
+        x, hi, lo, out, height, width, a, b, x.stride(0), x.stride(1), out.stride(0), out.stride(1),
+        SATURATE=out.dtype == torch.float8_e4m3fn, **fixed,
+    )  # fmt: skip
     return out
 
 
 def decode(
-    p: torch.Tensor,
-    d: torch.Tensor,
-    rows: int,
-    cols: int,
-    height: int,
-    width: int,
-    *,
-    bias: torch.Tensor | None = None,
-    activation: str = "",
-    exact16: bool | None = None,
+    p: torch.Tensor, d: torch.Tensor, rows: int, cols: int, height: int, width: int, *,
+    bias: torch.Tensor | None = None, activation: str = "", exact16: bool | None = None,
     out: torch.Tensor | None = None,
-    num_warps: int = 4,
-    block: int | None = None,
-    programs: int = 0,
-) -> torch.Tensor:
+) -> torch.Tensor:  # fmt: skip
     """Decode every tile, add the bias and apply the activation in the same pass.
 
     Parameters
@@ -314,42 +244,14 @@ def decode(
     -------
     (height, width) tensor of ``p.dtype``.
     """
-    r, a, b = p.shape
+    _, a, b = p.shape
     if out is None:
         out = torch.empty((height, width), device=p.device, dtype=p.dtype)
     if out.numel() == 0:
         return out
-    shape = _shape(rows * cols, r, p.dtype, b)
-    if block:
-        shape["BT"] = block
-    split = bool(shape["DOT"]) and not exact16
-    hi, lo = _split(d, p.dtype) if shape["DOT"] else (d, d)
-    vec = bool(shape["DOT"]) and _power_of_two(rows) and _power_of_two(cols) and rows * cols >= 16
-    items = a * triton.cdiv(b, int(shape["BT"]))  # type: ignore[call-overload]
-    grid = (min(items, programs) if programs else items,)
-    decode_kernel[grid](
-        p,
-        hi.contiguous(),
-        lo.contiguous(),
-        bias if bias is not None else p,
-        out,
-        height,
-        width,
-        a,
-        b,
-        p.stride(0),
-        p.stride(1),
-        p.stride(2),
-        out.stride(0),
-        NT=rows,
-        MT=cols,
-        R=r,
-        SPLIT=split,
-        VEC=vec,
-        BIAS=bias is not None,
-        ACT=ACTIVATIONS[activation],
-        num_warps=num_warps,
-        num_stages=3 if programs else 1,  # prefetching pays only when a program walks many items
-        **shape,
-    )
+    hi, lo, fixed = _operands(d, p.dtype, rows, cols, b, exact16, True, 0)
+    decode_kernel[(a * triton.cdiv(b, fixed["BT"]),)](
+        p, hi, lo, bias if bias is not None else p, out, height, width, a, b, p.stride(0), p.stride(1), p.stride(2),
+        out.stride(0), BIAS=bias is not None, ACT=ACTIVATIONS[activation], **fixed,
+    )  # fmt: skip
     return out

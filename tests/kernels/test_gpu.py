@@ -53,6 +53,24 @@ def test_dense_random_codecs_in_bfloat16(rank: int) -> None:
         assert measure.compare(y, expected).rms < 1.1 * plain
 
 
+@pytest.mark.parametrize("rank", [16, 24, 49])
+@pytest.mark.parametrize("sizes", [(512, 768, 1024), (253, 509, 131)], ids=str)
+def test_a_strassen_level_in_the_channels_keeps_the_map(
+    strassen: Codec, strassen2: Codec, rank: int, sizes: tuple[int, int, int]
+) -> None:
+    """The deeper codec multiplies as the plain one does, with rounding as its κ² says."""
+    n, k, m = sizes
+    codec = strassen2 if rank == 49 else Codec.random((4, 4, 4), rank)
+    deeper = strassen.kron(codec)
+    x, w = draw(n, k, dtype=torch.bfloat16), draw(k, m, dtype=torch.bfloat16)
+    exact = stl_matmul(x.double(), w.double(), codec)
+    e_x, e_w, d = deeper.tensors(cuda, torch.float32)
+    plain = reference.matmul_encoded(x, reference.encode(w, e_w, 8, 8), e_x, d, 8, 8, 8, m)
+    found = measure.compare(stl_matmul(x, w, deeper), exact)
+    assert found.unwritten == 0
+    assert found.rms <= 1.1 * measure.compare(plain, exact).rms
+
+
 def test_gradients_agree_with_dense(strassen2: Codec) -> None:
     x = draw(256, 512, dtype=torch.float64).requires_grad_()
     w = draw(512, 128, dtype=torch.float64).requires_grad_()

@@ -11,7 +11,7 @@ import torch
 
 pytest.importorskip("triton")
 
-from kernels import reference, straightline, triton_codec, triton_gemm
+from kernels import reference, straightline, triton_codec, triton_gemm, triton_nested
 from kernels.codec import Codec
 from kernels.measure import compare
 
@@ -69,7 +69,7 @@ def test_dense_kernels_in_float64_and_by_few_programs(strassen2: Codec) -> None:
     expected = reference.encode(x, e, 4, 4)
     assert relative(triton_codec.encode(x, e, 4, 4, programs=2), expected) < TOLERANCE[torch.float64]
     products = draw(49, 6, 9, dtype=torch.float64)
-    found = triton_codec.decode(products, d, 4, 4, 21, 35, programs=2)
+    found = triton_codec.decode(products, d, 4, 4, 21, 35)
     assert relative(found, reference.decode(products, d, 4, 4, 21, 35)) < TOLERANCE[torch.float64]
 
 
@@ -234,3 +234,29 @@ def test_recipes_round_trip_and_refuse_nonsense() -> None:
     for bad in ("", "7,2,2", "1,2,2:1 2 3", "1,2,2:a b c d"):
         with pytest.raises(StlError, match="recipe"):
             straightline.parse(bad)
+
+
+# --- one Strassen level around a 4×4 encoder -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rank", [16, 24, 49])
+@pytest.mark.parametrize("shape", [(16, 128), (21, 45)], ids=str)
+def test_nested_codecs_on_the_matrix_units(
+    strassen: Codec, strassen2: Codec, rank: int, shape: tuple[int, int]
+) -> None:
+    height, width = shape
+    codec = strassen.kron(strassen2 if rank == 49 else Codec.random((4, 4, 4), rank))
+    e, _, d = codec.tensors(DEVICE, torch.float64)
+    recipe_x, _, recipe_d = codec.recipes
+    assert triton_nested.suits(recipe_x, torch.float16)
+    assert not triton_nested.suits(recipe_x, torch.float32)
+    assert not triton_nested.suits(straightline.recipe(strassen.e_x, 2, 2), torch.float16)
+    x = draw(height, width, dtype=torch.float16)
+    out = poisoned(codec.rank, -(-height // 8), -(-width // 8), dtype=torch.float16)
+    expected = reference.encode(x.double(), e, 8, 8)
+    assert relative(triton_nested.encode(x, recipe_x, out=out), expected) < TOLERANCE[torch.float16]
+    products, bias = draw(*expected.shape, dtype=torch.float16), draw(width, dtype=torch.float16)
+    y = poisoned(height, width, dtype=torch.float16)
+    exact = reference.decode(products.double(), d, 8, 8, height, width) + bias.double()
+    found = triton_nested.decode(products, recipe_d, height, width, bias=bias, out=y)
+    assert relative(found, exact) < TOLERANCE[torch.float16]

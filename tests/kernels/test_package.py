@@ -14,7 +14,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from kernels import Codec, bench, dispatch, fp8, measure, stl_matmul, validate
+from kernels import Codec, STLLinear, bench, devices, dispatch, fp8, measure, stl_matmul, studies, validate
 from kernels._compat import triton_status, version_tuple
 from kernels.devices import load_device, slug
 from stl_algebra import files, schemes
@@ -172,7 +172,7 @@ def test_bench_runs_on_cpu_and_says_so(tmp_path: Path, encoder_file: Path) -> No
 def test_calibration_has_the_layout_of_the_shipped_data() -> None:
     if torch.cuda.is_available():
         pytest.skip("minutes on a GPU")
-    rates = bench.calibrate(torch.device("cpu"), small=True)
+    rates = studies.calibrate(torch.device("cpu"), small=True)
     shipped = json.loads((ROOT / "kernels" / "data" / "nvidia_h200.json").read_text())
     assert set(rates) == set(shipped)
     assert set(rates["dense"]) == set(shipped["dense"])
@@ -210,6 +210,25 @@ def test_cost_model_knows_what_pays_on_an_h200() -> None:
     codec = Codec.random((4, 4, 4), 16)
     times = [dispatch.predict_ms(n, n, n, (codec,), torch.bfloat16, data) for n in (1024, 2048, 4096, 8192)]
     assert times == sorted(times)
+
+
+def test_a_strassen_level_is_added_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    h200 = devices._read(devices.FOLDER / "nvidia_h200.json")
+    monkeypatch.setattr(dispatch, "load_device", lambda device: h200)
+    codec = Codec.random((4, 4, 4), 16)
+    assert dispatch.deepen(codec, 4096, 4096, 4096, torch.bfloat16) is codec
+    deeper = dispatch.deepen(codec, 16384, 16384, 16384, torch.bfloat16)
+    assert (deeper.format, deeper.rank) == ((8, 8, 8), 112)
+    assert deeper.epsilon2 == pytest.approx(codec.epsilon2)
+    assert deeper.kappa2 == pytest.approx(4 * codec.kappa2)
+    x, w = torch.randn(24, 16, dtype=torch.float64), torch.randn(16, 8, dtype=torch.float64)
+    assert torch.allclose(stl_matmul(x, w, deeper), stl_matmul(x, w, codec))
+    seen = []
+    monkeypatch.setattr(dispatch, "deepen", lambda *a: seen.append(a[1:4]) or a[0])
+    linear = torch.nn.Linear(8, 12)
+    STLLinear.from_linear(linear, codec, tokens=5)
+    STLLinear.from_linear(linear, codec)
+    assert seen == [(5, 8, 12)]
 
 
 def test_dense_fallback_says_so(strassen: Codec) -> None:

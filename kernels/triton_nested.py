@@ -171,13 +171,12 @@ def _shape(text: str, tiles: int, encoding: bool) -> dict[str, Any]:
     assert found is not None
     outer, inner = found
     rank = inner.shape[0]
-    one = rank <= 16
     fitting = max(16, triton.next_power_of_2(max(tiles, 1)))
     shape: dict[str, Any] = {"S": len(outer) // 4, "R": rank}
     if encoding:
-        return shape | {"OUTER": outer, "BR": 16, "BT": min(128, fitting), "num_warps": 4 if one else 8}
-    block = 128 if one else 64
-    return shape | {"BR": max(16, triton.next_power_of_2(rank)), "BT": min(block, fitting), "STAGES": 4 if one else 3}
+        return shape | {"OUTER": outer, "BR": 16, "BT": min(128, fitting), "num_warps": 8}
+    block, stages = 128 if rank <= 32 else 64, 6 if rank <= 16 else 3
+    return shape | {"BR": max(16, triton.next_power_of_2(rank)), "BT": min(block, fitting), "STAGES": stages}
 
 
 def encode(x: torch.Tensor, text: str, *, out: torch.Tensor | None = None) -> torch.Tensor:

@@ -94,6 +94,10 @@ def _z3(rank: int, fixed: int) -> dict[str, Any]:
 _HOPELESS = {"abandon": ((0.4, 0.35), (0.6, 0.15), (0.8, 0.05))}
 
 
+#: Signed permutations generating the changes of basis (order 96) that fix Smirnov's ⟨3,3,6;40⟩, after a diagonal one.
+S336 = "p:1-3-2,3-21,215-436*p:-312,-231,-2-4-613-5*p:123,12-3,1-3-2654*p:1-23,1-2-3,1-2-3456"
+
+
 def _table() -> Iterator[Recipe]:
     two, three, four, five = (2, 2, 2), (3, 3, 3), (4, 4, 4), (5, 5, 5)
     yield Recipe("222-z3", two, 7, "Z", "lm", "Z3", 30,
@@ -120,6 +124,9 @@ def _table() -> Iterator[Recipe]:
                  {**_z3(23, 5), "restarts": 48, "iterations": 100, "enough": 4, "slots": 16, "schedule": "fast"})
     yield Recipe("333-free", three, 23, "Q", "lm", "free", 120,
                  {"restarts": 16, "iterations": 140, "enough": 2, "slots": 4, "schedule": "fast"})
+    yield Recipe("336-order96", (3, 3, 6), 40, "Q", "lm", S336, 120,
+                 {"counts": {"24.68:4+7+7": 1, "16.1:1+3+3": 1}, "restarts": 16, "iterations": 100, "enough": 2,
+                  "schedule": "fast"})
     yield Recipe("333-flip", three, 23, "Z", "flip", "none", 10)
     for fmt, rank in (((3, 3, 4), 29), ((3, 4, 4), 38), ((2, 5, 5), 40), ((3, 3, 5), 36)):
         yield Recipe("".join(map(str, fmt)) + "-flip", fmt, rank, "Q", "flip", "none", 300, {"lift": True})
@@ -262,6 +269,7 @@ def _lm(finding: Finding, budget: float, log: Log) -> None:
 
 def _rationalise(finding: Finding, result: LMResult, rows: Any, target: Any, budget: float, log: Log) -> None:
     """Hand numerical solutions to the rationaliser, least κ² first, until one is proven exact."""
+    from search.optimize.harvest import as_it_stands
     from search.rationalize import rationalise
 
     job = finding.recipe
@@ -271,6 +279,10 @@ def _rationalise(finding: Finding, result: LMResult, rows: Any, target: Any, bud
         if left < 1:
             break
         finding.tried += 1
+        plain = as_it_stands(target, result.factors(row))
+        if plain is not None and (job.ring == "Q" or plain.ring.name in ("Z", job.ring)):
+            finding.encoder = plain.with_origin(**_origin(finding, stage="rationalised", device=finding.device))
+            return
         report = rationalise(
             target.dense(), *result.factors(row), symmetry="Z3" if job.group == "Z3" else None, ring=job.ring,
             seed=finding.seed, seconds=min(left, 60.0),

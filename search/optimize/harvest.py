@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from stl_algebra.targets import matmul
 
 from .starts import parents_of
 
-__all__ = ["harvest", "main", "origin_of"]
+__all__ = ["as_it_stands", "harvest", "main", "origin_of"]
 
 
 def origin_of(row: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -36,6 +36,41 @@ def origin_of(row: dict[str, Any], **more: Any) -> dict[str, Any]:
         "schedule": row["schedule"], "start": start, "seed": row["seed"], "device": row["device"],
         "from": parents if parents else "scratch", "version": __version__, **more,
     }
+
+
+def as_it_stands(target: Any, factors: Sequence[Any], largest: int = 8, tolerance: float = 1e-7) -> Encoder | None:
+    """The exact encoder of a solution whose terms are rational up to scale in the basis it was found in.
+
+    The vectors of E_X and E_W, divided by their largest entries, are read as fractions with denominators up to
+    `largest`; D follows by solving the Brent equations over Q.  Solutions under large monomial groups are often of
+    this kind (⟨3,3,6;40⟩ has coefficients −1, 0, 1 in the basis of its group), and no change of basis is needed.
+
+    Parameters
+    ----------
+    target : Target
+    factors : (e_x, e_w, d)
+        Real numerical factors.
+
+    Returns
+    -------
+    Encoder or None
+        None when an entry is no such fraction, or the result fails the proof.
+    """
+    from search.rationalize.exact import ring_of, third_factor
+
+    whole = []
+    for f in (np.asarray(x) for x in factors[:2]):
+        unit = f / np.take_along_axis(f, np.abs(f).argmax(1)[:, None], axis=1)
+        grids = np.stack([np.abs(unit * q - np.rint(unit * q)).max(1) for q in range(1, largest + 1)])
+        fits = grids < tolerance * largest
+        if not fits.any(0).all():
+            return None
+        whole.append(np.rint(unit * (fits.argmax(0) + 1)[:, None]).astype(np.int64))
+    solved = third_factor(target.dense(np.int64), *whole)
+    if solved is None:
+        return None
+    encoder = Encoder.build(target, whole[0], whole[1], solved, ring=ring_of(solved[1]))
+    return encoder if encoder.is_exact else None
 
 
 def harvest(
@@ -72,6 +107,10 @@ def harvest(
         encoder, reason, tried = None, "complex factors are not rationalised", 0
         for e_x, e_w, d in list(zip(*stacks, strict=True))[: 0 if np.iscomplexobj(stacks[0]) else most]:
             tried += 1
+            encoder = as_it_stands(target, (e_x, e_w, d))
+            if encoder is not None:
+                encoder = encoder.with_origin(**origin_of(row, stage="rationalised"))
+                break
             report = rationalise(
                 target.dense(), e_x, e_w, d, symmetry="Z3" if row["group"] == "Z3" else None, ring=ring,
                 seed=int(row["seed"]), seconds=seconds,
@@ -111,11 +150,10 @@ def main(argv: list[str] | None = None) -> None:
     for key, tried, encoder, reason in harvest(found, options.seconds, options.ring, options.most, options.only):
         if encoder is None and options.numerical:
             row = json.loads(str(found[f"{key}.row"]))
-            factors = (found[f"{key}.{f}"][0] for f in ("e_x", "e_w", "d"))
-            ring = "C128" if np.iscomplexobj(found[f"{key}.e_x"]) else "R64"
+            e_x, e_w, d = (found[f"{key}.{f}"][0] for f in ("e_x", "e_w", "d"))
             encoder = Encoder.build(
-                matmul(*(int(x) for x in row["format"].split("x"))), *factors, ring=ring,
-                origin=origin_of(row, stage="polished", reason=reason),
+                matmul(*(int(x) for x in row["format"].split("x"))), e_x, e_w, d,
+                ring="C128" if np.iscomplexobj(e_x) else "R64", origin=origin_of(row, stage="polished", reason=reason),
             )
         if encoder is None:
             print(f"{key}: {tried} tried, none exact: {reason}", flush=True)

@@ -15,8 +15,9 @@ The ``start`` of a job is one of
 ``{"kind": "gf2", "symmetry": null, "seconds": 10, "signs": "descent", "noise": 0.1}``
     Schemes over GF(2) from walks of the flip graph, with signs: random ones, random ones improved by descent
     (only without a group), or those of a Hensel lift.
-``{"kind": "border", "from": {JOB CHANGES}, "cap": 3, "eps2": 0.02, "noise": 0.05}``
-    The best inexact ends of a job, with their large terms scaled down.
+``{"kind": "border", "from": {JOB CHANGES}, "cap": 2, "eps2": 0.02, "noise": 0.1, "rounds": 1}``
+    The inexact ends of a job with small ε², their large terms scaled down; with more rounds, the ends of runs from
+    those, and so on.
 
 Whatever a start costs (seconds, iterations) is counted with the job.  Starts found here are "from scratch"; one that
 reads a file names it as its parent.
@@ -260,12 +261,21 @@ def _bounded(job: Job, par: Parametrisation, options: dict[str, Any], rng: np.ra
     source, result, steps = _source(job, options["from"], device)
     if source.size != par.size:
         raise StlError("from", options["from"], "a job with the same orbit counts", "use kind deflate to change them")
-    near = np.flatnonzero(result.eps2 <= options["eps2"])
-    rows = near[np.argsort(result.eps2[near])]
-    if not len(rows):
-        rows = np.argsort(result.eps2)[: max(1, job.restarts // 8)]
-    theta = capped(par, result.theta[rows[np.arange(job.restarts) % len(rows)]], options["cap"])
-    return Starts(perturbed(theta, options["noise"], rng), steps=steps)
+
+    def again(ends: LMResult) -> Array:
+        """Starts from the inexact ends nearest to the target; exact ones need no second try."""
+        order = np.argsort(np.where(ends.converged, np.inf, ends.eps2))
+        rows = order[: int((~ends.converged & (ends.eps2 <= options["eps2"])).sum()) or max(1, job.restarts // 8)]
+        theta = capped(par, ends.theta[rows[np.arange(job.restarts) % len(rows)]], options["cap"])
+        return perturbed(theta, options["noise"], rng)
+
+    for _ in range(options["rounds"] - 1):
+        result = minimise(
+            matmul_tensor(*job.sizes), par, iterations=job.iterations, schedule=job.full_schedule(), device=device,
+            init=again(result), slots=job.slots,
+        )
+        steps += result.iterations
+    return Starts(again(result), steps=steps)
 
 
 Maker = Callable[[Job, Parametrisation, dict[str, Any], np.random.Generator, str], Starts]
@@ -276,5 +286,5 @@ KINDS: dict[str, tuple[Maker, dict[str, Any]]] = {
     "deflate": (_deflated, {"from": None, "squeeze": 100.0, "steps": 40, "mu": 1e-3, "kappa": 1e-4, "candidates": 4,
                             "merges": 1, "keep": 16, "inexact": False, "fill": 0.3, "noise": 0.1}),
     "gf2": (_continued, {"rank": None, "symmetry": None, "seconds": 10.0, "signs": "descent", "noise": 0.1}),
-    "border": (_bounded, {"from": None, "cap": 3.0, "eps2": 0.02, "noise": 0.05}),
+    "border": (_bounded, {"from": None, "cap": 2.0, "eps2": 0.02, "noise": 0.1, "rounds": 1}),
 }

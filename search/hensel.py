@@ -24,6 +24,7 @@ from stl_algebra.errors import StlError
 __all__ = ["HenselReport", "hensel_lift"]
 
 Array = NDArray[Any]
+Ties = tuple[NDArray[np.int64], NDArray[np.int64]]
 BITS = 40  # precision at which rational reconstruction is tried (numerators and denominators below 2^19.5)
 # At the first bit the choice of signs changes the defect by J·δ only, so that obstruction is final.
 NO_LIFT = "no lift modulo 4 exists: the algorithm is one of characteristic 2 only"
@@ -114,19 +115,20 @@ def _pack(matrix: Array) -> Array:
     return np.packbits(padded, axis=1, bitorder="little").view(np.uint64)
 
 
-def _jacobian(x: Array, w: Array, d: Array) -> Array:
-    """Return the Jacobian modulo 2 of T̂ by (x, w, dᵀ), bool (abc, r(a+b+c))."""
+def _jacobian(x: Array, w: Array, d: Array, tie: Array | None = None) -> Array:
+    """Return the Jacobian modulo 2 of T̂ by (x, w, dᵀ), or by the variables they are tied to, bool (abc, ·)."""
     (r, a), b, c = x.shape, w.shape[1], d.shape[1]
     x, w, d = (f % 2 != 0 for f in (x, w, d))
-    jac = np.zeros((a, b, c, r * (a + b + c)), dtype=bool)
+    col = np.arange(r * (a + b + c)) if tie is None else tie
+    jac = np.zeros((a, b, c, col.max() + 1), dtype=bool)
     for l in range(r):
         vw, uw, uv = np.outer(w[l], d[l]), np.outer(x[l], d[l]), np.outer(x[l], w[l])
         for i in range(a):
-            jac[i, :, :, l * a + i] = vw
+            jac[i, :, :, col[l * a + i]] ^= vw
         for i in range(b):
-            jac[:, i, :, r * a + l * b + i] = uw
+            jac[:, i, :, col[r * a + l * b + i]] ^= uw
         for i in range(c):
-            jac[:, :, i, r * (a + b) + l * c + i] = uv
+            jac[:, :, i, col[r * (a + b) + l * c + i]] ^= uv
     return jac.reshape(a * b * c, -1)
 
 
@@ -138,6 +140,7 @@ def hensel_lift(
     seed: int = 0,
     seconds: float = 60.0,
     attempts: int = 16,
+    ties: Ties | None = None,
 ) -> HenselReport:
     """Lift an algorithm modulo 2 to the integers or the rationals.
 
@@ -150,6 +153,10 @@ def hensel_lift(
     seed, seconds, attempts
         When the lift is obstructed at a bit, or its limit is not rational, another one is tried with random
         signs of the unknowns that the equations leave free.
+    ties : (variable, equations), optional
+        A lift within a symmetry: the unknown that every entry of E_X, E_W and Dᵀ (one after the other, row by
+        row) is equal to, and one equation (index into the target) of every orbit. Fewer unknowns and equations
+        by the order of the group, and more often a lift (Moosbauer–Poole 2025).
 
     Returns
     -------
@@ -171,8 +178,16 @@ def hensel_lift(
     if (_defect(goal, first) & 1).any():
         raise StlError("factors", "a residual that is odd", "a solution of the Brent equations modulo 2")
     report = HenselReport(False)
-    jac = _jacobian(*first)
     theta = np.concatenate([f.ravel() for f in first])
+    tie, rows = ties or (np.arange(theta.size), np.arange(goal.size))
+    if tie.shape != theta.shape:
+        raise StlError("ties", tie.shape, f"one variable for each of {theta.size} entries")
+    jac = _jacobian(*first, tie=tie)[rows]
+    tied = np.zeros(tie.max() + 1, dtype=np.int64)
+    tied[tie] = theta
+    if not np.array_equal(tied[tie], theta):
+        raise StlError("ties", "entries that differ", "factors with the symmetry")
+    theta = tied
     # support first: zeros become pivots, and so change, only where the support alone does not suffice
     system = _Elimination(jac, np.argsort(theta == 0, kind="stable"))
     rng = np.random.default_rng(seed)
@@ -183,7 +198,7 @@ def hensel_lift(
         if report.attempts:
             trial[loose] *= rng.choice([-1, 1], loose.size)
         report.attempts += 1
-        why = _lift(goal, [f.shape for f in first], trial, system, report)
+        why = _lift(goal, [f.shape for f in first], trial, (tie, rows), system, report)
         if not why:
             report.success = True
             break
@@ -207,20 +222,21 @@ def _defect(goal: Array, factors: list[Array]) -> Array:
     return goal.ravel() - (pair.T @ d).ravel()
 
 
-def _lift(goal: Array, shapes: list[tuple[int, ...]], theta: Array, system: _Elimination,
+def _lift(goal: Array, shapes: list[tuple[int, ...]], theta: Array, ties: Ties, system: _Elimination,
           report: HenselReport) -> str:
     """Lift bit by bit; fill in the report and return "", or return why it fails."""
+    tie, equations = ties
     for k in range(1, BITS + 1):
         if k in READ_AT:
             half = 1 << (k - 1)
             small = (theta + half - 1) % (1 << k) - (half - 1)  # residues in (−2^(k−1), 2^(k−1)]
-            x, w, d = _split(small, shapes)
+            x, w, d = _split(small[tie], shapes)
             if holds(goal, x, w, d.T, 1):
                 report.e_x, report.e_w, report.d, report.den, report.ring = x, w, d.T.copy(), 1, "Z"
                 return ""
         if k == BITS:
             break
-        defect = _defect(goal, _split(theta, shapes))
+        defect = _defect(goal, _split(theta[tie], shapes))[equations]
         step = system.solve((defect >> k) & 1)
         if step is None:
             return NO_LIFT if k == 1 else f"obstructed: this solution modulo 2^{k} has no lift modulo 2^{k + 1}"
@@ -230,7 +246,7 @@ def _lift(goal: Array, shapes: list[tuple[int, ...]], theta: Array, system: _Eli
     if any(v is None for v in values):
         return f"the 2-adic limit is not rational with numerators and denominators below 2^{BITS // 2 - 1}"
     table = np.array([v if v is not None else Fraction(0) for v in values], dtype=object)
-    rows = [part.tolist() for part in _split(table, shapes)]
+    rows = [part.tolist() for part in _split(table[tie], shapes)]
     x, w, d, den = clear_terms(rows[0], rows[1], rows[2], [Fraction(1)] * shapes[0][0])
     if not holds(goal, x, w, d, den):
         return "the reconstructed rationals do not satisfy the identity"

@@ -57,8 +57,12 @@ HASH_MUL = np.uint64(0x9E3779B97F4A7C15)
 R1, R2, R4 = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333), np.uint64(0x0F0F0F0F0F0F0F0F)
 R8, R16 = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF)
 
+BYTES = np.uint64(0x0101010101010101)
+
 # Entries of the parameter, result and counter vectors.
-(P_TERNARY, P_SYMMETRY, P_BITS, P_TARGET, P_FLIPS, P_PLUS_AFTER, P_PLUS_DIFF, P_LOWEST, P_LENGTH) = range(9)
+(
+    P_TERNARY, P_SYMMETRY, P_BITS, P_TARGET, P_FLIPS, P_PLUS_AFTER, P_PLUS_DIFF, P_LOWEST, P_LONGEST, P_LENGTH,
+) = range(10)  # fmt: skip
 S_ORBITS, S_BEST, S_FLIPS, S_PLUS, S_REDUCTIONS, S_LENGTH = range(6)
 C_ENTRIES, C_ORBITS, C_FREE = range(3)
 
@@ -83,6 +87,15 @@ def _below(draw, n):
 @njit(**_HOT)
 def _negate(x):
     return (x >> S32) | (x << S32)
+
+
+@njit(**_HOT)
+def _weight(x):
+    """Number of non-zero entries (set bits; the two ternary planes are disjoint)."""
+    x -= (x >> S1) & R1
+    x = (x & R2) + ((x >> S2) & R2)
+    x = (x + (x >> S4)) & R4
+    return (x * BYTES) >> np.uint64(56)
 
 
 @njit(**_HOT)
@@ -306,7 +319,7 @@ def _merge(x, y, s, mode):
 
 
 @njit(**_COLD)
-def _plus(state, s, mode):
+def _plus(state, longest, s, mode):
     """One plus transition on two random orbits; returns whether it took place."""
     cap = s.sgn.size - 1
     if s.cnt[C_FREE] == 0 or s.cnt[C_ORBITS] < 2:
@@ -338,6 +351,8 @@ def _plus(state, s, mode):
             new_v, new_w = s.fac[v1] ^ s.fac[v2], s.fac[w1] ^ s.fac[w2]
             new_u = s.fac[u1] ^ s.fac[u2]
         if new_v == ZERO or new_w == ZERO or new_u == ZERO:
+            continue
+        if _weight(new_v) > longest or _weight(new_w) > longest or _weight(new_u) > longest:
             continue
         s.cnt[C_FREE] -= 1
         h = np.int64(s.free[s.cnt[C_FREE]])
@@ -395,6 +410,7 @@ def _run(terms, signs, orbits, params, state, best, best_signs, stats, s, mode):
     """The walk itself; see `search.flipgraph.walks.walk` for the arguments."""
     target, max_flips = params[P_TARGET], params[P_FLIPS]
     plus_after, plus_diff = params[P_PLUS_AFTER], params[P_PLUS_DIFF]
+    longest = np.uint64(params[P_LONGEST])
     for i in range(signs.size, orbits, -1):
         s.free[s.cnt[C_FREE]] = i
         s.cnt[C_FREE] += 1
@@ -412,7 +428,7 @@ def _run(terms, signs, orbits, params, state, best, best_signs, stats, s, mode):
         n = s.cnt[C_ENTRIES]
         if n == 0 or flips - since >= plus_after:
             since = flips
-            if s.cnt[C_ORBITS] < lowest + plus_diff and _plus(state, s, mode):
+            if s.cnt[C_ORBITS] < lowest + plus_diff and _plus(state, longest, s, mode):
                 pluses += 1
             elif n == 0:
                 break
@@ -450,6 +466,8 @@ def _run(terms, signs, orbits, params, state, best, best_signs, stats, s, mode):
             new_v, new_w = _add(s.fac[v1], a), _add(s.fac[w2], b)
         else:
             new_v, new_w = s.fac[v1] ^ s.fac[v2], s.fac[w2] ^ s.fac[w1]
+        if _weight(new_v) > longest or _weight(new_w) > longest:
+            continue
         before = s.cnt[C_ORBITS]
         _unlink(v1, s, mode)
         _unlink(w2, s, mode)
@@ -469,6 +487,7 @@ def _run(terms, signs, orbits, params, state, best, best_signs, stats, s, mode):
             if s.cnt[C_ORBITS] < lowest:
                 since = flips
                 lowest = s.cnt[C_ORBITS]
+            if s.cnt[C_ORBITS] == lowest:
                 _export(s, best, best_signs)
     stats[S_ORBITS] = _export(s, terms, signs)
     stats[S_BEST] = lowest

@@ -8,6 +8,7 @@ transposed; `Scheme.factors` converts, so that D never is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -142,16 +143,47 @@ class Scheme:
         u = u * self.signs[:, None]
         if self.symmetry is None:
             return _joined(u, v, w, self.ring)
-        a = unpack(self.cubes, n * n, self.ring)
-        parts = [(u, v, w), (v, w, u), (w, u, v)]
+        x, y, z = _expanded(u, v, w, unpack(self.cubes, n * n, self.ring), self.symmetry)
+        return _joined(x, y, z, self.ring)
+
+    def ties(self) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """What the symmetry makes equal, as `search.hensel.hensel_lift` wants it.
+
+        Returns
+        -------
+        (variable, equations) or None
+            For every entry of E_X, E_W, Dᵀ of `factors` the number of its variable; one Brent equation of
+            each orbit. None without symmetry, or if terms of the expansion were joined.
+        """
+        n = self.format[0]
+        if self.symmetry is None or len(self.factors()[0]) != self.rank:
+            return None
+        ids = np.arange((len(self.cubes) + 3 * self.orbits) * n * n).reshape(-1, n * n)
+        a, rest = ids[: len(self.cubes)], ids[len(self.cubes) :].reshape(-1, 3, n * n)
+        x, y, z = _expanded(rest[:, 0], rest[:, 1], rest[:, 2], a, self.symmetry)
+        whole = np.arange(n**6).reshape(n * n, n * n, n * n)
+        images = [whole, whole.transpose(1, 2, 0), whole.transpose(2, 0, 1)]
         if self.symmetry == "C3xZ2":
-            parts += [(x[:, ::-1], y[:, ::-1], z[:, ::-1]) for x, y, z in parts]
-        x, y, z = (np.concatenate([a, *(q[k] for q in parts)]) for k in range(3))
-        return _joined(x, y, z.reshape(-1, n, n).transpose(0, 2, 1).reshape(-1, n * n), self.ring)
+            images += [image[::-1, ::-1, ::-1] for image in images]
+        first = np.minimum.reduce(images) == whole  # in the trace form; D wants C not transposed
+        first = first.reshape(n * n, n * n, n, n).transpose(0, 1, 3, 2)
+        return np.concatenate([x.ravel(), y.ravel(), z.ravel()]), np.flatnonzero(first)
 
     def exact(self) -> bool:
         """Verify all Brent equations of the expansion."""
         return holds(self.format, *self.factors(), ring=self.ring)
+
+
+def _expanded(
+    u: NDArray[np.int64], v: NDArray[np.int64], w: NDArray[np.int64], a: NDArray[np.int64], symmetry: str | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """All terms of orbits (u, v, w) (each (m, n²)) and cubes a (s, n²); the third factors as C, not transposed."""
+    n = math.isqrt(a.shape[1])
+    parts = [(u, v, w), (v, w, u), (w, u, v)]
+    if symmetry == "C3xZ2":
+        parts += [(x[:, ::-1], y[:, ::-1], z[:, ::-1]) for x, y, z in parts]
+    x, y, z = (np.concatenate([a, *(q[k] for q in parts)]) for k in range(3))
+    return x, y, z.reshape(-1, n, n).transpose(0, 2, 1).reshape(-1, n * n)
 
 
 def _joined(x: NDArray[np.int64], y: NDArray[np.int64], z: NDArray[np.int64], ring: str) -> Factors:

@@ -38,6 +38,8 @@ class Schedule:
     patience : int
         With a pool: walks without success after which a rank that has no successor is given up (the
         search then starts afresh), or one that has some is left for the next.
+    longest : int
+        Moves that give a factor more non-zero entries than this are refused.
     """
 
     flips: int = 20_000_000
@@ -45,6 +47,7 @@ class Schedule:
     plus_diff: int = 2
     pool: int = 0
     patience: int = 200
+    longest: int = 64
 
 
 def walk(
@@ -114,7 +117,7 @@ def walk_from(
     Returns
     -------
     (Scheme, int)
-        The scheme with the fewest orbits seen, and the number of flips made.
+        The latest scheme with the fewest orbits seen, and the number of flips made.
     """
     from search.flipgraph import _kernel as kernel
 
@@ -129,6 +132,7 @@ def walk_from(
     params[kernel.P_TARGET] = max(orbits, 0)
     params[kernel.P_PLUS_AFTER] = schedule.plus_after
     params[kernel.P_PLUS_DIFF] = schedule.plus_diff
+    params[kernel.P_LONGEST] = schedule.longest
     params[kernel.P_LOWEST] = current = lowest = start.orbits
     best[:current], best_signs[:current] = start.terms, start.signs
     state = np.random.SeedSequence([int(s) for s in seed]).generate_state(1, np.uint64) | np.uint64(1)
@@ -142,5 +146,7 @@ def walk_from(
         done += int(stats[kernel.S_FLIPS])
         if stats[kernel.S_FLIPS] < params[kernel.P_FLIPS]:  # target met, or no flip and no plus possible
             break
+    if current == lowest:
+        best, best_signs = terms, signs
     found = replace(start, terms=best[:lowest].copy(), signs=best_signs[:lowest].copy())
     return found, done

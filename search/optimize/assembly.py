@@ -24,6 +24,7 @@ from torch import Tensor
 
 from stl_algebra.errors import StlError
 
+from .compiled import make_plan
 from .parametrisation import Parametrisation
 
 __all__ = ["Model"]
@@ -82,6 +83,22 @@ class Model:
         self._conj = [[m.conj().resolve_conj() for m in maps[0]] for maps in self._maps]
         self._expansions = [self._expansion(i) for i in range(len(parametrisation.orbits))]
         self._cells = self._plan()
+        self._kernel = self._gram_kernel(target)
+
+    @property
+    def capturable(self) -> bool:
+        """Whether a step launches only kernels that a CUDA graph can hold (the library's solvers allocate)."""
+        return self._kernel is not None
+
+    def _gram_kernel(self, target: Any) -> Any:
+        """The Triton kernel for real models on CUDA; None where it does not apply or there is no Triton."""
+        if self.device.type != "cuda" or self.dtype != torch.float64:
+            return None
+        try:
+            from ._gpu import GramKernel
+        except ImportError:
+            return None
+        return GramKernel(make_plan(self.par, target), self.device)
 
     def _tensor(self, array: Any) -> Tensor:
         """A numpy array on this model's device in its dtype."""
@@ -241,7 +258,10 @@ class Model:
         return cells
 
     def gram(self, terms: list[list[Tensor]], out: Tensor) -> Tensor:
-        """Lower block triangle of JᴴJ written into `out` (R, size, size); the rest of `out` is not touched."""
+        """Lower block triangle of JᴴJ written into `out` (R, ≥ size, size); the rest of `out` is not touched."""
+        if self._kernel is not None:
+            self._kernel(self.flat(terms), out)
+            return out
         reps = [[slot[:, :, 0] for slot in slots] for slots in terms]
         inner = [
             [

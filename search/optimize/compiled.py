@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .parametrisation import Parametrisation
 from .schedules import Schedule
 
-__all__ = ["Plan", "Rules", "Stepper", "Work", "slot_shares"]
+__all__ = ["Plan", "Rules", "Stepper", "Work", "make_plan", "slot_shares"]
 
 Array = NDArray[Any]
 

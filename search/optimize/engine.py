@@ -22,6 +22,7 @@ from stl_algebra.errors import StlError
 
 from .assembly import Model
 from .compiled import Stepper
+from .graph import CapturedSteps
 from .linalg import solve_lower
 from .parametrisation import Parametrisation, dense_target
 from .schedules import SCHEDULES, Schedule
@@ -29,7 +30,9 @@ from .schedules import SCHEDULES, Schedule
 __all__ = ["LMResult", "minimise", "random_starts"]
 
 #: Floating-point operations of a run from which loading (the first time compiling) the CPU's compiled steps pays.
-COMPILE_ABOVE = 5e9
+COMPILE_ABOVE = 2e9
+#: Floating-point operations of a step of all slots up to which a CUDA graph is worth its capture.
+CAPTURE_BELOW = 1e12
 
 
 @dataclass(frozen=True)
@@ -123,14 +126,20 @@ def squared_norm(x: Tensor) -> Tensor:
     return norm.square()
 
 
-class _Run:
+class SlotState:
     """State of the slots of one run."""
 
-    def __init__(self, model: Model, schedule: Schedule, iterations: int, stepper: Stepper | None = None) -> None:
+    def __init__(
+        self, model: Model, schedule: Schedule, iterations: int, stepper: Stepper | CapturedSteps | None = None
+    ) -> None:
         self.model, self.schedule, self.iterations, self.stepper = model, schedule, iterations, stepper
         self.device = model.device
         self.index = torch.empty(0, dtype=torch.long, device=self.device)
         self.buffer: Tensor | None = None
+
+    def fork(self) -> SlotState:
+        """An empty state with the same model and rules."""
+        return SlotState(self.model, self.schedule, self.iterations)
 
     def load(self, theta: Tensor, index: Tensor) -> None:
         """Add restarts to the slots."""
@@ -212,6 +221,9 @@ class _Run:
             for _ in range(steps):
                 self.step()
             return
+        if isinstance(self.stepper, CapturedSteps):
+            self.stepper.advance(self, steps)
+            return
         theta, lam, fit, count, polish = (x.numpy() for x in (self.theta, self.lam, self.fit, self.count, self.polish))
         self.stepper.advance(theta, lam, fit, count, polish, steps)
 
@@ -222,12 +234,13 @@ class _Run:
         terms = model.terms(theta)
         value, pull_back, curvature = self.extras(theta, terms, weights, True)
         objective = self.fit + value
-        shape = (len(theta), self.model.par.size, self.model.par.size)
+        # One more row than unknowns: the solver puts the gradient there.
+        shape = (len(theta), model.par.size + 1, model.par.size)
         if self.buffer is None or self.buffer.shape != shape:
             self.buffer = None
             self.buffer = torch.empty(shape, dtype=model.dtype, device=self.device)
         gram = model.gram(terms, self.buffer)
-        gram.diagonal(dim1=1, dim2=2).add_(curvature + self.lam[:, None] * model.metric)
+        gram[:, :-1].diagonal(dim1=1, dim2=2).add_(curvature + self.lam[:, None] * model.metric)
         move, ok = solve_lower(gram, model.gradient(terms, self.residual) - pull_back)
         new = theta + move
         new_terms = model.terms(new)
@@ -341,10 +354,12 @@ def minimise(
     slots = min(total, slots or default_slots(parametrisation.size, starts.element_size(), model.device))
 
     begin = time.perf_counter()
-    stepper = None
+    stepper: Stepper | CapturedSteps | None = None
     if model.device.type == "cpu" and total * iterations * step_flops(parametrisation) > COMPILE_ABOVE:
         stepper = Stepper(parametrisation, dense, schedule, iterations)
-    run = _Run(model, schedule, iterations, stepper)
+    elif model.capturable and slots * step_flops(parametrisation) < CAPTURE_BELOW:
+        stepper = CapturedSteps(slots)
+    run = SlotState(model, schedule, iterations, stepper)
     done: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     queued = hits = ended_count = spent = 0
     best = float("inf")

@@ -1,32 +1,21 @@
 """Batched Hermitian positive definite solves: one right-hand side per matrix, failures reported per matrix.
 
-On the CPU the LAPACK inside torch runs in place on the row-major lower triangle (torch's own batched Cholesky
-copies every matrix several times, which costs more than the factorisation at the sizes met here).  On CUDA the
-library's batched Cholesky of matrices of several hundred rows runs far below the chip's matrix rate, so larger
-systems take a left-looking blocked factorisation whose work is almost entirely batched matrix products.
+On CUDA the library's batched Cholesky of matrices of several hundred rows runs far below the chip's matrix rate, so
+systems there take a left-looking factorisation in two levels of blocks, whose work is almost entirely batched matrix
+products, each written where the next one reads it.  The corners on the diagonal are factored and inverted by a Triton
+kernel where there is one, else by the library.  (The compiled steps on the CPU have their own factorisation,
+:mod:`search.optimize._packed`.)
 """
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from itertools import pairwise
-from pathlib import Path
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Tensor
 
 __all__ = ["solve_lower"]
 
-#: Systems with more unknowns than this take the blocked route on CUDA.
-BLOCKED_ABOVE = 96
-BLOCK = 64
-
-_PREFIX = {torch.float32: "s", torch.float64: "d", torch.complex64: "c", torch.complex128: "z"}
+#: Columns updated by one large product, and columns factored at a time.
+PANEL, BLOCK = 64, 32
 
 
 def solve_lower(matrix: Tensor, rhs: Tensor, blocked: bool | None = None) -> tuple[Tensor, Tensor]:
@@ -34,11 +23,12 @@ def solve_lower(matrix: Tensor, rhs: Tensor, blocked: bool | None = None) -> tup
 
     Parameters
     ----------
-    matrix : (R, P, P) tensor
-        Hermitian positive definite matrices, contiguous, lower triangle.
+    matrix : (R, P + 1, P) tensor
+        Hermitian positive definite matrices, lower triangle, and one row of room for the right-hand side; rows
+        contiguous.
     rhs : (R, P) tensor
     blocked : bool, optional
-        Force or forbid the blocked route; by default it is taken on CUDA for large P.
+        Force or forbid the blocked route; by default it is taken on CUDA.
 
     Returns
     -------
@@ -47,58 +37,12 @@ def solve_lower(matrix: Tensor, rhs: Tensor, blocked: bool | None = None) -> tup
     ok : (R,) bool tensor
         False where H is not numerically positive definite.
     """
+    size = matrix.shape[2]
     if blocked is None:
-        blocked = matrix.is_cuda and matrix.shape[1] > BLOCKED_ABOVE
-    if blocked:
-        x, ok = _blocked(matrix, rhs)
-    elif matrix.is_cuda:
-        x, ok = _library(matrix, rhs)
-    else:
-        kernel = _lapack_kernel(_PREFIX[matrix.dtype])
-        x, ok = _library(matrix, rhs) if kernel is None else _lapack(kernel, matrix, rhs)
+        blocked = matrix.is_cuda
+    x, ok = _blocked(matrix, rhs) if blocked else _library(matrix[:, :size], rhs)
     ok = ok & torch.isfinite(x.abs().sum(1))
     return torch.where(ok[:, None], x, torch.zeros_like(x)), ok
-
-
-@lru_cache(maxsize=4)
-def _lapack_kernel(prefix: str) -> Callable[[Any, Any, Any], None] | None:
-    """Compiled loop over the batch around torch's ?potrf and ?potrs; None where torch does not export them.
-
-    Row-major lower is column-major upper of the transpose, so for complex matrices the conjugate system is
-    solved; the caller conjugates the right-hand side and the solution.
-    """
-    import numba
-
-    try:
-        library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
-        addresses = [ctypes.cast(getattr(library, prefix + name), ctypes.c_void_p) for name in ("potrf_", "potrs_")]
-    except (OSError, AttributeError):
-        return None
-    potrf = ctypes.CFUNCTYPE(None, *([ctypes.c_void_p] * 5))(addresses[0].value or 0)
-    potrs = ctypes.CFUNCTYPE(None, *([ctypes.c_void_p] * 8))(addresses[1].value or 0)
-
-    @numba.njit(nogil=True)
-    def solve(a: Any, b: Any, failed: Any) -> None:
-        size = np.array([a.shape[1]], dtype=np.int32)
-        one = np.array([1], dtype=np.int32)
-        upper = np.array([85], dtype=np.uint8)  # 'U'
-        info = np.zeros(1, dtype=np.int32)
-        for i in range(a.shape[0]):
-            potrf(upper.ctypes, size.ctypes, a[i].ctypes, size.ctypes, info.ctypes)
-            failed[i] = info[0]
-            if info[0] == 0:
-                potrs(
-                    upper.ctypes, size.ctypes, one.ctypes, a[i].ctypes, size.ctypes, b[i].ctypes, size.ctypes,
-                    info.ctypes,
-                )
-
-    compiled: Callable[[Any, Any, Any], None] = solve
-    return compiled
-
-
-@lru_cache(maxsize=1)
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=64)
 
 
 def _library(matrix: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,43 +50,46 @@ def _library(matrix: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cholesky_solve(rhs[:, :, None], factor)[:, :, 0], info == 0
 
 
-def _lapack(kernel: Callable[[Any, Any, Any], None], matrix: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor]:
-    a, b = matrix.contiguous().numpy(), rhs.conj().resolve_conj().clone().contiguous()
-    failed = np.zeros(len(a), dtype=np.int32)
-    threads = min(torch.get_num_threads(), len(a))
-    if threads <= 1:
-        kernel(a, b.numpy(), failed)
-    else:
-        cuts = np.linspace(0, len(a), threads + 1).astype(int)
-        spans = list(pairwise(cuts))
-        list(_pool().map(lambda c: kernel(a[c[0] : c[1]], b.numpy()[c[0] : c[1]], failed[c[0] : c[1]]), spans))
-    return b.conj().resolve_conj(), torch.from_numpy(failed == 0)
-
-
 def _blocked(matrix: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor]:
-    size = matrix.shape[1]
-    edges = [*range(0, size, BLOCK), size]
-    y = rhs.clone()
+    size = matrix.shape[2]
+    # As one more row of the matrix the right-hand side is solved for along with the factorisation.
+    matrix[:, size] = rhs.conj()
+    lower = torch.empty_like(matrix)
     ok = torch.ones(len(matrix), dtype=torch.bool, device=matrix.device)
-    inverses = []
-    for lo, hi in pairwise(edges):
-        panel = matrix[:, lo:, lo:hi]
+    inverses = {}
+    panels = [(lo, min(lo + PANEL, size)) for lo in range(0, size, PANEL)]
+    blocks = {lo: [(a, min(a + BLOCK, hi)) for a in range(lo, hi, BLOCK)] for lo, hi in panels}
+    for lo, hi in panels:
         if lo:
-            row = matrix[:, lo:hi, :lo]
-            panel = torch.baddbmm(panel, matrix[:, lo:, :lo], row.mH, alpha=-1)
-            y[:, lo:hi] -= torch.bmm(row, y[:, :lo, None])[:, :, 0]
-        factor, info = torch.linalg.cholesky_ex(panel[:, : hi - lo])
-        eye = torch.eye(hi - lo, dtype=matrix.dtype, device=matrix.device).expand(len(matrix), -1, -1)
-        inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
-        ok &= info == 0
-        matrix[:, lo:hi, lo:hi] = factor
+            matrix[:, lo:, lo:hi].baddbmm_(lower[:, lo:, :lo], lower[:, lo:hi, :lo].mH, alpha=-1)
+        for a, b in blocks[lo]:
+            strip = matrix[:, a:, a:b]
+            if a > lo:
+                strip.baddbmm_(lower[:, a:, lo:a], lower[:, a:b, lo:a].mH, alpha=-1)
+            inverses[a], fine = _factor_corners(strip[:, : b - a], lower[:, a:b, a:b])
+            ok &= fine
+            torch.bmm(strip[:, b - a :], inverses[a].mH, out=lower[:, b:, a:b])
+    y = lower[:, size, :, None].conj().resolve_conj().clone()
+    for lo, hi in reversed(panels):
         if hi < size:
-            matrix[:, hi:, lo:hi] = torch.bmm(panel[:, hi - lo :], inverse.mH)
-        y[:, lo:hi] = torch.bmm(inverse, y[:, lo:hi, None])[:, :, 0]
-        inverses.append(inverse)
-    for index in range(len(edges) - 2, -1, -1):
-        lo, hi = edges[index], edges[index + 1]
-        if hi < size:
-            y[:, lo:hi] -= torch.bmm(matrix[:, hi:, lo:hi].mH, y[:, hi:, None])[:, :, 0]
-        y[:, lo:hi] = torch.bmm(inverses[index].mH, y[:, lo:hi, None])[:, :, 0]
-    return y, ok
+            y[:, lo:hi].baddbmm_(lower[:, hi:size, lo:hi].mH, y[:, hi:], alpha=-1)
+        for a, b in reversed(blocks[lo]):
+            if b < hi:
+                y[:, a:b].baddbmm_(lower[:, b:hi, a:b].mH, y[:, b:hi], alpha=-1)
+            y[:, a:b] = torch.bmm(inverses[a].mH, y[:, a:b])
+    return y[:, :, 0], ok
+
+
+def _factor_corners(corner: Tensor, lower: Tensor) -> tuple[Tensor, Tensor]:
+    """Factor a batch of small matrices into `lower`; their inverses, and whether each is positive definite."""
+    if corner.is_cuda and corner.dtype == torch.float64:
+        try:
+            from ._gpu import factor_corners
+        except ImportError:  # no Triton
+            pass
+        else:
+            return factor_corners(corner, lower)
+    factor, info = torch.linalg.cholesky_ex(corner)
+    eye = torch.eye(corner.shape[1], dtype=corner.dtype, device=corner.device).expand(len(corner), -1, -1)
+    lower.copy_(factor)
+    return torch.linalg.solve_triangular(factor, eye, upper=False), info == 0

@@ -12,8 +12,9 @@ from search.optimize._packed import PLAIN, factorise, solve_packed
 from search.optimize.assembly import Model
 from search.optimize.campaign import matmul_tensor
 from search.optimize.compiled import Stepper, slot_shares
-from search.optimize.engine import _Run, random_starts
+from search.optimize.engine import SlotState, random_starts
 from search.optimize.groups import named_action
+from search.optimize.linalg import solve_lower
 from search.optimize.orbits import Invariant, orbit_types
 from stl_algebra.targets import polymul
 
@@ -30,7 +31,7 @@ def states(par, target, schedule, steps, restarts=3, scale=1.0):
     """θ, λ, ‖T−T̂‖², iterations and polishing iterations after each step: compiled, then torch."""
     model = Model(par, target)
     starts = random_starts(par, model.norm2, restarts, 0) * scale
-    run = _Run(model, schedule, 40)
+    run = SlotState(model, schedule, 40)
     run.load(starts.clone(), torch.arange(restarts))
     run.polish[-1] = 1  # one restart is polished
     mine = [x.numpy().copy() for x in (run.theta, run.lam, run.fit, run.count, run.polish)]
@@ -168,3 +169,42 @@ def test_packed_factorisation_refuses_what_is_not_positive(bad, at):
     h, padded = packed(matrix, np.ones(99))
     diagonal = np.concatenate([np.zeros(99), [1.0]])
     assert not solve(h, diagonal, np.zeros_like(h), np.zeros(padded), np.zeros(padded), padded // 4)
+
+
+# -- CUDA --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("case", [c for c in CASES if "complex" not in c])
+def test_the_triton_gram_and_factorisation_are_those_of_torch(case):
+    par, target = CASES[case]()
+    model = Model(par, target, "cuda")
+    assert model._kernel is not None
+    theta = random_starts(par, model.norm2, 5, 0).cuda()
+    terms, size = model.terms(theta), par.size
+    fast = model.gram(terms, torch.full((5, size + 1, size), torch.nan, dtype=torch.float64, device="cuda"))
+    model._kernel = None
+    plain = model.gram(terms, torch.zeros_like(fast))
+    fast, plain = fast[:, :size].tril(), plain[:, :size].tril()
+    assert (fast - plain).abs().max() < 1e-12 * plain.abs().max()
+    matrix = plain + plain.tril(-1).mT + torch.eye(size, dtype=torch.float64, device="cuda")
+    room = torch.cat([matrix, matrix[:, :1]], dim=1)
+    room[2, size // 2, size // 2] = -1
+    x, ok = solve_lower(room, theta, blocked=True)
+    assert ok.tolist() == [True, True, False, True, True] and (x[2] == 0).all()
+    error = (matrix @ x[:, :, None])[:, :, 0] - theta
+    assert error[ok].abs().max() < 1e-9 * theta.abs().max()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_captured_steps_are_the_steps(monkeypatch):
+    import search.optimize.engine as engine
+
+    par, target = CyclicZ3(2, 4, 1), matmul_tensor(2, 2, 2)
+    schedule = Schedule(polish_below=0.0, abandon=((0.3, 0.2),))  # some restarts end early, so that batches shrink
+    captured = minimise(target, par, 40, 60, schedule, device="cuda", slots=24)
+    monkeypatch.setattr(engine, "CAPTURE_BELOW", 0.0)
+    plain = minimise(target, par, 40, 60, schedule, device="cuda", slots=24)
+    assert np.array_equal(captured.steps, plain.steps) and np.allclose(captured.eps2, plain.eps2, rtol=1e-3, atol=1e-12)

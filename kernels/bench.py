@@ -29,10 +29,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from kernels import dispatch, measure, ops, pipeline, reference
+from kernels import devices, dispatch, measure, ops, pipeline, reference
 from kernels.cases import SECTIONS, Case, file_cases
 from kernels.codec import Codec
-from kernels.devices import slug
 from kernels.studies import calibrate, pair_rows, training_rows
 from stl_algebra.errors import StlError
 
@@ -308,7 +307,7 @@ def main(
         if section == "calibrate":
             rates = calibrate(device, small)
             if data is not None:
-                (data / f"{slug(rates['name'])}.json").write_text(json.dumps(rates, indent=1) + "\n")
+                devices.write(rates, data)
             console.print(json.dumps(rates))
         elif section in LAYERS:
             found = LAYERS[section](device, head, run_id, small)

@@ -13,10 +13,11 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-__all__ = ["DeviceData", "load_device", "slug"]
+__all__ = ["DeviceData", "load_device", "slug", "write"]
 
 FOLDER = Path(__file__).parent / "data"
 
@@ -75,3 +76,17 @@ def load_device(device: torch.device | str | None = None) -> DeviceData:
     data = _read(FOLDER / "nvidia_h200.json")
     return DeviceData(f"{name} (rates of {data.name})", data.dense, data.batched, data.bandwidth,
                       data.launch_us, exact=False)  # fmt: skip
+
+
+def write(rates: dict[str, Any], folder: Path) -> Path:
+    """Write what `kernels.studies.calibrate` measured as a device file, one number format a line."""
+    parts = []
+    for key, value in rates.items():
+        if key in ("dense", "batched"):
+            lines = ",\n".join(f"    {json.dumps(dtype)}: {json.dumps(points)}" for dtype, points in value.items())
+            parts.append(f"  {json.dumps(key)}: {{\n{lines}\n  }}")
+        else:
+            parts.append(f"  {json.dumps(key)}: {json.dumps(value)}")
+    path = folder / f"{slug(rates['name'])}.json"
+    path.write_text("{\n" + ",\n".join(parts) + "\n}\n")
+    return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -106,15 +107,15 @@ def calibrate(device: torch.device, small: bool) -> dict[str, Any]:
                 a = torch.randn(batch, s, s, device=device).to(dtype)
                 b = torch.randn(batch, s, s, device=device).to(dtype)
                 fn = (lambda a=a[0], b=b[0]: a @ b) if table == "dense" else (lambda a=a, b=b: torch.bmm(a, b))
-                t = measure.timings(fn, device, warmup=60, rep=60, graph=True)[0]
+                t = measure.timings(fn, device, warmup=60, rep=60, graph=device.type == "cuda")[0]
                 points.append([s, round(2 * batch * s**3 / t / 1e9, 4)])
             out[table][name] = points
         n = 128 if small else 8192
         x = torch.randn(n, n, device=device).to(dtype)
         (codec,) = strassen(2)
         e_x = codec.tensors(device, torch.promote_types(dtype, torch.float32))[0]
-        fixed = codec.recipes[0]
-        t = measure.timings(lambda x=x, e=e_x, f=fixed: ops.encode(x, e, 4, 4, f), device, warmup=20, rep=40)[0]
+        encode = functools.partial(ops.encode, x, e_x, 4, 4, codec.recipes[0])
+        t = measure.timings(encode, device, warmup=60, rep=60, graph=device.type == "cuda")[0]
         out["bandwidth"][name] = round(n * n * dtype.itemsize * (1 + 49 / 16) / t / 1e9, 5)
     tiny = torch.zeros(16, device=device)
     out["launch_us"] = round(measure.timings(lambda: tiny.add_(1), device, warmup=10, rep=20)[0] * 1e3, 2)

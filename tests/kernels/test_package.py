@@ -169,13 +169,14 @@ def test_bench_runs_on_cpu_and_says_so(tmp_path: Path, encoder_file: Path) -> No
     assert CliRunner().invoke(bench.app, ["table", "--encoder", str(table)]).exit_code == 2
 
 
-def test_calibration_has_the_layout_of_the_shipped_data() -> None:
+def test_calibration_has_the_layout_of_the_shipped_data(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("minutes on a GPU")
     rates = studies.calibrate(torch.device("cpu"), small=True)
     shipped = json.loads((ROOT / "kernels" / "data" / "nvidia_h200.json").read_text())
     assert set(rates) == set(shipped)
     assert set(rates["dense"]) == set(shipped["dense"])
+    assert json.loads(devices.write(rates, tmp_path).read_text()) == rates
 
 
 def test_measurements_are_keyed(tmp_path: Path) -> None:

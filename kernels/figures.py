@@ -38,29 +38,37 @@ def read(path: Path) -> list[dict[str, str]]:
     return rows
 
 
+def _family(format: str, rank: int) -> str:
+    """What an encoder is called in the figure: without the exact Strassen levels around or inside it."""
+    for _ in range(format.count("2x2x2·") + format.count("8x8x8")):
+        rank //= 7
+    inner = format.split("·")[-1].replace("8x8x8", "4x4x4")
+    return (
+        "Strassen, best level"
+        if (inner, rank) in (("4x4x4", 49), ("2x2x2", 7))
+        else f"⟨{inner.replace('x', ',')};{rank}⟩"
+    )
+
+
 def draw_speedups(rows: list[dict[str, str]], axis: Any) -> int:
-    """Speed-up over dense against n, one line per number format and rank; returns the points drawn."""
-    series: dict[tuple[str, int, str], dict[int, float]] = {}
+    """Speed-up over dense against n, the best form of each encoder in the latest run; returns the points drawn."""
+    series: dict[tuple[str, str], dict[int, tuple[str, float]]] = {}
     for row in rows:
         if row["metric"] == "speedup" and row["n"] == row["k"] == row["m"] and row["op"] in ("matmul", "fp8"):
-            series.setdefault((row["dtype"], int(row["rank"]), row["format"]), {})[int(row["n"])] = float(row["q50"])
-    drawn = 0
-
-    for index, ((dtype, rank, format), points) in enumerate(sorted(series.items())):
+            points = series.setdefault((row["dtype"], _family(row["format"], int(row["rank"]))), {})
+            run, best = points.get(int(row["n"]), ("", 0.0))
+            value = float(row["q50"])
+            points[int(row["n"])] = (row["run_id"], max(best, value) if run == row["run_id"] else value)
+    for index, ((dtype, name), points) in enumerate(sorted(series.items())):
         sizes = sorted(points)
-        axis.plot(
-            sizes,
-            [points[n] for n in sizes],
-            "os"[index // 10 % 2] + "-",
-            label=f"{dtype} ⟨{format.replace('x', ',')};{rank}⟩",
-        )
-        drawn += len(points)
+        marker = "os"[index // 10 % 2] + ("-" if len(sizes) > 1 else "")
+        axis.plot(sizes, [points[n][1] for n in sizes], marker, label=f"{dtype} {name}")
     axis.axhline(1, color="grey", linewidth=0.8)
     axis.set(xscale="log", xlabel="n = k = m", ylabel="speed-up over dense", title="weights encoded beforehand")
-    axis.set_xticks([4096, 8192, 16384], ["4096", "8192", "16384"])
+    axis.set_xticks([2**i for i in range(10, 15)], [str(2**i) for i in range(10, 15)])
     axis.minorticks_off()
     axis.legend(fontsize=6, ncols=2)
-    return drawn
+    return sum(map(len, series.values()))
 
 
 def draw_breakdown(rows: list[dict[str, str]], axis: Any, dtype: str = "bf16") -> int:

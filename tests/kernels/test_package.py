@@ -312,6 +312,8 @@ def test_figures_come_from_the_table(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert all((tmp_path / f"{name}.svg").stat().st_size > 5000 for name in ("kernel_speedups", "kernel_breakdown"))
     assert CliRunner().invoke(figures.app, [str(tmp_path / "absent.csv")]).exit_code == 2
+    assert figures._family("8x8x8", 112) == figures._family("4x4x4", 16) == "⟨4,4,4;16⟩"
+    assert figures._family("2x2x2·8x8x8", 2401) == figures._family("8x8x8", 343) == "Strassen, best level"
     foreign = tmp_path / "foreign.csv"
     foreign.write_text("a,b\n1,2\n")
     assert CliRunner().invoke(figures.app, [str(foreign)]).exit_code == 2

@@ -182,7 +182,7 @@ def hensel_lift(
     tie, rows = ties or (np.arange(theta.size), np.arange(goal.size))
     if tie.shape != theta.shape:
         raise StlError("ties", tie.shape, f"one variable for each of {theta.size} entries")
-    jac = _jacobian(*first, tie=tie)[rows]
+    jac = _jacobian(first[0], first[1], first[2], tie)[rows]
     tied = np.zeros(tie.max() + 1, dtype=np.int64)
     tied[tie] = theta
     if not np.array_equal(tied[tie], theta):

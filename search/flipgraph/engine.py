@@ -57,15 +57,18 @@ class FlipResult:
     scheme: Scheme
     pool: list[Scheme] = field(default_factory=list)
 
-    def encoder(self, lift: bool = False, seconds: float = 60.0, **origin: Any) -> Encoder:
+    def encoder(self, lift: bool = False, seconds: float = 60.0, tries: int = 1, **origin: Any) -> Encoder:
         """The scheme as an `Encoder` over its ring, or lifted from GF(2) to Z or Q.
 
         Parameters
         ----------
         lift : bool
-            Hensel-lift a scheme over GF(2); no effect over Z.
+            Hensel-lift a scheme over GF(2); no effect over Z. One that does not lift is walked on at
+            constant rank and tried again (`search.flipgraph.lift.simplest`).
         seconds : float
-            Time for the lift.
+            Time for the lifts.
+        tries : int
+            Lifts to choose from: the one with the smallest coefficients is taken.
         **origin
             Added to the encoder's origin, e.g. ``seed=3``.
 
@@ -74,22 +77,18 @@ class FlipResult:
         StlError
             If the scheme has no lift (⟨4,4,4;47⟩ has none).
         """
-        from search.hensel import hensel_lift
+        from search.flipgraph.lift import lifted, simplest
         from stl_algebra import Encoder
         from stl_algebra.targets import matmul
 
         ring = self.scheme.ring
-        target = matmul(*self.scheme.format)
         group = self.scheme.symmetry or "none"
         about = {"family": "flipgraph", "from": "standard algorithm", "group": group, "walk": ring, **origin}
-        if ring == "Z" or not lift:
-            return Encoder.build(target, self.e_x, self.e_w, self.d, ring=ring, origin=about)
-        report = hensel_lift(target.dense(np.int64), self.e_x, self.e_w, self.d, seconds=seconds)
-        if not report.success:
-            raise StlError("scheme", self.rank, "a scheme over GF(2) that lifts", f"{report.reason}.")
-        return Encoder.build(
-            target, report.e_x, report.e_w, (report.d, report.den), ring=report.ring, origin=about
-        )
+        if ring == "Z":
+            return lifted(self.scheme, about)
+        if lift:
+            return simplest([self.scheme], about, seconds, tries=12 + tries, enough=tries)
+        return Encoder.build(matmul(*self.scheme.format), self.e_x, self.e_w, self.d, ring=ring, origin=about)
 
 
 #: What travels to a worker: start, whether to grow another one instead, goal, schedule, seed, seconds.

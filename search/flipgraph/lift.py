@@ -69,7 +69,7 @@ def _size(encoder: Encoder) -> tuple[int, int, int]:
 
 def simplest(
     schemes: Iterable[Scheme], origin: dict[str, Any], seconds: float = 60.0, tries: int = 12, seed: int = 0,
-    flips: int = 300_000,
+    flips: int = 300_000, enough: int | None = None,
 ) -> Encoder:
     """The lift with the smallest coefficients among `tries` schemes: the given ones, then walks from them.
 
@@ -84,6 +84,8 @@ def simplest(
     tries, seed : int
     flips : int
         Length of the walk at constant rank to the next try.
+    enough : int, optional
+        Stop after this many lifts.
 
     Raises
     ------
@@ -92,6 +94,7 @@ def simplest(
     """
     given = list(schemes)
     best: Encoder | None = None
+    lifts = 0
     failure: StlError | None = None
     end = time.monotonic() + seconds
     for k in range(tries):
@@ -107,8 +110,11 @@ def simplest(
         except StlError as error:
             failure = error
             continue
+        lifts += 1
         if best is None or _size(encoder) < _size(best):
             best = encoder
+        if lifts == enough:
+            break
     if best is None:
         raise failure or StlError("schemes", 0, "at least one scheme")
     return best

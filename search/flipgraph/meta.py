@@ -17,17 +17,19 @@ from math import prod
 
 import numpy as np
 
+from search.flipgraph.engine import FlipResult
 from search.flipgraph.formats import merge, project, rotate
 from search.flipgraph.scheme import Scheme, checked, from_factors, standard
 from search.flipgraph.walks import Schedule, walk_from
+from search.known import best_rank
 from stl_algebra.errors import StlError
 
-__all__ = ["Pools", "all_formats", "oriented", "transposed", "wandered"]
+__all__ = ["Pools", "all_formats", "oriented", "search_from", "transposed", "wandered"]
 
 Format = tuple[int, int, int]
 
 #: How long one walk from a pool is.
-SHORT = Schedule(flips=12_000_000, plus_after=1_000, plus_diff=2)
+SHORT = Schedule(flips=40_000_000, plus_after=1_000, plus_diff=2)
 
 
 def transposed(scheme: Scheme) -> Scheme:
@@ -194,6 +196,44 @@ def wandered(start: Scheme, flips: int, seed: tuple[int, ...]) -> Scheme:
     if flips < 0:
         raise StlError("flips", flips, "at least 0")
     return walk_from(start, 0, replace(SHORT, flips=flips, plus_diff=0), seed)[0]
+
+
+def search_from(
+    start: Scheme, fmt: Format, target_rank: int, seconds: float = 60.0, seed: int = 0, schedule: Schedule = SHORT,
+) -> FlipResult:
+    """Search a format from a scheme of another one (larger or smaller), by way of the formats in between.
+
+    Parameters
+    ----------
+    start : Scheme
+        Its symmetry is forgotten.
+    fmt : (n, m, p)
+    target_rank : int
+        Stop there.
+    seconds, seed, schedule
+        As in `Pools`.
+
+    Returns
+    -------
+    FlipResult
+        In the orientation asked for.
+    """
+    goal, given = _sorted(checked(fmt, start.ring, None)), _sorted(start.format)
+    low, high = zip(*((min(a, b), max(a, b)) for a, b in zip(goal, given, strict=True)), strict=True)
+    between = [f for f in all_formats(low[0], high) if all(a <= b for a, b in zip(low, f, strict=True))]
+    floors = {f: best_rank(f) or 0 for f in between} | {goal: target_rank}
+    pools = Pools(between, start.ring, floors, seed=seed, schedule=schedule)
+    pools.add(from_factors(start.format, *start.factors(), ring=start.ring))
+    begin, first = time.monotonic(), pools.rank(goal)
+    pools.run(seconds, {goal: target_rank})
+    spent = time.monotonic() - begin
+    best = oriented(pools.pools[goal][-1], fmt)
+    e_x, e_w, d = best.factors()
+    history = [(0.0, 0, first), (spent, pools.flips, best.rank)]
+    pool = [oriented(s, fmt) for s in pools.pools[goal]]
+    return FlipResult(
+        e_x, e_w, d, best.rank, pools.flips, spent, best.rank <= target_rank, history, best, pool
+    )  # fmt: skip
 
 
 def _sorted(fmt: Iterable[int]) -> Format:

@@ -23,6 +23,7 @@ from stl_algebra.errors import StlError
 
 __all__ = ["decode", "encode", "kronecker_factors", "parse", "recipe", "recipe_if_worth_it", "source", "transcode"]
 
+GRID = 65535  # a launch's second axis, over tile rows, ends here
 MAX_OPERATIONS = 6000  # beyond this many lines the compiler takes longer than anyone will wait
 
 
@@ -168,10 +169,12 @@ def encode(x: torch.Tensor, text: str, *, out: torch.Tensor | None = None, block
     if out.numel() == 0:
         return out
     fixed = _fixed(x.dtype, b, block)
-    _kernel(text, "encode", x.stride(1) == 1)[(-(-b // fixed["BT"]), a)](
-        x, _table(text, str(x.device), x.dtype), out, height, width, b, x.stride(0), x.stride(1), out.stride(0),
-        out.stride(1), **fixed,
-    )  # fmt: skip
+    kernel, table = _kernel(text, "encode", x.stride(1) == 1), _table(text, str(x.device), x.dtype)
+    for at in range(0, a, GRID):
+        kernel[(-(-b // fixed["BT"]), min(GRID, a - at))](
+            x[at * rows :], table, out[:, at:], height - at * rows, width, b, *x.stride(), out.stride(0), out.stride(1),
+            **fixed,
+        )  # fmt: skip
     return out
 
 
@@ -185,12 +188,14 @@ def decode(
         out = torch.empty((height, width), device=p.device, dtype=p.dtype)
     if out.numel() == 0:
         return out
-    b = p.shape[2]
-    fixed = _fixed(p.dtype, b, block)
-    _kernel(text, "decode", True)[(-(-b // fixed["BT"]), -(-height // rows))](
-        p, _table(text, str(p.device), p.dtype), bias if bias is not None else p, out, height, width, b, *p.stride(),
-        out.stride(0), **fixed, **_finish(bias, activation),
-    )  # fmt: skip
+    _, a, b = p.shape
+    fixed = _fixed(p.dtype, b, block) | _finish(bias, activation)
+    kernel, table = _kernel(text, "decode", True), _table(text, str(p.device), p.dtype)
+    for at in range(0, a, GRID):
+        kernel[(-(-b // fixed["BT"]), min(GRID, a - at))](
+            p[:, at:], table, bias if bias is not None else p, out[at * rows :], height - at * rows, width, b,
+            *p.stride(), out.stride(0), **fixed,
+        )  # fmt: skip
     return out
 
 
@@ -211,9 +216,11 @@ def transcode(
     out = torch.empty((channels, a, b), device=p.device, dtype=p.dtype)
     if out.numel() == 0:
         return out
-    fixed = _fixed(p.dtype, b, block)
-    _kernel(f"{text_d}>{text_e}", "transcode", True)[(-(-b // fixed["BT"]), a)](
-        p, bias if bias is not None else p, out, height, width, b, *p.stride(), out.stride(0), out.stride(1),
-        **fixed, **_finish(bias, activation),
-    )  # fmt: skip
+    fixed = _fixed(p.dtype, b, block) | _finish(bias, activation)
+    kernel = _kernel(f"{text_d}>{text_e}", "transcode", True)
+    for at in range(0, a, GRID):
+        kernel[(-(-b // fixed["BT"]), min(GRID, a - at))](
+            p[:, at:], bias if bias is not None else p, out[:, at:], height - at * tile[0], width, b, *p.stride(),
+            out.stride(0), out.stride(1), **fixed,
+        )  # fmt: skip
     return out

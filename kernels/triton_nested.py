@@ -19,7 +19,7 @@ import torch
 import triton
 import triton.language as tl
 
-from kernels.straightline import parse
+from kernels.straightline import GRID, parse
 from kernels.triton_codec import ACTIVATIONS, _activate, split_coefficients
 
 __all__ = ["decode", "encode", "suits"]
@@ -189,9 +189,11 @@ def encode(x: torch.Tensor, text: str, *, out: torch.Tensor | None = None) -> to
     if out.numel() == 0:
         return out
     hi, lo, _, two = _operands(text, str(x.device), x.dtype, False)
-    encode_kernel[(-(-b // shape["BT"]), a)](
-        x, hi, lo, out, height, width, b, x.stride(0), out.stride(0), out.stride(1), SPLIT=two, **shape
-    )
+    for at in range(0, a, GRID):
+        encode_kernel[(-(-b // shape["BT"]), min(GRID, a - at))](
+            x[at * 8 :], hi, lo, out[:, at:], height - at * 8, width, b, x.stride(0), out.stride(0), out.stride(1),
+            SPLIT=two, **shape,
+        )  # fmt: skip
     return out
 
 
@@ -207,8 +209,10 @@ def decode(
     _, a, b = p.shape
     shape = _shape(text, b, False)
     hi, lo, outer, two = _operands(text, str(p.device), p.dtype, True)
-    decode_kernel[(-(-b // shape["BT"]), a)](
-        p, hi, lo, outer, bias if bias is not None else p, out, height, width, b, p.stride(0), p.stride(1),
-        out.stride(0), SPLIT=two, BIAS=bias is not None, ACT=ACTIVATIONS[activation], **shape,
-    )  # fmt: skip
+    for at in range(0, a, GRID):
+        decode_kernel[(-(-b // shape["BT"]), min(GRID, a - at))](
+            p[:, at:], hi, lo, outer, bias if bias is not None else p, out[at * 8 :], height - at * 8, width, b,
+            p.stride(0), p.stride(1), out.stride(0), SPLIT=two, BIAS=bias is not None, ACT=ACTIVATIONS[activation],
+            **shape,
+        )  # fmt: skip
     return out

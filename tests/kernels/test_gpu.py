@@ -128,6 +128,15 @@ def test_more_than_two_to_the_31_elements(strassen: Codec) -> None:
         del encoded, y
 
 
+def test_more_tile_rows_than_one_launch_holds(strassen: Codec) -> None:
+    x = draw(2 * 66000, 64, dtype=torch.float32)
+    e, _, d = strassen.tensors(cuda, torch.float32)
+    encoded = ops.encode(x, e, 2, 2, strassen.recipes[0])
+    assert measure.compare(encoded.flatten(1), reference.encode(x.double(), e.double(), 2, 2).flatten(1)).rms < 1e-6
+    y = ops.decode(encoded, d, 2, 2, *x.shape, None, strassen.recipes[2], "")
+    assert measure.compare(y, reference.decode(encoded.double(), d.double(), 2, 2, *x.shape)).rms < 1e-6
+
+
 def test_fp8_products_round_as_predicted() -> None:
     from kernels import fp8
 

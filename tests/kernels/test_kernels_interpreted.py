@@ -260,3 +260,23 @@ def test_nested_codecs_on_the_matrix_units(
     exact = reference.decode(products.double(), d, 8, 8, height, width) + bias.double()
     found = triton_nested.decode(products, recipe_d, height, width, bias=bias, out=y)
     assert relative(found, exact) < TOLERANCE[torch.float16]
+
+
+def test_tall_matrices_take_several_launches(monkeypatch: pytest.MonkeyPatch, strassen: Codec) -> None:
+    """With room for three tile rows a launch, ten are encoded, decoded and transcoded in four."""
+    monkeypatch.setattr(straightline, "GRID", 3)
+    monkeypatch.setattr(triton_nested, "GRID", 3)
+    check_straight_line(strassen, (19, 9), torch.float32)
+    e, _, d = strassen.tensors(DEVICE, torch.float64)
+    recipe_x, recipe_d = strassen.recipes[0], strassen.recipes[2]
+    products = draw(7, 10, 5, dtype=torch.float32)
+    expected = reference.encode(reference.decode(products.double(), d, 2, 2, 19, 9), e, 2, 2)
+    assert relative(straightline.transcode(products, recipe_d, recipe_x, 19, 9), expected) < TOLERANCE[torch.float32]
+    codec = strassen.kron(Codec.random((4, 4, 4), 16))
+    e, _, d = codec.tensors(DEVICE, torch.float64)
+    x = draw(77, 40, dtype=torch.float16)
+    expected = reference.encode(x.double(), e, 8, 8)
+    assert relative(triton_nested.encode(x, codec.recipes[0]), expected) < TOLERANCE[torch.float16]
+    products = draw(*expected.shape, dtype=torch.float16)
+    exact = reference.decode(products.double(), d, 8, 8, 77, 40)
+    assert relative(triton_nested.decode(products, codec.recipes[2], 77, 40), exact) < TOLERANCE[torch.float16]

@@ -43,6 +43,7 @@ def convert_linear(
     *,
     mode: str = "frozen",
     train_codec: bool = False,
+    tokens: int | None = None,
     smallest: int = 1,
 ) -> ConversionReport:
     """Replace every `nn.Linear` inside ``model`` that the filter admits, in place.
@@ -54,7 +55,7 @@ def convert_linear(
     encoder : stl_algebra.Encoder or Codec
     filter_fn : callable (name, layer) → bool or str, optional
         ``False`` or a non-empty string (the reason) skips the layer; ``True`` and ``""`` convert it.
-    mode, train_codec
+    mode, train_codec, tokens
         As in :meth:`STLLinear.from_linear`.
     smallest : int
         Skip layers with fewer inputs or outputs than this.
@@ -77,7 +78,6 @@ def convert_linear(
             "Use STLLinear.from_linear(layer, encoder).",
         )
     codec = as_codec(encoder)
-    n, _m, _p = codec.format
     report = ConversionReport()
     made: dict[int, STLLinear] = {}
     tied = _tied_weights(model)
@@ -103,9 +103,11 @@ def convert_linear(
                 report.skipped.append((name, f"smaller than {smallest}"))
                 continue
             try:
-                layer = made.get(id(child)) or STLLinear.from_linear(child, codec, mode, train_codec=train_codec)
+                layer = made.get(id(child)) or STLLinear.from_linear(
+                    child, codec, mode, train_codec=train_codec, tokens=tokens
+                )
             except StlError as error:
-                if error.argument == "mode":
+                if error.argument in ("mode", "tokens"):
                     raise
                 report.skipped.append((name, str(error)))
                 continue
@@ -114,7 +116,7 @@ def convert_linear(
             if id(child) not in made:
                 made[id(child)] = layer
                 report.dense_multiplications += child.in_features * child.out_features
-                report.stl_multiplications += layer.w_hat.numel() // n
+                report.stl_multiplications += layer.w_hat.numel() // layer.format[0]
                 report.dense_parameters += child.weight.numel()
                 report.stl_parameters += layer.w_hat.numel()
     return report

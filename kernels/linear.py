@@ -147,6 +147,8 @@ class STLLinear(nn.Module):
         functional.check_operand("linear.weight", linear.weight)
         if not bool(torch.isfinite(linear.weight).all()):
             raise StlError("linear.weight", "NaN or Inf", "finite weights")
+        if tokens is not None and tokens < 1:
+            raise StlError("tokens", tokens, "a positive number of rows", "leave it out to keep the encoder as it is")
         if tokens is not None and mode == "frozen" and not train_codec:
             encoder = dispatch.deepen(encoder, tokens, linear.in_features, linear.out_features, linear.weight.dtype,
                                       linear.weight.device)  # fmt: skip

@@ -145,6 +145,25 @@ def test_convert_reports_what_and_why(strassen: Codec) -> None:
         convert_linear(nn.Linear(2, 2), strassen)  # type: ignore[arg-type]
     with pytest.raises(StlError, match="mode"):
         convert_linear(Block(), strassen, mode="melted")
+    with pytest.raises(StlError, match="tokens"):
+        convert_linear(Block(), strassen, tokens=0)
+
+
+def test_convert_lets_the_cost_model_add_a_level(strassen: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def deeper(codec: Codec, n: int, k: int, m: int, *_: object) -> Codec:
+        seen.append((n, k, m))
+        return codec.kron(codec)
+
+    monkeypatch.setattr("kernels.dispatch.deepen", deeper)
+    model = nn.Sequential(nn.Linear(8, 16))
+    x = torch.randn(3, 8)
+    before = model(x)
+    report = convert_linear(model, strassen, tokens=3)
+    assert seen == [(3, 8, 16)]
+    assert report.stl_multiplications / report.dense_multiplications == pytest.approx(49 / 64)
+    assert torch.allclose(model(x), before, atol=1e-5)
 
 
 def test_pair_of_layers(strassen2: Codec) -> None:

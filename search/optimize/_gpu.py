@@ -24,8 +24,8 @@ __all__ = ["GramKernel", "factor_corners"]
 
 #: Columns of a Gram tile written by one program.
 COLUMNS = 64
-#: Warps per corner of 32 columns: with one, sums over rows and columns need no barrier.
-WARPS = 1
+#: Warps per corner of 32 columns: fewer need fewer barriers, but each thread then waits longer for its own sums.
+WARPS = 4
 
 
 @triton.jit

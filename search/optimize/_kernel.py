@@ -285,7 +285,6 @@ def _entry(sources):
     numba looks at the date of one file only, but at the values a function closes over: the digest of all sources.
     """
 
-    @njit(cache=True, **{**PLAIN, "no_cpython_wrapper": False})
     def advance(plan, rules, work, theta, damping, fit, count, polish, low, high, steps):
         """`steps` Levenberg–Marquardt iterations of the restarts `low` … `high`−1, in place."""
         if len(sources) == 0:
@@ -328,7 +327,11 @@ def _entry(sources):
                 count[n] += 1
                 polish[n] += polish[n] > 0
 
-    return advance
+    options = {**PLAIN, "no_cpython_wrapper": False}
+    try:
+        return njit(cache=True, **options)(advance)
+    except RuntimeError:  # no folder for the cache can be written
+        return njit(**options)(advance)
 
 
 _HERE = Path(__file__).parent

@@ -25,6 +25,7 @@ from torch import Tensor
 from stl_algebra.errors import StlError
 
 from .compiled import make_plan
+from .linalg import triton_kernels
 from .parametrisation import Parametrisation
 
 __all__ = ["Model"]
@@ -92,13 +93,8 @@ class Model:
 
     def _gram_kernel(self, target: Any) -> Any:
         """The Triton kernel for real models on CUDA; None where it does not apply or there is no Triton."""
-        if self.device.type != "cuda" or self.dtype != torch.float64:
-            return None
-        try:
-            from ._gpu import GramKernel
-        except ImportError:
-            return None
-        return GramKernel(make_plan(self.par, target), self.device)
+        kernels = triton_kernels("cuda") if self.device.type == "cuda" and self.dtype == torch.float64 else None
+        return kernels.GramKernel(make_plan(self.par, target), self.device) if kernels is not None else None
 
     def _tensor(self, array: Any) -> Tensor:
         """A numpy array on this model's device in its dtype."""

@@ -124,7 +124,7 @@ def slot_shares(par: Parametrisation, target: Array) -> list[list[list[tuple[int
     rng = np.random.default_rng(5)
     theta = rng.standard_normal((2, par.size)) + 1j * rng.standard_normal((2, par.size)) * (par.field == "complex")
     e_x, e_w, d = par.expand(theta)
-    tensors = [np.einsum("la,lb,cl->abc", e_x[0], e_w[0], d[0]), np.asarray(target)]
+    tensors = [np.einsum("la,lb,cl->abc", e_x[0], e_w[0], d[0], optimize=True), np.asarray(target)]
     terms = (e_x[1].conj(), e_w[1].conj(), d[1].T.conj())
     shares, at = [], 0
     for orbit, count in par.orbits:

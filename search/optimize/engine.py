@@ -1,9 +1,12 @@
-"""Batched Levenberg–Marquardt over any linear parametrisation: one code for CPU and CUDA, float64.
+"""Batched Levenberg–Marquardt over any linear parametrisation, float64.
 
 All restarts of a run advance together in `slots`; a slot whose restart has ended (exact, hopeless, or out of
 iterations) is refilled from the queue, and the batch shrinks once the queue is empty.  Each slot has its own
-iteration counter, so penalties follow the schedule per restart and the result depends on the seed alone (up to
-the rounding of batched kernels), unless a time limit is given.
+iteration counter, so penalties follow the schedule per restart and the result depends on the seed alone (on CUDA up
+to the rounding of batched kernels), unless a time limit is given.
+
+On CUDA a step is batched torch code (:meth:`SlotState.step`), replayed as a CUDA graph; on the CPU the same steps are
+taken one restart at a time by compiled code (:mod:`search.optimize.compiled`), for which the torch code is the oracle.
 """
 
 from __future__ import annotations
@@ -29,8 +32,6 @@ from .schedules import SCHEDULES, Schedule
 
 __all__ = ["LMResult", "minimise", "random_starts"]
 
-#: Floating-point operations of a run from which loading (the first time compiling) the CPU's compiled steps pays.
-COMPILE_ABOVE = 2e9
 #: Floating-point operations of a step of all slots up to which a CUDA graph is worth its capture.
 CAPTURE_BELOW = 1e12
 
@@ -355,7 +356,7 @@ def minimise(
 
     begin = time.perf_counter()
     stepper: Stepper | CapturedSteps | None = None
-    if model.device.type == "cpu" and total * iterations * step_flops(parametrisation) > COMPILE_ABOVE:
+    if model.device.type == "cpu":
         stepper = Stepper(parametrisation, dense, schedule, iterations)
     elif model.capturable and slots * step_flops(parametrisation) < CAPTURE_BELOW:
         stepper = CapturedSteps(slots)

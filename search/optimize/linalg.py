@@ -9,10 +9,14 @@ kernel where there is one, else by the library.  (The compiled steps on the CPU 
 
 from __future__ import annotations
 
+from functools import lru_cache
+from subprocess import SubprocessError
+from types import ModuleType
+
 import torch
 from torch import Tensor
 
-__all__ = ["solve_lower"]
+__all__ = ["solve_lower", "triton_kernels"]
 
 #: Columns updated by one large product, and columns factored at a time.
 PANEL, BLOCK = 64, 32
@@ -43,6 +47,24 @@ def solve_lower(matrix: Tensor, rhs: Tensor, blocked: bool | None = None) -> tup
     x, ok = _blocked(matrix, rhs) if blocked else _library(matrix[:, :size], rhs)
     ok = ok & torch.isfinite(x.abs().sum(1))
     return torch.where(ok[:, None], x, torch.zeros_like(x)), ok
+
+
+@lru_cache(maxsize=2)
+def triton_kernels(device: str) -> ModuleType | None:
+    """The module :mod:`search.optimize._gpu`, or None where Triton is missing or cannot build a kernel.
+
+    (It needs a C compiler for its launchers.)
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        return None
+    try:
+        from . import _gpu
+
+        one = torch.ones(1, 1, 1, dtype=torch.float64, device=device)
+        _gpu.factor_corners(one, torch.empty_like(one))
+    except (ImportError, OSError, RuntimeError, SubprocessError):
+        return None
+    return _gpu
 
 
 def _library(matrix: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,12 +105,10 @@ def _blocked(matrix: Tensor, rhs: Tensor) -> tuple[Tensor, Tensor]:
 def _factor_corners(corner: Tensor, lower: Tensor) -> tuple[Tensor, Tensor]:
     """Factor a batch of small matrices into `lower`; their inverses, and whether each is positive definite."""
     if corner.is_cuda and corner.dtype == torch.float64:
-        try:
-            from ._gpu import factor_corners
-        except ImportError:  # no Triton
-            pass
-        else:
-            return factor_corners(corner, lower)
+        kernels = triton_kernels("cuda")
+        if kernels is not None:
+            inverse, fine = kernels.factor_corners(corner, lower)
+            return inverse, fine
     factor, info = torch.linalg.cholesky_ex(corner)
     eye = torch.eye(corner.shape[1], dtype=corner.dtype, device=corner.device).expand(len(corner), -1, -1)
     lower.copy_(factor)

@@ -113,16 +113,30 @@ def test_threads_and_order_do_not_change_a_restart():
     assert np.array_equal(*results)
 
 
-def test_the_engine_takes_the_compiled_route_when_it_pays(monkeypatch):
+def test_a_run_by_compiled_steps_is_the_run_by_torch_steps(monkeypatch):
     import search.optimize.engine as engine
 
     target, par = matmul_tensor(2, 2, 2), CyclicZ3(2, 4, 1)
-    plain = minimise(target, par, 12, 60, "fast", seed=2)
-    monkeypatch.setattr(engine, "COMPILE_ABOVE", 0.0)
     compiled = minimise(target, par, 12, 60, "fast", seed=2)
-    assert np.array_equal(plain.converged, compiled.converged) and np.array_equal(plain.steps, compiled.steps)
     refilled = minimise(target, par, 12, 60, "fast", seed=2, slots=5)
     assert np.array_equal(compiled.theta, refilled.theta)  # to the last bit, unlike batched kernels
+    monkeypatch.setattr(engine, "Stepper", lambda *_: None)
+    plain = minimise(target, par, 12, 60, "fast", seed=2)
+    assert np.array_equal(plain.converged, compiled.converged) and np.array_equal(plain.steps, compiled.steps)
+
+
+def test_caches_that_cannot_be_written_are_done_without(tmp_path):
+    import os
+    import subprocess
+    import sys
+
+    code = (
+        "import numba.core.caching as c\n"
+        "c.CacheImpl._locator_classes = []\n"
+        "import search.optimize._kernel as k; print(type(k.advance).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ))
+    assert done.stdout.strip() == "CPUDispatcher", done.stderr
 
 
 # -- packed linear algebra ---------------------------------------------------------------------------------------

@@ -97,6 +97,9 @@ _HOPELESS = {"abandon": ((0.4, 0.35), (0.6, 0.15), (0.8, 0.05))}
 #: Signed permutations generating the changes of basis (order 96) that fix Smirnov's ⟨3,3,6;40⟩, after a diagonal one.
 S336 = "p:1-3-2,3-21,215-436*p:-312,-231,-2-4-613-5*p:123,12-3,1-3-2654*p:1-23,1-2-3,1-2-3456"
 
+#: The same for AlphaEvolve's ⟨2,4,5;32⟩ (order 8).
+S245 = "p:12,12-3-4,1234-5*p:1-2,-214-3,3412-5*p:12,-4-321,1432-5"
+
 
 def _table() -> Iterator[Recipe]:
     two, three, four, five = (2, 2, 2), (3, 3, 3), (4, 4, 4), (5, 5, 5)
@@ -127,11 +130,20 @@ def _table() -> Iterator[Recipe]:
     yield Recipe("336-order96", (3, 3, 6), 40, "Q", "lm", S336, 120,
                  {"counts": {"24.68:4+7+7": 1, "16.1:1+3+3": 1}, "restarts": 16, "iterations": 100, "enough": 2,
                   "schedule": "fast"})
+    yield Recipe("245-order8", (2, 4, 5), 32, "Q", "lm", S245, 120,
+                 {"counts": {"8.0:8+20+10": 2, "4.0:4+10+8": 2, "4.2:4+10+8": 2}, "restarts": 192, "iterations": 110,
+                  "enough": 2, "slots": 32, "changes": {**_HOPELESS, "mu_start": 0.1, "promote_below": 1e-3}})
+    yield Recipe("334-deflate", (3, 3, 4), 29, "Q", "lm", "free", 300,
+                 {"restarts": 192, "iterations": 120, "enough": 1, "slots": 16,
+                  "changes": {"mu_start": 0.02, "mu_end": 5e-4, "promote_below": 1e-3, "abandon": ((0.6, 0.15),)},
+                  "start": {"kind": "deflate", "squeeze": 0, "candidates": 24, "keep": 8, "from": {
+                      "rank": 30, "restarts": 48, "iterations": 150, "slots": 16, "stop_after": 8,
+                      "changes": {**_HOPELESS, "mu_start": 0.1, "promote_below": 3e-3}}}})
     yield Recipe("333-flip", three, 23, "Z", "flip", "none", 10)
     for fmt, rank in (((3, 3, 4), 29), ((3, 4, 4), 38), ((2, 5, 5), 40), ((3, 3, 5), 36)):
         yield Recipe("".join(map(str, fmt)) + "-flip", fmt, rank, "Q", "flip", "none", 300, {"lift": True})
     yield Recipe("444-49-z3", four, 49, "Z", "lm", "Z3", 120,
-                 {**_z3(49, 16), "restarts": 1536, "iterations": 180, "enough": 3, "schedule": "fast"})
+                 {**_z3(49, 16), "restarts": 1536, "iterations": 180, "enough": 2, "schedule": "fast"})
     yield Recipe("444-49-flip", four, 49, "Z", "flip", "C3", 60)
     yield Recipe("444-48-e32", four, 48, "Z[1/2]", "lm", "E32", 120,
                  {"counts": {"32.0:16+16+16": 1, "16.13:8+8+8": 1}, "restarts": 96, "iterations": 120, "enough": 2,

@@ -66,7 +66,7 @@ def capped(par: Parametrisation, theta: Array, cap: float) -> Array:
     limit = cap * np.median(np.concatenate(sizes, axis=1), axis=1, keepdims=True)
     out = []
     for blocks, size in zip(copies, sizes, strict=True):
-        scale = np.cbrt(np.minimum(1.0, limit / np.maximum(size, 1e-300)))[:, :, None]
+        scale = np.cbrt(limit / np.maximum(size, np.maximum(limit, 1e-300)))[:, :, None]
         out.append([block * scale for block in blocks])
     return from_copies(out)
 

@@ -234,10 +234,8 @@ def _deflated(job: Job, par: Parametrisation, options: dict[str, Any], rng: np.r
             steps += squeezed.iterations
             starts.insert(0, cut(source, par, squeezed.theta, rng, options["fill"]))
     pool = np.concatenate(starts)
-    repeated = pool[np.arange(job.restarts) % len(pool)]
-    theta = np.concatenate([pool, perturbed(repeated[len(pool) :], options["noise"], rng)]) if (
-        job.restarts > len(pool)) else pool
-    return Starts(theta, steps=steps)
+    theta = perturbed(pool, options["noise"], rng) if options["noise"] else pool
+    return Starts(theta[rng.permutation(len(theta))], steps=steps)
 
 
 def _continued(job: Job, par: Parametrisation, options: dict[str, Any], rng: np.random.Generator, _: str) -> Starts:
@@ -263,11 +261,12 @@ def _bounded(job: Job, par: Parametrisation, options: dict[str, Any], rng: np.ra
         raise StlError("from", options["from"], "a job with the same orbit counts", "use kind deflate to change them")
 
     def again(ends: LMResult) -> Array:
-        """Starts from the inexact ends nearest to the target; exact ones need no second try."""
+        """One start from each inexact end near the target, nearest first; exact ones need no second try."""
         order = np.argsort(np.where(ends.converged, np.inf, ends.eps2))
-        rows = order[: int((~ends.converged & (ends.eps2 <= options["eps2"])).sum()) or max(1, job.restarts // 8)]
-        theta = capped(par, ends.theta[rows[np.arange(job.restarts) % len(rows)]], options["cap"])
-        return perturbed(theta, options["noise"], rng)
+        near = order[: int((~ends.converged & (ends.eps2 <= options["eps2"])).sum())][: job.restarts]
+        if not len(near):
+            raise StlError("from", options["from"], f"inexact ends with ε² up to {options['eps2']:g}", "raise eps2")
+        return perturbed(capped(par, ends.theta[near], options["cap"]), options["noise"], rng)
 
     for _ in range(options["rounds"] - 1):
         result = minimise(
@@ -284,7 +283,7 @@ Maker = Callable[[Job, Parametrisation, dict[str, Any], np.random.Generator, str
 KINDS: dict[str, tuple[Maker, dict[str, Any]]] = {
     "built": (_built, {"from": None, "noise": 0.05}),
     "deflate": (_deflated, {"from": None, "squeeze": 100.0, "steps": 40, "mu": 1e-3, "kappa": 1e-4, "candidates": 4,
-                            "merges": 1, "keep": 16, "inexact": False, "fill": 0.3, "noise": 0.1}),
+                            "merges": 1, "keep": 16, "inexact": False, "fill": 0.3, "noise": 0.0}),
     "gf2": (_continued, {"rank": None, "symmetry": None, "seconds": 10.0, "signs": "descent", "noise": 0.1}),
     "border": (_bounded, {"from": None, "cap": 2.0, "eps2": 0.02, "noise": 0.1, "rounds": 1}),
 }

@@ -226,12 +226,12 @@ SUM = {"sum": [{"solve": "2x2x2", "rank": 7}, {"naive": "2x2x1"}], "axis": "p"}
          {"kind": "deflate", "from": {"counts": [[1, 5]]}}),
         ({"format": "2x2x3", "rank": 11}, {"kind": "deflate", "squeeze": 0, "from": {"rank": 12}}),
         ({"format": "2x2x3", "rank": 11}, {"kind": "gf2", "seconds": 5}),
-        ({"format": "2x2x2", "rank": 7, "group": "Z3", "counts": [[1, 4]]},
-         {"kind": "border", "from": {"restarts": 24}, "eps2": 1.0}),
+        ({"format": "3x2x3", "rank": 15, "iterations": 120, "changes": {"mu_start": 0.1}, "seed": 5},
+         {"kind": "border", "from": {"restarts": 16}, "eps2": 0.2}),
     ],
 )  # fmt: skip
 def test_every_kind_leads_to_solutions(job, start):
-    full = Job.parse({**FAST, **job, "start": start, "seed": 3})
+    full = Job.parse({**FAST, "seed": 3, **job, "start": start})
     par = next(parametrisations(full))
     result, begun = solve(full, par)
     assert result.converged.any() and 0 < len(begun.theta) <= 8 and begun.seconds > 0
@@ -239,6 +239,16 @@ def test_every_kind_leads_to_solutions(job, start):
     again = starts_for(full, par)
     if start["kind"] != "gf2":  # walks are limited by time
         assert np.allclose(begun.theta, again.theta)
+
+
+def test_border_starts_leave_exact_ends_out():
+    job = Job.parse({**FAST, "format": "2x2x2", "rank": 7, "group": "Z3", "counts": [[1, 4]], "seed": 3,
+                     "start": {"kind": "border", "from": {"restarts": 24}, "eps2": 1.0, "noise": 0.0, "cap": 1e9}})
+    par = next(parametrisations(job))
+    starts = starts_for(job, par).theta
+    e_x, e_w, d = par.expand(starts)
+    gaps = [np.linalg.norm(tensor((e_x[i], e_w[i], d[i])) - T2) for i in range(len(starts))]
+    assert min(gaps) > 0.1  # the inner job finds exact solutions, as the test above shows; none of them is a start
 
 
 def test_files_are_parents(tmp_path):
@@ -264,6 +274,7 @@ def test_files_are_parents(tmp_path):
         ({"kind": "built", "from": {"colour": 1}}, "solve"),
         ({"kind": "deflate", "from": {"rank": 5, "restarts": 2, "iterations": 10}}, "finds solutions"),
         ({"kind": "border", "from": {"rank": 5, "restarts": 2, "iterations": 10}}, "orbit counts"),
+        ({"kind": "border", "from": {"restarts": 2, "iterations": 10}, "eps2": 1e-3}, "inexact ends"),
     ],
 )  # fmt: skip
 def test_bad_starts_teach(start, word):

@@ -1,8 +1,8 @@
 """The plain way, kept for comparison: Levenberg–Marquardt with a dense Jacobian and the library's Cholesky.
 
 Works for every parametrisation of :mod:`search.optimize`; same objective, same acceptance rule and the same starts
-as the engine, no early stopping.  ``python -m search.benchmarks.lm_baseline --device cpu`` prints iterations per
-second of both, side by side.
+as the engine, no early stopping.  Equations that a symmetry repeats are taken once.  ``python -m
+search.benchmarks.lm_baseline --device cpu`` prints iterations per second of both, side by side.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import time
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +21,7 @@ from search.optimize.assembly import Model
 from search.optimize.campaign import matmul_tensor
 from search.optimize.engine import random_starts
 
-__all__ = ["dense_jacobian", "minimise_dense"]
+__all__ = ["DenseEquations", "dense_jacobian", "minimise_dense"]
 
 
 def dense_jacobian(model: Model, theta: Tensor) -> Tensor:
@@ -42,26 +43,81 @@ def dense_jacobian(model: Model, theta: Tensor) -> Tensor:
     return jacobian.flatten(1, 3)
 
 
+def distinct_equations(model: Model) -> tuple[Tensor, Tensor]:
+    """One entry (a, b, c) for each set that agrees for every θ, (N, 3), and the root of its size, (N,).
+
+    A symmetry that permutes the tensor's entries repeats each equation; found by comparing random models.
+    """
+    theta = torch.randn(3, model.par.size, dtype=model.dtype, generator=torch.Generator().manual_seed(1))
+    residual = model.residual(model.terms(theta.to(model.device))).flatten(1).T.to(torch.complex128)
+    samples = torch.view_as_real(residual.contiguous()).flatten(1).cpu().numpy()
+    keys = np.round(samples / np.abs(samples).max(), 9) + 0.0
+    _, first, counts = np.unique(keys, axis=0, return_index=True, return_counts=True)
+    triples = np.stack(np.unravel_index(first, model.par.dims), axis=1)
+    return torch.as_tensor(triples, device=model.device), torch.as_tensor(np.sqrt(counts), device=model.device)
+
+
+class DenseEquations:
+    """Residual and dense Jacobian of the distinct equations: gathered factors, multiplied and scattered."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.at, self.weight = distinct_equations(model)
+        self.target = model.target[tuple(self.at.T)]
+        # Type, term and slot with the k-th non-zero of each row of its map: equations, columns, values.
+        self.scatter: list[tuple[int, int, int, Tensor, Tensor, Tensor]] = []
+        for i, (orbit, _) in enumerate(model.par.orbits):
+            for j, term in enumerate(orbit.maps):
+                for s, (_, matrix) in enumerate(term):
+                    row = torch.as_tensor(matrix, dtype=model.dtype, device=model.device)[self.at[:, s]]
+                    order = (row.abs() > 1e-14).int().argsort(dim=1, descending=True, stable=True)
+                    for k in range(matrix.shape[1]):
+                        values = row.gather(1, order[:, k : k + 1])[:, 0]
+                        used = torch.nonzero(values.abs() > 1e-14)[:, 0]
+                        if len(used):
+                            self.scatter.append((i, j, s, used, order[used, k], values[used]))
+
+    def residual(self, terms: list[list[Tensor]]) -> Tensor:
+        """Weighted T − T̂ at the distinct entries, (R, N)."""
+        x, y, z = (f[:, :, self.at[:, s]] for s, f in enumerate(self.model.flat(terms)))
+        return (self.target - (x * y * z).sum(1)) * self.weight
+
+    def jacobian(self, terms: list[list[Tensor]]) -> Tensor:
+        """Weighted ∂T̂/∂θ at the distinct entries, (R, N, size)."""
+        par, starts = self.model.par, self.model.par.offsets()
+        batch = len(terms[0][0])
+        out = torch.zeros(batch, len(self.at), par.size, dtype=self.model.dtype, device=self.model.device)
+        for i, j, s, rows, columns, values in self.scatter:
+            orbit, count = par.orbits[i]
+            block = orbit.maps[j][s][0]
+            others = [terms[i][u][:, :, j][:, :, self.at[rows, u]] for u in range(3) if u != s]
+            width, start = orbit.widths[block], starts[i][block]
+            part = out[:, :, start : start + count * width].unflatten(2, (count, width))  # type: ignore[no-untyped-call]
+            part[:, rows, :, columns] += (others[0] * others[1] * values).permute(2, 0, 1)
+        return out.mul_(self.weight[:, None])
+
+
 def minimise_dense(
     target: Any, parametrisation: Parametrisation, restarts: int, iterations: int, schedule: Schedule, seed: int = 0,
     device: str = "cpu",
 ) -> tuple[Tensor, Tensor, float]:
     """(θ, ε², seconds) after a fixed number of iterations from the engine's own starts."""
     model = Model(parametrisation, target, device)
+    equations = DenseEquations(model)
     theta = random_starts(parametrisation, model.norm2, restarts, seed).to(model.device)
     damping = torch.ones(restarts, dtype=torch.float64, device=model.device)
     begin = time.perf_counter()
-    residual = model.residual(model.terms(theta)).flatten(1)
+    residual = equations.residual(model.terms(theta))
     for step in range(iterations):
         mu = schedule.penalty(step / iterations)
         value = residual.abs().square().sum(1) + mu * (model.metric * theta.abs().square()).sum(1)
-        jacobian = dense_jacobian(model, theta)
+        jacobian = equations.jacobian(model.terms(theta))
         gram = jacobian.mH @ jacobian
         gradient = torch.einsum("xnp,xn->xp", jacobian.conj(), residual) - mu * model.metric * theta
         gram.diagonal(dim1=1, dim2=2).add_((mu + damping[:, None]) * model.metric)
         factor, info = torch.linalg.cholesky_ex(gram)
         new = theta + torch.cholesky_solve(gradient[:, :, None], factor)[:, :, 0]
-        new_residual = model.residual(model.terms(new)).flatten(1)
+        new_residual = equations.residual(model.terms(new))
         new_value = new_residual.abs().square().sum(1) + mu * (model.metric * new.abs().square()).sum(1)
         ok = (new_value < value) & (info == 0)
         theta = torch.where(ok[:, None], new, theta)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
+from search.benchmarks.lm_baseline import DenseEquations, dense_jacobian, minimise_dense
 from search.optimize import CyclicZ3, Free, OrbitType, Parametrisation, Schedule, minimise
 from search.optimize._packed import PLAIN, factorise, solve_packed
 from search.optimize.assembly import Model
@@ -222,3 +223,21 @@ def test_captured_steps_are_the_steps(monkeypatch):
     monkeypatch.setattr(engine, "CAPTURE_BELOW", 0.0)
     plain = minimise(target, par, 40, 60, schedule, device="cuda", slots=24)
     assert np.array_equal(captured.steps, plain.steps) and np.allclose(captured.eps2, plain.eps2, rtol=1e-3, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", ["Z3", "free complex", "S3 by permutations", "complex characters"])
+def test_the_baseline_takes_the_same_way_with_distinct_equations(case):
+    par, target = CASES[case]()
+    model = Model(par, target)
+    equations = DenseEquations(model)
+    theta = torch.randn(2, par.size, dtype=model.dtype, generator=torch.Generator().manual_seed(4))
+    terms = model.terms(theta)
+    jacobian, exact = equations.jacobian(terms), dense_jacobian(model, theta)
+    exact = exact.mH @ exact
+    assert (jacobian.mH @ jacobian - exact).abs().max() < 1e-11 * exact.abs().max()
+    fit = model.residual(terms).abs().square().sum((1, 2, 3))
+    assert torch.allclose(equations.residual(terms).abs().square().sum(1), fit)
+    assert (jacobian.shape[1] < target.size) == (case != "free complex")
+    plain = Schedule(polish_below=0.0, stall=0.0)
+    _, eps2, _ = minimise_dense(target, par, 3, 10, plain, seed=1)
+    assert np.allclose(eps2, minimise(target, par, 3, 10, plain, seed=1).eps2, rtol=1e-6)

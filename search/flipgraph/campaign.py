@@ -6,10 +6,10 @@
 The first command needs numpy and numba only; the second lifts, proves and files what was found.
 
 A *plan* is a JSON list of jobs. A job with ``"format": "6x6x6"`` is one search: its keys ``ring``, ``symmetry``,
-``cubes``, ``target``, ``seed`` go to `search_flips`, and ``flips``, ``plus_after``, ``plus_diff``, ``longest``,
-``pool``, ``patience`` make its `Schedule`. A job with ``"upto": "4x5x5"`` searches all formats from ``"least"`` to
-that one at once (`search.flipgraph.meta.Pools`), none below the best rank of characteristic 0 if it says
-``"liftable": true``. ``"copies": k`` repeats a job with seeds seed, …, seed + k − 1.
+``cubes``, ``target``, ``start``, ``seed`` go to `search_flips`, and ``flips``, ``plus_after``, ``plus_diff``,
+``longest``, ``pool``, ``patience`` make its `Schedule`. A job with ``"upto": "4x5x5"`` searches all formats from
+``"least"`` to that one at once (`search.flipgraph.meta.Pools`), none below the best rank of characteristic 0 if it
+says ``"liftable": true``. ``"copies": k`` repeats a job with seeds seed, …, seed + k − 1.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Job = Mapping[str, Any]
 #: Schemes of lowest rank a job hands back for each format.
 KEEP = 6
 _WALK = {f.name for f in fields(Schedule)}
-_SEARCH = {"format", "ring", "symmetry", "cubes", "target", "seed"}
+_SEARCH = {"format", "ring", "symmetry", "cubes", "target", "start", "seed"}
 _META = {"upto", "least", "ring", "liftable", "seed", "size"}
 
 
@@ -83,7 +83,7 @@ def run_job(job: Job, seconds: float) -> tuple[list[Scheme], int]:
     cubes = job.get("cubes")
     result = search_flips(
         _format(job["format"]), job.get("ring", "GF(2)"), job.get("symmetry"), job.get("target"), seconds,
-        job["seed"], schedule=Schedule(**plan) if plan else None,
+        job["seed"], schedule=Schedule(**plan) if plan else None, start=job.get("start"),
         cubes=cubes if cubes is None or isinstance(cubes, int) else np.array(cubes),
     )  # fmt: skip
     return result.pool[-KEEP:], result.flips

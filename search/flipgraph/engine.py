@@ -97,12 +97,17 @@ _Task = tuple[Scheme, bool, int, Schedule, tuple[int, int], float]
 
 def _task(args: _Task) -> tuple[Scheme, int]:
     """One walk in a worker, from a freshly grown start if asked for."""
-    from search.flipgraph.recipes import grown_start
+    from search.flipgraph.recipes import grown_start, grown_symmetric
 
     start, grow, goal, plan, seed, seconds = args
     end, spent = time.monotonic() + seconds, 0
     if grow:
-        start, spent = grown_start(start.format, start.ring, seconds, seed[0] + 1_000_003 * seed[1])
+        fresh = seed[0] + 1_000_003 * seed[1]
+        if start.symmetry is None:
+            start, spent = grown_start(start.format, start.ring, seconds, fresh)
+        else:
+            n, s = start.format[0], len(start.cubes)
+            start, spent = grown_symmetric(n, start.ring, start.symmetry, s, seconds, fresh)
     found, flips = walk_from(start, goal, plan, seed, max(0.0, end - time.monotonic()))
     return found, spent + flips
 
@@ -146,7 +151,9 @@ def search_flips(
     start : "standard", "grown", Scheme or (e_x, e_w, d), optional
         Default: the standard algorithm (with symmetry `symmetric_start`) up to 36 products, above that
         a start grown from smaller formats, afresh for every walk
-        (`search.flipgraph.recipes.grown_start`). Plain factors are possible only without symmetry.
+        (`search.flipgraph.recipes.grown_start`). With symmetry "grown" begins at a smaller square format
+        under the same symmetry (`search.flipgraph.recipes.grown_symmetric`). Plain factors are possible
+        only without symmetry.
     cubes : int or (s, n, n) array, optional
         Fixed terms of the symmetric start (`symmetric_start`); default: the fewest that fit the target.
     max_flips : int, optional
@@ -178,8 +185,8 @@ def search_flips(
         if (start.format, start.ring, start.symmetry) != (fmt, ring, symmetry):
             raise StlError("start", (start.format, start.ring, start.symmetry), f"{(fmt, ring, symmetry)}")
         first = start
-    elif isinstance(start, str) and (start not in ("standard", "grown") or (grown and symmetry is not None)):
-        raise StlError("start", start, "'standard', or 'grown' without a symmetry")
+    elif isinstance(start, str) and (start not in ("standard", "grown") or (grown and symmetry and ring == "Z")):
+        raise StlError("start", start, "'standard', or 'grown' without a symmetry or over GF(2)")
     elif start is not None and not isinstance(start, str):
         if symmetry is not None:
             raise StlError("start", "plain factors", "a Scheme when a symmetry is asked for")

@@ -2,8 +2,8 @@
 
     python -m search.flipgraph.lift found.npz --out results
 
-A scheme that does not lift is walked on at constant rank and tried again: liftable and obstructed schemes lie side
-by side in the flip graph. A symmetric scheme is lifted within its symmetry first.
+A scheme that does not lift is walked on at its rank (or below, should it reduce) and tried again: liftable and
+obstructed schemes lie side by side in the flip graph. A symmetric scheme is lifted within its symmetry first.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ def lifted(scheme: Scheme, origin: dict[str, Any], seed: int = 0, seconds: float
     return Encoder.build(target, report.e_x, report.e_w, (report.d, report.den), ring=report.ring, origin=origin)
 
 
-def _size(encoder: Encoder) -> tuple[int, int, int]:
-    """Order of preference: denominator, largest coefficient, non-zeros."""
+def _size(encoder: Encoder) -> tuple[int, int, int, int]:
+    """Order of preference: rank, denominator, largest coefficient, non-zeros."""
     factors = encoder.factors
     return (
-        max(f.den for f in factors), max(int(abs(np.asarray(f.num)).max()) for f in factors),
-        sum(int(np.count_nonzero(f.num)) for f in factors),
+        encoder.rank, max(f.den for f in factors),
+        max(int(abs(np.asarray(f.num)).max()) for f in factors), sum(int(np.count_nonzero(f.num)) for f in factors),
     )  # fmt: skip
 
 
@@ -154,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             catalogue = Catalogue(options.out)
             file = catalogue.add(encoder, always=True)[0].file
             catalogue.write_index()
-        denominator, largest, entries = _size(encoder)
+        _, denominator, largest, entries = _size(encoder)
         print(f"{encoder!r} {entries} non-zeros up to {largest}/{denominator} {file}", flush=True)
 
 

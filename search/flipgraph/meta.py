@@ -186,7 +186,7 @@ class Pools:
 
 
 def wandered(start: Scheme, flips: int, seed: tuple[int, ...]) -> Scheme:
-    """The scheme that a walk of the given length without plus transitions ends at.
+    """The scheme that a walk of the given length without plus transitions ends at (of lower rank if it reduces).
 
     Raises
     ------

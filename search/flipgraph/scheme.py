@@ -276,7 +276,8 @@ def diagonal_blocks(n: int, count: int) -> list[list[int]]:
 
 
 def symmetric_start(
-    n: int, ring: str = "GF(2)", symmetry: str = "C3", cubes: int | NDArray[Any] = 1
+    n: int, ring: str = "GF(2)", symmetry: str = "C3", cubes: int | NDArray[Any] = 1,
+    inner: Scheme | None = None,
 ) -> Scheme:
     """A C₃- or C₃×Z₂-invariant start for ⟨n,n,n⟩: cubes, and the rest of the tensor in unit orbits.
 
@@ -295,13 +296,19 @@ def symmetric_start(
         Z₂ reverses the indices, (i, j) → (n−1−i, n−1−j).
     cubes : int or (s, n, n) integer array
         How many diagonal projectors (0 only over GF(2)), or the cubes themselves.
+    inner : Scheme, optional
+        A scheme of a smaller square format with the same symmetry, used for that block of the product (the
+        first indices under C₃, the middle ones under C₃×Z₂); its cubes replace `cubes`.
 
     Returns
     -------
     Scheme
     """
     checked((n, n, n), ring, symmetry)
-    if isinstance(cubes, (int, np.integer)):
+    inside = np.zeros((0, 3), dtype=np.uint64)
+    if inner is not None:
+        inside, mats = _embedded(inner, n, ring, symmetry)
+    elif isinstance(cubes, (int, np.integer)):
         blocks = diagonal_blocks(n, int(cubes)) if cubes or ring != "GF(2)" else []
         mats = np.zeros((len(blocks), n, n), dtype=np.int64)
         for q, block in enumerate(blocks):
@@ -311,8 +318,13 @@ def symmetric_start(
     a = mats.reshape(len(mats), n * n)
     # Trace form: the third factor is C transposed.
     trace = _matmul_tensor((n, n, n)).reshape(n * n, n * n, n, n).transpose(0, 1, 3, 2).reshape((n * n,) * 3)
-    rest = trace - np.einsum("lx,ly,lz->xyz", a, a, a)
-    rest = rest % 2 if ring == "GF(2)" else rest.copy()
+    have = [unpack(inside[:, k], n * n, ring) for k in range(3)]
+    if inner is not None:
+        have[0] = have[0] * inner.signs[:, None]
+    x, y, z = _expanded(have[0], have[1], have[2], a, symmetry)
+    z = z.reshape(-1, n, n).transpose(0, 2, 1).reshape(-1, n * n)
+    rest = trace - (np.einsum("lx,ly->xyl", x, y).reshape(n**4, -1) @ z).reshape(trace.shape)
+    rest = rest % 2 if ring == "GF(2)" else rest
     if np.abs(rest).max(initial=0) > 1:
         raise StlError("cubes", mats.tolist(), "cubes that leave a remainder with entries -1, 0, 1")
     reps: list[tuple[int, int, int]] = []
@@ -337,5 +349,29 @@ def symmetric_start(
             rest[image] = 0
         reps.append((int(x), int(y), int(z)))
         signs.append(sign)
-    terms = np.uint64(1) << np.array(reps, dtype=np.uint64).reshape(-1, 3)
-    return Scheme((n, n, n), ring, symmetry, terms, np.array(signs, dtype=np.int64), pack(a, ring))
+    terms = np.concatenate([inside, np.uint64(1) << np.array(reps, dtype=np.uint64).reshape(-1, 3)])
+    first = np.ones(0, dtype=np.int64) if inner is None else inner.signs
+    return Scheme((n, n, n), ring, symmetry, terms, np.append(first, np.array(signs, dtype=np.int64)), pack(a, ring))
+
+
+def _embedded(inner: Scheme, n: int, ring: str, symmetry: str) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Representatives and cubes (s, n, n) of a smaller scheme as those of a block of ⟨n,n,n⟩."""
+    m = inner.format[0]
+    if (inner.ring, inner.symmetry) != (ring, symmetry) or m > n or (symmetry == "C3xZ2" and (n - m) % 2):
+        allowed = f"a scheme over {ring} under {symmetry} that fits into the middle of size {n}"
+        raise StlError("inner", (inner.format, inner.ring, inner.symmetry), allowed)
+    low = (n - m) // 2 if symmetry == "C3xZ2" else 0
+
+    def placed(words: NDArray[np.uint64]) -> NDArray[np.int64]:
+        whole = np.zeros((len(words), n, n), dtype=np.int64)
+        whole[:, low : low + m, low : low + m] = unpack(words, m * m, ring).reshape(-1, m, m)
+        return whole
+
+    terms = [pack(placed(inner.terms[:, k]).reshape(-1, n * n), ring) for k in range(3)]
+    cubes = placed(inner.cubes)
+    if ring == "Z":  # no orbit stands for e⊗e⊗e there: the new diagonal entries become cubes
+        new = [i for i in range(n) if not low <= i < low + m]
+        extra = np.zeros((len(new), n, n), dtype=np.int64)
+        extra[range(len(new)), new, new] = 1
+        cubes = np.concatenate([cubes, extra])
+    return np.stack(terms, axis=1), cubes

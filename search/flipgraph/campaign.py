@@ -9,7 +9,8 @@ A *plan* is a JSON list of jobs. A job with ``"format": "6x6x6"`` is one search:
 ``cubes``, ``target``, ``start``, ``seed`` go to `search_flips`, and ``flips``, ``plus_after``, ``plus_diff``,
 ``longest``, ``pool``, ``patience`` make its `Schedule`. A job with ``"upto": "4x5x5"`` searches all formats from
 ``"least"`` to that one at once (`search.flipgraph.meta.Pools`), none below the best rank of characteristic 0 if it
-says ``"liftable": true``. ``"copies": k`` repeats a job with seeds seed, …, seed + k − 1.
+says ``"liftable": true``, beginning with the schemes of a file if it has ``"schemes": "FILE"``. ``"copies": k``
+repeats a job with seeds seed, …, seed + k − 1.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ Job = Mapping[str, Any]
 KEEP = 6
 _WALK = {f.name for f in fields(Schedule)}
 _SEARCH = {"format", "ring", "symmetry", "cubes", "target", "start", "seed"}
-_META = {"upto", "least", "ring", "liftable", "seed", "size"}
+_META = {"upto", "least", "ring", "liftable", "schemes", "seed", "size"}
 
 
 def _format(text: str) -> tuple[int, int, int]:
@@ -78,6 +79,9 @@ def run_job(job: Job, seconds: float) -> tuple[list[Scheme], int]:
             floors[4, 4, 4] = 49  # 48 needs ½, so over GF(2) there is no such scheme to lift
         schedule = Schedule(**{**{f.name: getattr(SHORT, f.name) for f in fields(Schedule)}, **plan})
         pools = Pools(formats, job.get("ring", "GF(2)"), floors, int(job.get("size", 24)), job["seed"], schedule)
+        for scheme, _ in load_schemes(job["schemes"]) if "schemes" in job else []:
+            if _fits(scheme, pools, floors):
+                pools.add(scheme)
         pools.run(seconds)
         return [s for pool in pools.pools.values() for s in pool[-KEEP:]], pools.flips
     cubes = job.get("cubes")
@@ -87,6 +91,11 @@ def run_job(job: Job, seconds: float) -> tuple[list[Scheme], int]:
         cubes=cubes if cubes is None or isinstance(cubes, int) else np.array(cubes),
     )  # fmt: skip
     return result.pool[-KEEP:], result.flips
+
+
+def _fits(scheme: Scheme, pools: Pools, floors: Mapping[tuple[int, int, int], int]) -> bool:
+    a, b, c = sorted(scheme.format)
+    return (a, b, c) in pools.pools and scheme.symmetry is None and scheme.rank >= floors.get((a, b, c), 0)
 
 
 def save_schemes(path: Path | str, found: Sequence[tuple[Scheme, Job]]) -> None:

@@ -8,15 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
-from search.flipgraph import Schedule, search_flips, standard, walk_from
+from search.flipgraph import Schedule, search_flips, standard, symmetric_start, walk_from
+from search.flipgraph.__main__ import app
 from search.flipgraph.campaign import expand, load_schemes, main, run_job, save_schemes
 from search.flipgraph.lift import lifted, simplest
 from search.flipgraph.lift import main as lift_main
 from search.flipgraph.meta import Pools, all_formats, oriented, transposed, wandered
 from search.flipgraph.scheme import unpack
 from search.hensel import hensel_lift
+from stl_algebra import Encoder, schemes
 from stl_algebra.errors import StlError
+from stl_algebra.files import load, save
 from stl_algebra.targets import matmul
 
 
@@ -141,3 +145,52 @@ def test_campaign_refusals(tmp_path):
     save_schemes(tmp_path / "bad.npz", [(scheme, {})])
     with pytest.raises(StlError, match="exact"):
         load_schemes(tmp_path / "bad.npz")
+
+
+@pytest.mark.parametrize("ring", ["GF(2)", "Z"])
+@pytest.mark.parametrize(("symmetry", "n"), [("C3", 3), ("C3", 4), ("C3xZ2", 4)])
+def test_symmetric_start_around_a_smaller_scheme(ring, symmetry, n):
+    inner = search_flips((2, 2, 2), ring, symmetry, 7, 30, 1).scheme
+    start = symmetric_start(n, ring, symmetry, inner=inner)
+    assert start.exact() and start.rank < symmetric_start(n, ring, symmetry, 1).rank
+    found, _ = walk_from(start, 0, Schedule(flips=20_000, plus_after=200, plus_diff=3), [n])
+    assert found.exact() and found.symmetry == symmetry
+
+
+def test_symmetric_start_refuses_what_does_not_fit():
+    inner = search_flips((2, 2, 2), "GF(2)", "C3xZ2", 7, 30, 1).scheme
+    for n, ring, symmetry in ((3, "GF(2)", "C3xZ2"), (4, "Z", "C3xZ2"), (4, "GF(2)", "C3"), (1, "GF(2)", "C3xZ2")):
+        with pytest.raises(StlError, match="inner"):
+            symmetric_start(n, ring, symmetry, inner=inner)
+
+
+def test_grown_symmetric_search():
+    result = search_flips((3, 3, 3), "GF(2)", "C3", 25, 30, 1, start="grown", cubes=1)
+    assert result.found and result.scheme.exact() and len(result.scheme.cubes) == 1
+    with pytest.raises(StlError, match="start"):
+        search_flips((3, 3, 3), "Z", "C3", 25, 30, 1, start="grown")
+
+
+def test_verb_starts_from_an_encoder_of_another_format(tmp_path):
+    runner = CliRunner()
+    first = runner.invoke(app, ["2x2x3", "--rank", "11", "--ring", "Z", "--out", str(tmp_path), "--json"])
+    file = tmp_path / json.loads(first.stdout)["file"]
+    for fmt, rank in (("2x2x2", "7"), ("3x2x3", "15")):
+        words = [fmt, "--rank", rank, "--start", str(file), "--lift", "--tries", "2", "--longest", "6", "--json"]
+        done = runner.invoke(app, [*words, "--out", str(tmp_path)])
+        assert done.exit_code == 0, done.output
+        encoder = load(tmp_path / json.loads(done.stdout)["file"])
+        assert encoder.is_exact and encoder.rank == int(rank) and encoder.origin["from"] == file.name
+    e_x, e_w, d = (f.num for f in schemes.strassen().factors)
+    half = Encoder.build((2, 2, 2), (e_x, 2), e_w, 2 * d, ring="Q")  # an even denominator cannot be read modulo 2
+    path = save(half, tmp_path)
+    refused = runner.invoke(app, ["2x2x3", "--rank", "11", "--start", str(path)])
+    assert refused.exit_code == 2 and "start" in refused.stderr
+
+
+def test_campaign_begins_with_the_schemes_of_a_file(tmp_path):
+    big = search_flips((2, 2, 3), target_rank=11, seconds=30).scheme
+    save_schemes(tmp_path / "start.npz", [(big, {}), (standard((3, 3, 3)), {})])
+    job = {"upto": "2x2x3", "schemes": str(tmp_path / "start.npz"), "liftable": True, "flips": 1000, "seed": 0}
+    found, _ = run_job(job, 0.01)
+    assert min(s.rank for s in found if s.format == (2, 2, 3)) == 11

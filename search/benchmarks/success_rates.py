@@ -4,8 +4,8 @@
 
 Gaussian starts of the same format, rank, group and orbit counts are pooled; a group is represented by its best orbit
 type: ``success_rates.csv`` (all orbit types) and ``success_rates.svg``.  For every format, rank, group and counts with
-more than one kind of start or schedule, ``starts.csv`` and ``starts.svg`` compare them: what a start costs (iterations
-and seconds) is charged to it.
+more than one kind of start or schedule, ``starts.csv`` compares them (``starts.svg`` those without symmetry): what a
+start costs, in iterations and seconds, is charged to it.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def main() -> None:
         writer.writeheader()
         writer.writerows({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in r.items()} for r in begun)
     if begun:
-        draw_starts(begun, options.out / "starts.svg")
+        draw_starts([r for r in begun if r["group"] == "free"], options.out / "starts.svg")
     panels = [("2x2x2", 7), ("3x3x3", 23), ("4x4x4", 49), ("4x4x4", 48)]
     panels = [p for p in panels if any((r["format"], r["rank"]) == p for r in rows)]
     draw(rows, options.out / "success_rates.svg", panels)

@@ -108,7 +108,7 @@ def random_starts(parametrisation: Parametrisation, norm2: float, count: int, se
 
 
 def default_slots(size: int, item: int, device: torch.device) -> int:
-    """Restarts to advance together: bounded by memory on a GPU, by the cache on a CPU."""
+    """Restarts to advance together: bounded by memory on a GPU; on a CPU few, so that a stop after enough is early."""
     room = 40e9 if device.type == "cuda" else 48e6
     return max(4, min(4096, int(room / (2 * item * size * size))))
 

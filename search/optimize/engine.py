@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -368,7 +369,9 @@ def minimise(
     def harvest(rows: Tensor) -> None:
         done.append(tuple(x[rows].cpu() for x in (run.index, run.theta, run.fit, run.count)))  # type: ignore[arg-type]
 
-    with torch.no_grad():
+    # Triton kernels and graph captures act on the current device, whatever their tensors live on.
+    where = torch.cuda.device(model.device) if model.device.type == "cuda" else nullcontext()
+    with torch.no_grad(), where:
         while True:
             if queued < total and len(run.index) <= slots - max(1, slots // 8):
                 more = min(total - queued, slots - len(run.index))

@@ -109,9 +109,10 @@ def random_starts(parametrisation: Parametrisation, norm2: float, count: int, se
 
 
 def default_slots(size: int, item: int, device: torch.device) -> int:
-    """Restarts to advance together: bounded by memory on a GPU; on a CPU few, so that a stop after enough is early."""
-    room = 40e9 if device.type == "cuda" else 48e6
-    return max(4, min(4096, int(room / (2 * item * size * size))))
+    """Restarts to advance together: what fits a GPU; on a CPU few, so that a run stops soon after it found enough."""
+    if device.type == "cpu":
+        return 16
+    return max(4, min(4096, int(40e9 / (2 * item * size * size))))
 
 
 def step_flops(parametrisation: Parametrisation) -> float:
@@ -283,6 +284,18 @@ class SlotState:
         return done | (ended & ~polishing & ~enter) | ~torch.isfinite(self.fit)
 
 
+def _check_device(device: str) -> None:
+    """Refuse a device that this machine does not have."""
+    kind, _, index = device.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise StlError("device", device, "cpu, cuda, cuda:0, …", "name one of these")
+    here = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cuda" and not here:
+        raise StlError("device", device, "cpu (this machine has no CUDA device)", "leave the option out")
+    if kind == "cuda" and int(index or 0) >= here:
+        raise StlError("device", device, f"cuda:0 … cuda:{here - 1}", "name a device that exists")
+
+
 def minimise(
     target: Any,
     parametrisation: Parametrisation,
@@ -342,8 +355,7 @@ def minimise(
     for name, count in (("restarts", restarts), ("iterations", iterations), ("slots", 1 if slots is None else slots)):
         if count < 1:
             raise StlError(name, count, "1, 2, …", "raise it")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise StlError("device", device, "cpu (this machine has no CUDA device)", "leave the option out")
+    _check_device(device)
     model = Model(parametrisation, dense, device)
     if init is None:
         starts = random_starts(parametrisation, model.norm2, restarts, seed) * schedule.init_scale

@@ -119,7 +119,7 @@ def test_progress_is_reported():
     ("change", "word"),
     [
         ({"restarts": 0}, "restarts"), ({"iterations": 0}, "iterations"), ({"schedule": "slow"}, "schedule"),
-        ({"slots": 0}, "slots"),
+        ({"slots": 0}, "slots"), ({"device": "gpu"}, "device"), ({"device": "cuda:x"}, "device"),
         ({"init": np.zeros(3)}, "init"), ({"init": np.full((2, 28), np.nan)}, "init"),
         ({"target": np.zeros((4, 4))}, "target"), ({"target": np.full((4, 4, 4), np.nan)}, "target"),
         ({"target": np.zeros((9, 9, 9))}, "parametrisation"), ({"target": 1j * T2}, "target"),

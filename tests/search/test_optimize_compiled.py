@@ -241,3 +241,47 @@ def test_the_baseline_takes_the_same_way_with_distinct_equations(case):
     plain = Schedule(polish_below=0.0, stall=0.0)
     _, eps2, _ = minimise_dense(target, par, 3, 10, plain, seed=1)
     assert np.allclose(eps2, minimise(target, par, 3, 10, plain, seed=1).eps2, rtol=1e-6)
+
+
+INTERPRETED = """
+import sys
+import torch
+sys.path.insert(0, {here!r})
+from test_optimize_compiled import CASES
+from search.optimize._gpu import GramKernel
+from search.optimize.assembly import Model
+from search.optimize.compiled import make_plan
+from search.optimize.linalg import triton_kernels
+kernels = triton_kernels("cpu")
+for case in ("polynomials", "Z3 and transpose"):
+    par, target = CASES[case]()
+    model = Model(par, target)
+    terms = model.terms(torch.randn(2, par.size, dtype=torch.float64))
+    plain, fast = (torch.zeros(2, par.size + 1, par.size, dtype=torch.float64) for _ in range(2))
+    model.gram(terms, plain)
+    GramKernel(make_plan(par, target), torch.device("cpu"))(model.flat(terms), fast)
+    assert (fast.tril() - plain.tril()).abs().max() < 1e-12 * plain.abs().max(), case
+for n in (16, 5):
+    root = torch.randn(3, n, n, dtype=torch.float64)
+    matrix = root @ root.mT + torch.eye(n, dtype=torch.float64)
+    matrix[1, n // 2, n // 2] = -1
+    factor = torch.empty_like(matrix)
+    inverse, fine = kernels.factor_corners(matrix, factor)
+    assert fine.tolist() == [True, False, True]
+    assert torch.allclose(factor[0], torch.linalg.cholesky(matrix[0]), atol=1e-12)
+    assert torch.allclose(inverse[2] @ factor[2], torch.eye(n, dtype=torch.float64), atol=1e-9)
+print("same")
+"""
+
+
+def test_the_triton_kernels_interpreted_on_the_cpu():
+    import os
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    pytest.importorskip("triton")
+    code = INTERPRETED.format(here=str(Path(__file__).parent))
+    env = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
+    assert done.stdout.strip() == "same", done.stderr

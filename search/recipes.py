@@ -142,7 +142,7 @@ def _table() -> Iterator[Recipe]:
     yield Recipe("333-flip", three, 23, "Z", "flip", "none", 10)
     for fmt, rank in (((3, 3, 4), 29), ((3, 4, 4), 38), ((2, 5, 5), 40), ((3, 3, 5), 36)):
         yield Recipe("".join(map(str, fmt)) + "-flip", fmt, rank, "Q", "flip", "none", 300, {"lift": True})
-    yield Recipe("444-49-z3", four, 49, "Z", "lm", "Z3", 120,
+    yield Recipe("444-49-z3", four, 49, "Q", "lm", "Z3", 240,
                  {**_z3(49, 16), "restarts": 1536, "iterations": 180, "enough": 2, "schedule": "fast"})
     yield Recipe("444-49-flip", four, 49, "Z", "flip", "C3", 60)
     yield Recipe("444-48-e32", four, 48, "Z[1/2]", "lm", "E32", 120,
@@ -297,7 +297,7 @@ def _rationalise(finding: Finding, result: LMResult, rows: Any, target: Any, bud
             return
         report = rationalise(
             target.dense(), *result.factors(row), symmetry="Z3" if job.group == "Z3" else None, ring=job.ring,
-            seed=finding.seed, seconds=min(left, 60.0),
+            seed=finding.seed, seconds=max(min(left, 60.0), left / 2),
         )
         finding.reason = "" if report.success else report.reason
         if not report.success:

@@ -128,11 +128,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("file", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, help="results folder whose catalogue takes the encoders")
     parser.add_argument("--slack", type=int, default=0, help="ranks above the best known that are still filed")
+    parser.add_argument("--only", metavar="FORMAT", help="one format, e.g. 4x4x5")
     parser.add_argument("--seconds", type=float, default=60.0, help="for each format")
     parser.add_argument("--tries", type=int, default=12)
     options = parser.parse_args(argv)
     found = [pair for file in options.file for pair in load_schemes(file)]
     for fmt in sorted({s.format for s, _ in found}):
+        if options.only not in (None, "x".join(map(str, fmt))):
+            continue
         rank = min(s.rank for s, _ in found if s.format == fmt)
         known = best_rank(fmt)
         if known is not None and rank > known + options.slack:

@@ -30,7 +30,7 @@ def schedule_for(fmt: tuple[int, int, int], ring: str, symmetry: str | None) -> 
     """
     if symmetry is not None:
         if fmt[0] >= 5:
-            return Schedule(flips=150_000_000, plus_after=20_000, plus_diff=6, longest=14)
+            return Schedule(flips=300_000_000, plus_after=5_000, plus_diff=6)
         return Schedule(flips=50_000_000, plus_after=3_000, plus_diff=3)
     if ring == "Z":
         return Schedule(flips=20_000_000, plus_after=30_000, plus_diff=1)

@@ -10,11 +10,13 @@ Moosbauer–Poole 2025 (symmetry). Every search starts from the standard algorit
 from search.flipgraph.engine import FlipResult, search_flips
 from search.flipgraph.formats import extend, merge, project
 from search.flipgraph.graph import flip_graph
+from search.flipgraph.meta import Pools, search_from
 from search.flipgraph.scheme import Scheme, from_factors, standard, symmetric_start
 from search.flipgraph.walks import Schedule, walk_from
 
 __all__ = [
     "FlipResult",
+    "Pools",
     "Schedule",
     "Scheme",
     "extend",
@@ -23,6 +25,7 @@ __all__ = [
     "merge",
     "project",
     "search_flips",
+    "search_from",
     "standard",
     "symmetric_start",
     "walk_from",

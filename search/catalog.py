@@ -30,7 +30,8 @@ __all__ = ["Catalogue", "Row", "naive_line"]
 class Row:
     """One line of ``index.csv``; every column is derived from the file it names.
 
-    ``found`` is True for encoders found here from a group and a seed (origin "from scratch").
+    ``found`` is True for encoders found here from a group and a seed, directly or by way of one that was (origin
+    "from scratch").
     """
 
     file: str
@@ -61,7 +62,7 @@ class Row:
             float(f"{predicted_error2(encoder):.10g}") if numeric else nan,
             round(encoder.target.norm2 / max(encoder.rank, 1), 6),
             str(encoder.origin.get("family", "")), str(encoder.origin.get("group", "")),
-            encoder.origin.get("from") in ("scratch", "standard algorithm"), str(known or ""),
+            encoder.origin.get("from") == "scratch", str(known or ""),
             encoder.digest,
         )  # fmt: skip
 

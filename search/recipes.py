@@ -140,7 +140,7 @@ def _table() -> Iterator[Recipe]:
                       "rank": 30, "restarts": 48, "iterations": 150, "slots": 16, "stop_after": 8,
                       "changes": {**_HOPELESS, "mu_start": 0.1, "promote_below": 3e-3}}}})
     yield Recipe("333-flip", three, 23, "Z", "flip", "none", 10)
-    for fmt, rank in (((3, 3, 4), 29), ((3, 4, 4), 38), ((2, 5, 5), 40), ((3, 3, 5), 36)):
+    for fmt, rank in (((3, 3, 4), 29), ((3, 4, 4), 38), ((2, 5, 5), 40), ((3, 3, 5), 36), ((3, 4, 5), 47)):
         yield Recipe("".join(map(str, fmt)) + "-flip", fmt, rank, "Q", "flip", "none", 300, {"lift": True})
     yield Recipe("444-49-z3", four, 49, "Q", "lm", "Z3", 240,
                  {**_z3(49, 16), "restarts": 1536, "iterations": 180, "enough": 2, "schedule": "fast"})
@@ -235,8 +235,6 @@ def lm_parametrisation(job: Recipe) -> Any:
 
 
 def _lm(finding: Finding, budget: float, log: Log) -> None:
-    import torch
-
     from search.optimize import SCHEDULES, minimise
     from search.optimize.jobs import Job
     from search.optimize.starts import starts_for
@@ -257,16 +255,12 @@ def _lm(finding: Finding, budget: float, log: Log) -> None:
             log(f"{state['ended']} restarts ended, {state['converged']} exact to rounding, "
                 f"best ε² {state['best_eps2']:.1e}, {state['iterations'] / state['seconds']:.0f} steps/s")
 
-    threads = torch.get_num_threads()
-    if finding.device == "cpu" and parametrisation.size < 512:
-        torch.set_num_threads(1)  # many small operations: threads only wait for one another
     begun = starts_for(wanted, parametrisation, finding.device)
     result = minimise(
         target, parametrisation, settings["restarts"], settings["iterations"], schedule, finding.seed,
         finding.device, None if begun is None else begun.theta, slots=settings.get("slots"),
         stop_after=settings.get("enough"), seconds=budget, progress=progress,
     )
-    torch.set_num_threads(threads)
     finding.search_seconds = time.perf_counter() - begin
     finding.restarts, finding.numerical = len(result.eps2), int(result.converged.sum())
     finding.best_eps2 = float(result.eps2.min())

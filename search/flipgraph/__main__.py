@@ -24,8 +24,8 @@ from stl_algebra import StlError
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-def _scheme(file: Path, ring: str) -> Scheme:
-    """The scheme of an encoder file, over the ring of the walk."""
+def _scheme(file: Path, ring: str) -> tuple[Scheme, dict[str, Any]]:
+    """The scheme of an encoder file, over the ring of the walk, and what a find has of that file as its origin."""
     from stl_algebra.files import load
 
     encoder = load(file)
@@ -36,7 +36,7 @@ def _scheme(file: Path, ring: str) -> Scheme:
     scheme = from_factors(encoder.format, e_x, e_w, d, ring=ring)
     if not scheme.exact():
         raise StlError("start", file.name, f"an exact encoder over {ring}")
-    return scheme
+    return scheme, {"from": encoder.origin.get("from", file.name), "start": file.name}
 
 
 @app.command(epilog="Example: python -m search.flipgraph 4x4x4 --rank 47 --seconds 300 --out results")
@@ -66,8 +66,9 @@ def main(
             result = search_flips(sizes, ring, symmetry, rank, seconds, seed, schedule=plan, workers=workers)
             origin["workers"] = workers
         else:
-            result = search_from(_scheme(start, ring), sizes, rank, seconds, seed, replace(SHORT, longest=longest))
-            origin["from"] = start.name
+            scheme, lineage = _scheme(start, ring)
+            result = search_from(scheme, sizes, rank, seconds, seed, replace(SHORT, longest=longest))
+            origin |= lineage
         encoder = result.encoder(lift, tries=tries, **origin) if result.found else None
         file = ""
         if encoder is not None and out is not None:

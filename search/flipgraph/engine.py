@@ -83,7 +83,7 @@ class FlipResult:
 
         ring = self.scheme.ring
         group = self.scheme.symmetry or "none"
-        about = {"family": "flipgraph", "from": "standard algorithm", "group": group, "walk": ring, **origin}
+        about = {"family": "flip-graph", "from": "scratch", "group": group, "walk": ring, **origin}
         if ring == "Z":
             return lifted(self.scheme, about)
         if lift:

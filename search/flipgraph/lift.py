@@ -144,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         chosen = [(s, job) for s, job in found if (s.format, s.rank) == (fmt, rank)]
         job = chosen[0][1]
         origin = {
-            "family": "flipgraph", "from": "standard algorithm", "group": chosen[0][0].symmetry or "none",
+            "family": "flip-graph", "from": "scratch", "group": chosen[0][0].symmetry or "none",
             "walk": chosen[0][0].ring, "job": job,
         }  # fmt: skip
         try:

@@ -18,7 +18,8 @@ import numpy as np
 
 from search.catalog import Catalogue
 from stl_algebra import Encoder, __version__
-from stl_algebra.errors import StlError
+from stl_algebra.errors import EncoderFileError, StlError
+from stl_algebra.files import load
 from stl_algebra.targets import matmul
 
 from .starts import parents_of
@@ -29,13 +30,23 @@ __all__ = ["as_it_stands", "harvest", "main", "origin_of"]
 def origin_of(row: dict[str, Any], **more: Any) -> dict[str, Any]:
     """The origin of an encoder that a campaign found: its row without the statistics."""
     start = json.loads(row["start"]) if row.get("start") else {}
-    parents = parents_of(start)
     return {
         "family": "orbit-lm", "group": row["group"], "counts": row["counts"], "types": row["types"],
         "field": row["field"], "iterations": row["iterations"], "restarts": row["restarts"],
         "schedule": row["schedule"], "start": start, "seed": row["seed"], "device": row["device"],
-        "from": parents if parents else "scratch", "version": __version__, **more,
+        "from": _roots(parents_of(start)), "version": __version__, **more,
     }
+
+
+def _roots(files: Sequence[str]) -> str | list[str]:
+    """"scratch" if all the files' encoders are from scratch; else the files."""
+    for file in files:
+        try:
+            if load(file).origin.get("from") != "scratch":
+                return list(files)
+        except EncoderFileError:
+            return list(files)
+    return "scratch"
 
 
 def as_it_stands(target: Any, factors: Sequence[Any], largest: int = 8, tolerance: float = 1e-7) -> Encoder | None:

@@ -224,7 +224,7 @@ def test_encoder_over_z_and_lifted():
     assert (plain.format, plain.rank, plain.is_exact) == ((2, 3, 3), 15, True)
     lifted = found.encoder(lift=True)
     assert lifted.rank == 15 and lifted.is_exact and lifted.ring.name in ("Z", "Q")
-    assert lifted.origin["from"] == "standard algorithm"
+    assert lifted.origin["from"] == "scratch"
 
 
 def test_command_line(tmp_path):

@@ -113,7 +113,7 @@ def test_ties_that_do_not_fit_are_refused():
 
 def test_simplest_takes_the_smallest_coefficients_and_says_why_not():
     scheme = search_flips((2, 3, 3), target_rank=15, seconds=30).scheme
-    encoder = simplest([scheme], {"family": "flipgraph"}, seconds=10, tries=4, flips=20_000)
+    encoder = simplest([scheme], {"family": "flip-graph"}, seconds=10, tries=4, flips=20_000)
     assert encoder.rank == 15 and encoder.is_exact and encoder.ring.name == "Z"
     over_z = search_flips((2, 2, 2), "Z", target_rank=7, seconds=30).scheme
     assert lifted(over_z, {}).is_exact
@@ -180,7 +180,11 @@ def test_verb_starts_from_an_encoder_of_another_format(tmp_path):
         done = runner.invoke(app, [*words, "--out", str(tmp_path)])
         assert done.exit_code == 0, done.output
         encoder = load(tmp_path / json.loads(done.stdout)["file"])
-        assert encoder.is_exact and encoder.rank == int(rank) and encoder.origin["from"] == file.name
+        assert encoder.is_exact and encoder.rank == int(rank)
+        assert (encoder.origin["from"], encoder.origin["start"]) == ("scratch", file.name)
+    published = save(schemes.strassen(), tmp_path)  # what begins at a published scheme is not from scratch
+    done = runner.invoke(app, ["2x2x3", "--rank", "11", "--start", str(published), "--json", "--out", str(tmp_path)])
+    assert load(tmp_path / json.loads(done.stdout)["file"]).origin["from"] == published.name
     e_x, e_w, d = (f.num for f in schemes.strassen().factors)
     half = Encoder.build((2, 2, 2), (e_x, 2), e_w, 2 * d, ring="Q")  # an even denominator cannot be read modulo 2
     path = save(half, tmp_path)

@@ -1,5 +1,7 @@
 """Starts: layouts survive, deflation moves between ranks, projection finds orbits, every kind composes with a job."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,6 +21,7 @@ from search.optimize.deflation import (
     to_copies,
 )
 from search.optimize.groups import named_action
+from search.optimize.harvest import origin_of
 from search.optimize.jobs import Job, matmul_tensor, parametrisations
 from search.optimize.orbits import Invariant, orbit_types
 from search.optimize.projection import balanced, capped, fit_orbits, of_rank, perturbed
@@ -261,6 +264,12 @@ def test_files_are_parents(tmp_path):
     start = {"kind": "built", "from": {"kron": [{"file": path}, {"naive": "1x1x1"}]}, "noise": 0.0}
     job = Job.parse({"format": "2x2x2", "rank": 7, "restarts": 2, "start": start})
     assert parents_of(start) == [path]
+    columns = ("group", "counts", "types", "field", "iterations", "restarts", "schedule", "seed", "device")
+    row = dict.fromkeys(columns, "") | {"start": json.dumps(start)}
+    assert origin_of(row)["from"] == [path]  # the file does not say that it is from scratch
+    ours = str(save(encoder.with_origin(**{"from": "scratch"}), tmp_path / "ours"))
+    assert origin_of(row | {"start": json.dumps({"kind": "built", "from": {"file": ours}})})["from"] == "scratch"
+    assert origin_of(row | {"start": ""})["from"] == "scratch"
     (one, two) = starts_for(job, next(parametrisations(job))).theta  # the same terms in two orders
     assert all(np.allclose(tensor(Free(T2, 7).expand(theta)), T2) for theta in (one, two))
 

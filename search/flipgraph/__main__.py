@@ -51,7 +51,8 @@ def main(
     lift: Annotated[bool, typer.Option("--lift", help="lift a scheme over GF(2) to Z or Q")] = False,
     start: Annotated[Path | None, typer.Option(help="encoder file to start from, of this or another format")] = None,
     longest: Annotated[int, typer.Option(help="most non-zero entries of a factor")] = 64,
-    tries: Annotated[int, typer.Option(help="with --lift: take the simplest of so many lifts")] = 1,
+    flips: Annotated[int, typer.Option(min=1, help="with --start: length of one walk")] = SHORT.flips,
+    tries: Annotated[int, typer.Option(min=1, help="with --lift: take the simplest of so many lifts")] = 1,
     out: Annotated[Path | None, typer.Option(help="results folder whose catalogue takes the encoder")] = None,
     json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False,
 ) -> None:
@@ -67,8 +68,8 @@ def main(
             origin["workers"] = workers
         else:
             scheme, lineage = _scheme(start, ring)
-            result = search_from(scheme, sizes, rank, seconds, seed, replace(SHORT, longest=longest))
-            origin |= lineage
+            result = search_from(scheme, sizes, rank, seconds, seed, replace(SHORT, flips=flips, longest=longest))
+            origin |= {"flips": flips, **lineage}
         encoder = result.encoder(lift, tries=tries, **origin) if result.found else None
         file = ""
         if encoder is not None and out is not None:

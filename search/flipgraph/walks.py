@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from search.flipgraph._state import Mode, State
 from search.flipgraph.scheme import SYMMETRIES, Scheme
+from stl_algebra.errors import StlError
 
 __all__ = ["Schedule", "walk", "walk_from"]
 
@@ -48,6 +49,12 @@ class Schedule:
     pool: int = 0
     patience: int = 200
     longest: int = 64
+
+    def __post_init__(self) -> None:
+        least = {"flips": 0, "plus_after": 0, "plus_diff": 0, "pool": 0, "patience": 0, "longest": 1}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise StlError(name, getattr(self, name), f"at least {low}", "correct the schedule")
 
 
 def walk(

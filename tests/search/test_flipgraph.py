@@ -294,3 +294,9 @@ def test_refuses_inexact_start_and_bad_moves():
         project(standard((2, 2, 2)), "p", 2)
     with pytest.raises(StlError, match="up_to_isotropy"):
         flip_graph((3, 3, 3))
+
+
+@pytest.mark.parametrize("field", ["flips", "plus_after", "plus_diff", "pool", "patience", "longest"])
+def test_schedules_refuse_negative_numbers(field):
+    with pytest.raises(StlError, match=field):
+        Schedule(**{field: -1})

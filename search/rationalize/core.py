@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from stl_algebra import Encoder, Target
 from stl_algebra import ring as ring_named
@@ -74,6 +75,8 @@ class RationaliseReport:
     failures: list[str] = field(default_factory=list)
 
 
+# The systems are small: BLAS threads would wait for one another.
+@threadpool_limits.wrap(limits=1, user_api="blas")  # type: ignore[untyped-decorator]
 def rationalise(
     target_dense: Array,
     e_x: Array,

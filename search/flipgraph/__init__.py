@@ -4,7 +4,7 @@
     search_flips((3, 3, 3), ring="Z", target_rank=23)
 
 Sources: Kauers–Moosbauer 2022 (flip graphs), Arai–Ichikawa–Hukushima 2024 (plus transitions),
-Moosbauer–Poole 2025 (symmetry). Every search starts from the standard algorithm.
+Moosbauer–Poole 2025 (symmetry). Searches start from the standard algorithm unless told otherwise.
 """
 
 from search.flipgraph.engine import FlipResult, search_flips

@@ -178,12 +178,6 @@ class Pools:
                 return
             self.round(max(0.1, end - time.monotonic()))
 
-    def drift(self, fmt: Format, flips: int = 2_000_000) -> Scheme:
-        """Another scheme of the same rank: a walk at constant rank from a filed one (for another try to lift)."""
-        start = self._some(_sorted(fmt))
-        self.rounds += 1
-        return wandered(start, flips, (self.seed, self.rounds))
-
 
 def wandered(start: Scheme, flips: int, seed: tuple[int, ...]) -> Scheme:
     """The scheme that a walk of the given length without plus transitions ends at (of lower rank if it reduces).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stl_algebra.errors import StlError
@@ -96,10 +96,6 @@ class Schedule:
     def with_(self, **changes: Any) -> Schedule:
         """A copy with some fields changed."""
         return replace(self, **changes)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for origins and ledgers."""
-        return asdict(self)
 
 
 SCHEDULES: dict[str, Schedule] = {

@@ -18,8 +18,9 @@ from stl_algebra import EncoderFileError
 from stl_algebra.schemes import hopcroft
 
 
-def first(path):
-    return read(path)[0]
+def one(path):
+    (reading,) = read(path)
+    return reading
 
 
 def refused(path, *fields):
@@ -41,7 +42,7 @@ GOOD = {"n": 1, "m": 1, "p": 1, "rank": 1, "ring": "Z", "u": [[1]], "v": [[1]], 
 
 
 def test_the_template_is_good(tmp_path):
-    assert first(as_json(tmp_path, GOOD)).report.holds
+    assert one(as_json(tmp_path, GOOD)).report.holds
 
 
 @pytest.mark.parametrize("key", list(GOOD))
@@ -137,7 +138,7 @@ def test_damaged_text(tmp_path, text):
 def test_formulas(tmp_path):
     lines = [f"m{k + 1} = {v}" for k, v in enumerate(["(a11) * (b11)", "(a12) * (b21)"])]
     (tmp_path / "a.txt").write_text("# a comment\n" + "\n".join(lines) + "\nc11 = m1 + m2\n")
-    r = first(tmp_path / "a.txt")
+    r = one(tmp_path / "a.txt")
     assert r.layout == "formulas" and r.report.holds and r.encoder.format == (1, 2, 1)
     for bad in (
         "c11 = m1 + m3",
@@ -149,7 +150,7 @@ def test_formulas(tmp_path):
         (tmp_path / "a.txt").write_text("\n".join([*lines, bad]))
         refused(tmp_path / "a.txt", "text", "content")
     (tmp_path / "a.txt").write_text("(a11)" + " " * 10**6 + "* (b11)\nc11 = m1")
-    assert first(tmp_path / "a.txt").report.holds  # and quickly
+    assert one(tmp_path / "a.txt").report.holds  # and quickly
     (tmp_path / "a.txt").write_text("(a11) (b11)\n" * 70_000 + "c11 = m1")
     refused(tmp_path / "a.txt", "content")
 
@@ -187,7 +188,7 @@ ONES = np.ones((3, 1, 1), dtype=np.int64).tobytes()
 
 
 def test_the_npz_template_is_good(tmp_path):
-    assert first(as_npz(tmp_path, {"1,1,1.npy": npy(whole((3, 1, 1)), ONES)})).report.holds
+    assert one(as_npz(tmp_path, {"1,1,1.npy": npy(whole((3, 1, 1)), ONES)})).report.holds
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,16 @@
-"""Schedules and starts that reach the best known ranks: plain data, measured by ``search/benchmarks/flips.py``."""
+"""Schedules that reach the best known ranks, and ranks to hope for; measured by ``search/benchmarks/flips.py``."""
 
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
-from search.flips.formats import extend
-from search.flips.scheme import SYMMETRIES, Scheme, standard, symmetric_start
-from search.flips.walk import Schedule
-from search.known import best_rank
 from stl_algebra.errors import StlError
 
-__all__ = ["default_cubes", "goal_rank", "grown_start", "grown_symmetric", "schedule_for"]
+from ..known import best_rank
+from .scheme import SYMMETRIES
+from .walk import Schedule
+
+__all__ = ["STANDARD_UP_TO", "default_cubes", "goal_rank", "schedule_for"]
 
 #: Up to this many products the standard algorithm is as good a start as a grown one.
 STANDARD_UP_TO = 36
@@ -60,46 +59,3 @@ def goal_rank(fmt: tuple[int, int, int], ring: str) -> int | None:
     """Rank a search over this ring can hope for: the best known one, or `RING_RANK` where that differs."""
     n, m, p = sorted(fmt)
     return RING_RANK.get((n, m, p), {}).get(ring, best_rank(fmt))
-
-
-def grown_symmetric(n: int, ring: str, symmetry: str, cubes: Any, seconds: float, seed: int) -> tuple[Scheme, int]:
-    """A symmetric start around a smaller scheme: one index less under C₃, two less under C₃×Z₂.
-
-    The smaller format is searched for its best known rank, at most a third of the time.
-
-    Returns
-    -------
-    (Scheme, int)
-        The start, and the flips spent on it.
-    """
-    from search.flips.explore import search_flips
-
-    m = n - (2 if symmetry == "C3xZ2" else 1)
-    if m < 2:
-        return symmetric_start(n, ring, symmetry, cubes), 0
-    found = search_flips((m, m, m), ring, symmetry, goal_rank((m, m, m), ring), seconds / 3, seed, cubes=cubes)
-    return symmetric_start(n, ring, symmetry, inner=found.scheme), found.flips
-
-
-def grown_start(fmt: tuple[int, int, int], ring: str, seconds: float, seed: int) -> tuple[Scheme, int]:
-    """A start made of smaller searches: ⟨n,m,p−1⟩ at its best known rank plus one slice of standard products.
-
-    The largest size is reduced by one until the standard algorithm will do; every smaller format is
-    searched in turn, at most a tenth of the time each.
-
-    Returns
-    -------
-    (Scheme, int)
-        The start, and the flips spent on it.
-    """
-    from search.flips.explore import search_flips
-
-    axis = max(range(3), key=lambda k: fmt[k])
-    sizes = list(fmt)
-    sizes[axis] -= 1
-    smaller = (sizes[0], sizes[1], sizes[2])
-    if prod(fmt) <= STANDARD_UP_TO // 2 or min(smaller) < 2:
-        return standard(fmt, ring), 0
-    start, flips = grown_start(smaller, ring, seconds, seed)
-    found = search_flips(smaller, ring, None, goal_rank(smaller, ring), seconds / 10, seed, start=start)
-    return extend(found.scheme, "nmp"[axis]), flips + found.flips

@@ -21,11 +21,11 @@ from rich.table import Table
 
 from search.catalog import Catalogue, Row, naive_line
 from search.cli import console, fail, friendly, parse_format, print_json
-from search.executor import make_executor, warm_up
+from search.core.executors import make_executor, warm_up
+from search.core.ledger import Ledger
+from search.core.pipeline import Outcome, run_unit
+from search.core.unit import Request, Unit, families, families_of
 from search.known import best_rank
-from search.ledger import Ledger
-from search.pipeline import Outcome, run_unit
-from search.registry import Request, Unit, families, families_of
 from stl_algebra import StlError
 
 __all__ = ["Summary", "search"]
@@ -91,7 +91,7 @@ def search(
     seconds : float
         Time after which no new unit is started; units in flight finish. Counted from when the workers are up.
     backend, workers
-        See `search.executor.make_executor`.
+        See `search.core.executors.make_executor`.
     progress : callable, optional
         Called with (summary, in flight) whenever something changes.
 

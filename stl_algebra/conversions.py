@@ -77,12 +77,12 @@ def _homomorphism(encoder: Encoder, here: Ring, goal: Ring) -> Callable[[Factor]
             raise StlError("ring", here.name, "a ring that embeds into the reals", "Use 'C128' for complex encoders.")
         return lambda f: (_pairs(here.values(f.num, f.den)) if goal.degree == 2 else here.values(f.num, f.den), 1)
     if not here.exact:
-        raise StlError("ring", here.name, "an exact ring", "Use search.rationalize to turn floats into exact numbers.")
+        raise StlError("ring", here.name, "an exact ring", "Use search.exact to turn floats into exact numbers.")
     if here.characteristic:
         if goal.characteristic == here.characteristic and here.degree == 1:
             return lambda f: (_pad(f.num, goal.degree), 1)
         raise StlError(
-            "ring", goal.name, f"an extension of {here.name}", "Lifting to Z is a search: use search.hensel."
+            "ring", goal.name, f"an extension of {here.name}", "Lifting to Z is a search: use search.exact.hensel."
         )
     if here.is_border:
         raise StlError("ring", goal.name, f"{here.name} itself", "A border identity holds only up to powers of eps.")

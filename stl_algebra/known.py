@@ -20,8 +20,9 @@ from .rings import Ring, ring
 
 if TYPE_CHECKING:
     from .encoder import Encoder
+    from .targets import Target
 
-__all__ = ["Known", "best_known", "best_rank", "border_rank", "compare", "formats", "lower_bound"]
+__all__ = ["Known", "best_known", "best_rank", "border_rank", "compare", "formats", "lower_bound", "standing"]
 
 Format = tuple[int, int, int]
 
@@ -190,6 +191,17 @@ def lower_bound(fmt: Format, base: Ring | str = "Q") -> int:
     if base.is_border:
         raise StlError("ring", base.name, "a ring of exact schemes", "Lower bounds of border ranks are not tabulated.")
     return _bound(_sorted(fmt), base.name in ("Z", "GF(2)"))
+
+
+def standing(of: Target, rank: int, base: Ring | str) -> int | None:
+    """0 if ``rank`` is the best known over that ring, 1 if above it, −1 if below (a record); None if not comparable.
+
+    Border schemes are never records, and neither is anything over a ring without a column of its own.
+    """
+    known = best_known(of.format, base) if of.format else None
+    if known is None or not known.listed or (known.ring == "border" and rank < known.rank):
+        return None
+    return (rank > known.rank) - (rank < known.rank)
 
 
 def compare(encoder: Encoder) -> str:

@@ -319,7 +319,7 @@ def _cyclotomic(n: int) -> Ring:
 def _quadratic(d: int) -> Ring:
     if d == -1:
         return _FIXED["Q(i)"]
-    if abs(d) >= 1 << 60 or d >= 0 and isqrt(d) ** 2 == d:
+    if abs(d) >= 1 << 60 or (d >= 0 and isqrt(d) ** 2 == d):
         raise StlError("ring", f"Q(sqrt({d}))", "d no square, |d| < 2^60")
     return Ring(f"Q(sqrt({d}))", polynomial=(-d, 0, 1), denominators="any", root=cmath.sqrt(d))
 

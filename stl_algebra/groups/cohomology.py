@@ -395,16 +395,26 @@ class Cohomology:
         """Order of a class: the least m with m·cls = 0."""
         return lcm(1, *(m // gcd(m, x) for x, m in zip(cls, self.moduli, strict=True)))
 
-    def classify(self, values: Sequence[Fraction]) -> tuple[Class, list[Fraction]]:
-        """Class of a list of relator values in Q/Z, and generator phases that bring it to `relator_values`.
+    def classify(self, values: Sequence[int]) -> Class:
+        """Class with the given relator values modulo `modulus`."""
+        if self.field == "real":
+            return _classify_real(self, values)[0]
+        extension = universal_extension(self.group)
+        out = []
+        for i in extension.torsion:
+            total = sum(int(x) * v for x, v in zip(extension.from_smith[i], values, strict=True))
+            digit, rest = divmod(total % self.modulus * extension.smith[i], self.modulus)
+            if rest:
+                raise StlError("values", list(values), "relator values that satisfy the relations of A")
+            out.append(digit)
+        return tuple(out)
 
-        Returns
-        -------
-        cls : tuple of int
-        phases : list of Fraction
-            ε_s with values_i - Σ_s e_is ε_s = relator_values(cls)_i / modulus, e the exponent sums.
-        """
-        return _classify_real(self, values) if self.field == "real" else _classify_complex(self, values)
+    def image(self, automorphism: IntArray) -> list[Class]:
+        """Classes of c(a(g), a(h)) for the generating classes c; the map on all classes is linear."""
+        stack = _basis_cocycles(self)
+        values = [_walk(self.group, word, automorphism, stack) for word in universal_extension(self.group).relators]
+        table = np.array(values, dtype=np.int64).reshape(len(values), len(self.moduli)) % self.modulus
+        return [self.classify(column.tolist()) for column in table.T]
 
     def pull_back(self, cls: Class, automorphism: IntArray) -> tuple[Class, list[Fraction]]:
         """Class of c(a(g), a(h)) and phases μ with ρ'(g) = exp(2πi·μ(g)) ρ(a(g)) having the standard cocycle of it.
@@ -415,25 +425,39 @@ class Cohomology:
         automorphism : int array, shape (n,)
         """
         extension, c, m = universal_extension(self.group), self.cocycle(cls), self.modulus
-        table, inverse, gens = self.group.table, self.group.inverse, self.group.generators
-        values = []
-        for word in extension.relators:
-            g, b = self.group.identity, 0
-            for letter in word:
-                x = int(automorphism[gens[abs(letter) - 1]])
-                if letter < 0:
-                    b -= int(c[x, inverse[x]])
-                    x = int(inverse[x])
-                b += int(c[g, x])
-                g = int(table[g, x])
-            values.append(Fraction(b % m, m))
-        found, phases = self.classify(values)
+        gens = self.group.generators
+        values = [int(_walk(self.group, word, automorphism, c[None])[0]) % m for word in extension.relators]
+        found, phases = _classify_real(self, values) if self.field == "real" else _with_phases(self, values)
         mu: list[Fraction] = [Fraction(0)] * self.group.order
         for h in extension.order[1:]:
             up, i = int(extension.parent[h]), int(extension.via[h])
             step = Fraction(int(c[automorphism[up], automorphism[gens[i]]]), m)
             mu[h] = (mu[up] + step - phases[i]) % 1
         return found, mu
+
+
+def _walk(group: FiniteGroup, word: Sequence[int], automorphism: IntArray, cocycles: IntArray) -> IntArray:
+    """Value of the word in the images of the generators, in the extension by each of the stacked cocycles."""
+    g, total = group.identity, np.zeros(len(cocycles), dtype=np.int64)
+    for letter in word:
+        x = int(automorphism[group.generators[abs(letter) - 1]])
+        if letter < 0:
+            back = int(group.inverse[x])
+            total -= cocycles[:, x, back]
+            x = back
+        total += cocycles[:, g, x]
+        g = int(group.table[g, x])
+    return total
+
+
+@lru_cache(maxsize=64)
+def _basis_cocycles(where: Cohomology) -> IntArray:
+    """Cocycles of the generating classes, shape (r, n, n)."""
+    n, r = where.group.order, len(where.moduli)
+    out = np.zeros((r, n, n), dtype=np.int16)
+    for i in range(r):
+        out[i] = where.cocycle(tuple(int(j == i) for j in range(r)))
+    return out
 
 
 @lru_cache(maxsize=4096)
@@ -502,28 +526,22 @@ def _real_echelon(where: Cohomology) -> _Bits:
     return bits
 
 
-def _classify_real(where: Cohomology, values: Sequence[Fraction]) -> tuple[Class, list[Fraction]]:
-    left, used = _real_echelon(where).reduce(_Bits.pack([int(2 * v) for v in values]))
+def _classify_real(where: Cohomology, values: Sequence[int]) -> tuple[Class, list[Fraction]]:
+    """Class and generator signs ε_s (as 0 or 1/2) with values - Σ_s e_is ε_s = relator_values(class)."""
+    left, used = _real_echelon(where).reduce(_Bits.pack(values))
     if left:
-        raise StlError("values", [str(v) for v in values], "relator values that satisfy the relations of A")
+        raise StlError("values", list(values), "relator values that satisfy the relations of A")
     count = len(where.moduli)
     gens = len(where.group.generators)
     return (tuple(used >> i & 1 for i in range(count)),
             [Fraction(used >> (count + s) & 1, 2) for s in range(gens)])
 
 
-def _classify_complex(where: Cohomology, values: Sequence[Fraction]) -> tuple[Class, list[Fraction]]:
-    extension = universal_extension(where.group)
-    cls = []
-    for i in extension.torsion:
-        value = sum((int(x) * v for x, v in zip(extension.from_smith[i], values, strict=True)), Fraction(0)) % 1
-        digit = value * extension.smith[i]
-        if digit.denominator != 1:
-            raise StlError("values", [str(v) for v in values], "relator values that satisfy the relations of A")
-        cls.append(int(digit))
-    standard = where.relator_values(tuple(cls))
-    rest = [(v - Fraction(int(w), where.modulus)) % 1 for v, w in zip(values, standard, strict=True)]
-    return tuple(cls), _divide(extension, rest)
+def _with_phases(where: Cohomology, values: Sequence[int]) -> tuple[Class, list[Fraction]]:
+    """The same over C, with phases in Q/Z."""
+    cls = where.classify(values)
+    rest = [Fraction(int(v - w), where.modulus) % 1 for v, w in zip(values, where.relator_values(cls), strict=True)]
+    return cls, _divide(universal_extension(where.group), rest)
 
 
 def _divide(extension: UniversalExtension, rest: list[Fraction]) -> list[Fraction]:

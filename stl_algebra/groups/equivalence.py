@@ -12,9 +12,8 @@ leads there, and the stabiliser, again with orbits of its own.  A chain of them 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -29,7 +28,7 @@ __all__ = ["Auto", "Orbits", "Point", "ProjectivePoints"]
 
 IntArray = np.ndarray[Any, np.dtype[Any]]
 MAX_CLASSES = 2**22
-MAX_CLOSURE = 600  # stabilisers up to this order are closed element by element, to keep few generators
+MAX_CLOSURE = 4000  # groups of automorphisms up to this order are closed element by element, to keep few generators
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +51,7 @@ class Auto:
 
     @property
     def key(self) -> bytes:
-        return bytes([self.bar]) + self.map.astype(np.int16).tobytes()
+        return bytes([bool(self.bar)]) + self.map.astype(np.int16).tobytes()
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,7 @@ class ProjectivePoints:
         self._images = [self._class_image(a) for a in self.generators]
         self._classes()
         self._transversal: dict[int, Auto] = {}
+        self._algebras: dict[int, TwistedAlgebra] = {}
         self._permutations: dict[tuple[int, bytes], IntArray] = {}
         self._sums: dict[tuple[int, int], list[tuple[int, ...]]] = {}
         self._class_cache: dict[bytes, IntArray] = {}
@@ -124,9 +124,8 @@ class ProjectivePoints:
         moduli = self.where.moduli
         table = np.zeros(1, dtype=np.int64)
         weights = [prod(moduli[i + 1 :]) for i in range(len(moduli))]
-        for i, m in enumerate(moduli):  # most significant digit first, so that codes come out in order
-            unit = tuple(int(j == i) for j in range(len(moduli)))
-            image = self.where.pull_back(unit, auto.map)[0]
+        images = self.where.image(auto.map)
+        for m, image in zip(moduli, images, strict=True):  # most significant first, so that codes come out in order
             steps = []
             for x in range(m):
                 step = [(-x if auto.bar else x) * y for y in image]
@@ -173,7 +172,10 @@ class ProjectivePoints:
 
     def algebra(self, cls: int) -> TwistedAlgebra:
         """The representations of the root class of a class."""
-        return twisted_algebra(self.where, self.digits(int(self.root[cls])))
+        root = int(self.root[cls])
+        if root not in self._algebras:
+            self._algebras[root] = twisted_algebra(self.where, self.digits(root))
+        return self._algebras[root]
 
     # -- points ---------------------------------------------------------------------------------------------
     def sums(self, cls: int, n: int) -> list[tuple[int, ...]]:
@@ -219,7 +221,7 @@ class ProjectivePoints:
         """How an automorphism that fixes a root class permutes its irreps, shape (r,)."""
         key = (root, auto.key)
         if key not in self._permutations:
-            algebra = twisted_algebra(self.where, self.digits(root))
+            algebra = self.algebra(root)
             chi, cls = algebra.characters, self.digits(root)
             if auto.bar:
                 chi, cls = chi.conj(), tuple(-x % m for x, m in zip(cls, self.where.moduli, strict=True))
@@ -286,32 +288,29 @@ class Orbits:
 
     def __init__(self, points: ProjectivePoints, n: int, generators: list[Auto], order: int) -> None:
         self.points, self.n, self.generators, self.order = points, n, generators, order
-        self._of: dict[Point, tuple[Point, Auto]] = {}
-        self._size: dict[Point, int] = {}
+        self._of: dict[Point, Point] = {}
+        self._ways: dict[Point, dict[Point, Auto]] = {}
         self._stabilisers: dict[Point, tuple[list[Auto], int]] = {}
 
-    @cached_property
-    def _one(self) -> Auto:
-        some = self.points.embedding
-        return self.generators[0] @ self.generators[0].inverse if self.generators else Auto(
-            np.arange(self.points.group.order if some is None else int(some.max()) + 1))
-
-    def canonical(self, point: Point) -> tuple[Point, Auto]:
-        """Least point of the orbit and an automorphism that leads there."""
+    def canonical(self, point: Point) -> tuple[Point, Auto | None]:
+        """Least point of the orbit and an automorphism that leads there (None for the identity)."""
         if not self.generators:
-            return point, self._one
+            return point, None
         if point not in self._of:
-            first = self._explore(point)
-            least = min(first, key=lambda p: p.key)
-            from_least = first if least == point else self._explore(least)
-            for other, auto in from_least.items():
-                self._of[other] = (least, auto.inverse)
-            self._size[least] = len(from_least)
-        return self._of[point]
+            found = self._explore(point)
+            least = min(found, key=lambda p: p.key)
+            self._ways[least] = found
+            self._of.update(dict.fromkeys(found, least))
+        least = self._of[point]
+        if least == point:
+            return point, None
+        ways = self._ways[least]
+        return least, ways[point].inverse @ ways[least]
 
     def _explore(self, start: Point) -> dict[Point, Auto]:
         """All points of an orbit with an automorphism from `start` to each."""
-        found, queue = {start: self._one}, [start]
+        one = self.generators[0] @ self.generators[0].inverse
+        found, queue = {start: one}, [start]
         for point in queue:
             for a in self.generators:
                 image = self.points.act(point, a, self.n)
@@ -322,7 +321,9 @@ class Orbits:
 
     def orbit(self, point: Point) -> list[Point]:
         """All points of an orbit, in order of their keys."""
-        return sorted(self._explore(point), key=lambda p: p.key) if self.generators else [point]
+        if not self.generators:
+            return [point]
+        return sorted(self._ways[self.canonical(point)[0]], key=lambda p: p.key)
 
     def stabiliser(self, least: Point) -> tuple[list[Auto], int]:
         """Generators and order of the stabiliser of the least point of an orbit (Schreier's lemma)."""
@@ -330,51 +331,76 @@ class Orbits:
             return [], 1
         if least not in self._stabilisers:
             self.canonical(least)
-            order = self.order // self._size[least]
-            if self._size[least] == 1:
-                self._stabilisers[least] = (self.generators, order)
-            elif order == 1:
-                self._stabilisers[least] = ([], 1)
-            else:
-                self._stabilisers[least] = (self._schreier(least, order), order)
+            size = len(self._ways[least])
+            order = self.order // size
+            gens = self.generators if size == 1 else [] if order == 1 else self._schreier(least, order)
+            self._stabilisers[least] = (gens, order)
         return self._stabilisers[least]
 
     def _schreier(self, least: Point, order: int) -> list[Auto]:
-        way = {p: auto.inverse for p, (rep, auto) in self._of.items() if rep == least}
+        ways = self._ways[least]
+        back = ways[least].inverse
+        way = {p: back @ auto for p, auto in ways.items()}
         rng = np.random.default_rng(0)
-        names = sorted(way, key=lambda p: p.key)
-        pairs = [(p, a) for p in names for a in self.generators]
+        pairs = [(p, a) for p in sorted(way, key=lambda p: p.key) for a in self.generators]
+
+        def element(k: int) -> Auto:
+            p, a = pairs[k]
+            return way[p] @ a @ way[self.points.act(p, a, self.n)].inverse
+
         chosen: list[Auto] = []
-        inside = {self._one.key}
-        mixed: Auto = self._one
-        for round_ in range(4):
+        if order <= MAX_CLOSURE:
+            inside: set[bytes] = set()
             for k in rng.permutation(len(pairs)):
-                p, a = pairs[k]
-                image = self.points.act(p, a, self.n)
-                s = way[p] @ a @ way[image].inverse
-                mixed = s if order <= MAX_CLOSURE else mixed @ s
-                if order <= MAX_CLOSURE:
-                    if s.key not in inside:
-                        chosen.append(s)
-                        inside = _closure(chosen, self._one)
-                        if len(inside) == order:
-                            return chosen
-                elif mixed.key not in inside:
-                    inside.add(mixed.key)
-                    chosen.append(mixed)
-                    if len(chosen) == 24:  # random elements: they miss a proper subgroup with probability < 2^-20
-                        return chosen
-            if order <= MAX_CLOSURE:
-                break
+                s = element(int(k))
+                if s.key not in inside:
+                    chosen.append(s)
+                    inside = closure(chosen)
+                    if len(inside) == order:
+                        break
+            return few_generators(chosen, order)
+        mixed = element(0)
+        while len(chosen) < 24:  # random elements: they lie in one proper subgroup with probability below 2^-15
+            for _ in range(8):
+                mixed = mixed @ element(int(rng.integers(len(pairs))))
+            chosen.append(mixed)
         return chosen
 
 
-def _closure(generators: list[Auto], one: Auto) -> set[bytes]:
-    seen, queue = {one.key}, [one]
-    for x in queue:
+def closure(generators: Sequence[Auto]) -> set[bytes]:
+    """Keys of all elements of the group that some automorphisms generate."""
+    one = generators[0] @ generators[0].inverse
+    seen = {one.key}
+    maps, bars = one.map[None], np.array([False])
+    while len(maps):
+        fresh_maps, fresh_bars = [], []
         for a in generators:
-            y = x @ a
-            if y.key not in seen:
-                seen.add(y.key)
-                queue.append(y)
+            for row, bar in zip(maps[:, a.map], bars != a.bar, strict=True):
+                key = bytes([bool(bar)]) + row.astype(np.int16).tobytes()
+                if key not in seen:
+                    seen.add(key)
+                    fresh_maps.append(row)
+                    fresh_bars.append(bar)
+        maps = np.array(fresh_maps).reshape(len(fresh_maps), len(one.map))
+        bars = np.array(fresh_bars, dtype=bool)
     return seen
+
+
+def few_generators(generators: list[Auto], order: int, limit: int = MAX_CLOSURE) -> list[Auto]:
+    """A short generating list of the same group, by trying random products; groups beyond `limit` keep theirs."""
+    if order > limit or len(generators) < 3:
+        return generators
+    rng = np.random.default_rng(1)
+
+    def random() -> Auto:
+        out = generators[int(rng.integers(len(generators)))]
+        for i in rng.integers(len(generators), size=3 * len(generators)):
+            out = out @ generators[int(i)]
+        return out
+
+    for count in range(2, len(generators)):
+        for _ in range(3):
+            chosen = [random() for _ in range(count)]
+            if len(closure(chosen)) == order:
+                return chosen
+    return generators

@@ -10,10 +10,10 @@ in the slots, so the spaces carry projective representations with independent cl
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -129,12 +129,10 @@ class Action:
             return np.array([np.prod([f[s] @ t[s] for s in range(3)]) for f in forms])
 
         n, m, p = self.format
-        eye = [np.eye(d) for d in self.format]
-        target = np.einsum("ik,mj,nl->imjkln", *eye).reshape(self.dims[0], self.dims[1], self.dims[2]) if False else (
-            _target(n, m, p))
+        target = _target(n, m, p)
         worst = 0.0
         for g in self.group.generators or (0,):
-            moved = np.einsum("abc,xa,yb,zc->xyz", target, *(self.maps[s][g] for s in range(3)))
+            moved = np.einsum("abc,xa,yb,zc->xyz", target, *(self.maps[s][g] for s in range(3)), optimize=True)
             worst = max(worst, float(np.abs(moved.transpose(np.argsort(self.slots[g])) - target).max()))
             for s in range(3):
                 matrix = self.maps[s][g]
@@ -164,48 +162,59 @@ def _is_odd(tau: Array) -> Array:
     return np.asarray((tau == np.arange(3)).sum(axis=1) == 1)
 
 
-def fingerprint(group: FiniteGroup, tau: Array, characters: Sequence[tuple[Array, Array]], fmt: Sequence[int]) -> str:
-    """Four letters that depend only on the action up to equivalence.
+def fingerprint(group: FiniteGroup, tau: Array, invariants: Sequence[tuple[Array, Array | None]],
+                fmt: Sequence[int], field: str) -> str:
+    """Five letters that depend only on the action up to equivalence.
 
     Parameters
     ----------
     group : FiniteGroup
     tau : int array, shape (|G|, 3)
-    characters : three pairs of arrays, shape (|G|,)
-        For each space the scale-free invariants of g: |tr| and tr of the square (real) or its size (complex);
-        entries where g moves the space are ignored.
+    invariants : three pairs of a float array, shape (|G|,), and a complex array, shape (|G|, |G|), or None
+        For each space numbers of elements and of pairs of elements that conjugation and rescaling do not change.
     fmt : (int, int, int)
+    field : {"real", "complex"}
 
     Notes
     -----
-    Elements get a colour from their order, τ and invariants; colours are refined once by the multiset of colours of
-    (h, gh) over all h; the digest is that of the multiset of colours, the least over admissible orders of the spaces.
+    Elements get a colour from their order, τ and invariants; it is refined by the colours of h and gh and the pair
+    invariants over all h; the digest is that of the multiset of colours, the least over admissible orders of the
+    spaces (and complex conjugation).
     """
-    n = group.order
-    fixed = tau == np.arange(3)
-    columns = np.stack([np.where(fixed[:, i], np.rint(values[k].real * 1e4), 10**8).astype(np.int64)
-                        for i in range(3) for k, values in ((0, characters[i]), (1, characters[i]))], axis=1)
-    best: str | None = None
-    for order in _orders(fmt):
-        picked = np.concatenate([columns[:, 2 * i : 2 * i + 2] for i in order], axis=1)
-        base = np.concatenate([group.element_orders[:, None], _is_odd(tau)[:, None], picked], axis=1)
-        names, colour = np.unique(base, axis=0, return_inverse=True)
-        text = [str(row.tolist()) for row in names]
-        refined = Counter((text[c], row) for c, row in zip(colour, _neighbours(group, colour), strict=True)) if (
-            n <= 512) else Counter((text[c], b"") for c in colour)
-        found = hashlib.sha256(repr((fmt[order[0]], sorted(refined.items()))).encode()).hexdigest()
-        best = found if best is None or found < best else best
-    value = int(str(best), 16)
-    return "".join(_LETTERS[value // len(_LETTERS) ** i % len(_LETTERS)] for i in range(4))
+    odd = _is_odd(tau).astype(np.int64)
+    single = [_mix(_integers(first)) for first, _ in invariants]
+    best = None
+    for bar in (False, True) if field == "complex" else (False,):
+        pairs = [None if second is None else _mix(_integers(second.real) + 7 * _mix(_integers(
+            -second.imag if bar else second.imag))) for _, second in invariants]
+        for order in _orders(fmt):
+            colour = _mix(group.element_orders.astype(np.uint64) + np.uint64(1000) * odd.astype(np.uint64))
+            for k, i in enumerate(order):
+                colour = colour + _mix(single[i] + np.uint64(k + 1))
+            colour = _mix(colour)
+            if pairs[0] is not None:
+                total = _mix(colour)[None, :] + np.uint64(3) * colour[group.table]
+                for k, i in enumerate(order):
+                    total = total + _mix(np.asarray(pairs[i]) + np.uint64(k + 11))
+                colour = _mix(colour + _mix(total).sum(axis=1, dtype=np.uint64))
+            value = int(_mix(colour).sum(dtype=np.uint64))
+            best = value if best is None or value < best else best
+    assert best is not None
+    digest = int(hashlib.sha256(str(best).encode()).hexdigest(), 16)
+    return "".join(_LETTERS[digest // len(_LETTERS) ** i % len(_LETTERS)] for i in range(5))
 
 
-def _neighbours(group: FiniteGroup, colour: Array) -> list[bytes]:
-    k = int(colour.max()) + 1
-    pairs = np.sort(colour[None, :].astype(np.int64) * k + colour[group.table], axis=1)
-    return [row.tobytes() for row in pairs]
+def _integers(values: Array) -> Array:
+    return np.rint(np.asarray(values) * 1e4 + 0.25).astype(np.int64).astype(np.uint64)
 
 
-def _orders(fmt: Sequence[int]) -> list[tuple[int, int, int]]:
-    from itertools import permutations
+def _mix(values: Array) -> Array:
+    """Scramble 64-bit integers (splitmix64), so that sums of them tell multisets apart."""
+    x = values + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(x ^ (x >> np.uint64(31)))
 
+
+def _orders(fmt: Sequence[int]) -> list[tuple[int, ...]]:
     return [p for p in permutations(range(3)) if all(fmt[i] == fmt[j] for i, j in enumerate(p))]

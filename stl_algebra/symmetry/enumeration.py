@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from stl_algebra.errors import StlError
-from stl_algebra.groups.equivalence import Auto, Orbits, Point, ProjectivePoints
+from stl_algebra.groups.equivalence import Auto, Orbits, Point, ProjectivePoints, few_generators
 from stl_algebra.groups.morphisms import MAX_AUTOMORPHISM_ORDER, automorphism_group
 from stl_algebra.groups.subgroups import subgroup_classes
 from stl_algebra.groups.table import FiniteGroup
@@ -39,6 +39,7 @@ __all__ = ["TWISTS", "actions"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 TWISTS = ("", "T", "Z3", "S3")
+MAX_PAIRS = 1100  # order up to which names compare pairs of elements
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +103,7 @@ def _automorphisms(group: FiniteGroup, field: str) -> tuple[list[Auto], int]:
         found, order = [Auto(np.asarray(a, dtype=np.int64)) for a in whole.generators], whole.order
     if field == "complex":
         found, order = [*found, Auto(one, True)], 2 * order
-    return found, order
+    return few_generators(found, order, 50_000), order
 
 
 def _twists(group: FiniteGroup, fmt: tuple[int, int, int], field: str, wanted: Sequence[str]) -> Iterator[_Twist]:
@@ -176,7 +177,7 @@ def _keeping(group: FiniteGroup, gens: list[Auto], order: int, subgroup: Array) 
                 if back.key not in names:
                     names.add(back.key)
                     out.append(back)
-    return out, order // len(queue)
+    return few_generators(out, order // len(queue)), order // len(queue)
 
 
 def _classified(group: FiniteGroup, fmt: tuple[int, int, int], field: str, twist: _Twist,
@@ -229,7 +230,8 @@ class _Chain:
         points, done = list(points), ()
         for at in range(len(points)):
             least, auto = self.stage(done).canonical(points[at])
-            points[at + 1 :] = [self.spaces[k].act(points[k], auto, self.dims[k]) for k in range(at + 1, len(points))]
+            if auto is not None:
+                points[at + 1 :] = [self.spaces[k].act(points[k], auto, self.dims[k]) for k in range(at + 1, len(points))]
             done = (*done, least)
         return done
 
@@ -298,23 +300,8 @@ def _degrees(space: ProjectivePoints, point: Point) -> str:
 
 def _action(group: FiniteGroup, fmt: tuple[int, int, int], field: str, twist: _Twist, points: Sequence[Point],
             spaces: list[ProjectivePoints], label: str) -> Action:
-    characters: list[Any] = [None] * 3
-    for (_, where, moves), space, point in zip(twist.parts, spaces, points, strict=True):
-        chi = space.character(point)
-        inner = space.group
-        square = chi[inner.table[np.arange(inner.order), np.arange(inner.order)]]
-        if field == "real":  # ρ(g)² = ±ρ(g²) does not depend on the sign of ρ(g)
-            cocycle = _square_sign(space, point)
-            square = square * cocycle
-        else:
-            square = np.abs(square)
-        for i, move in zip(where, moves, strict=True):
-            first, second = np.zeros(group.order), np.zeros(group.order)
-            elements = np.arange(group.order) if space.embedding is None else space.embedding
-            there = group.conjugate(move, elements)
-            first[there], second[there] = np.abs(chi), square
-            characters[i] = (first, second)
-    digest = fingerprint(group, twist.tau, characters, fmt)
+    invariants = _invariants(group, field, twist, points, spaces)
+    digest = fingerprint(group, twist.tau, invariants, fmt, field)
     name = "/".join(x for x in (group.name or f"order{group.order}", twist.name, label, digest) if x)
 
     def build() -> tuple[Array, Array, Array]:
@@ -336,11 +323,54 @@ def _action(group: FiniteGroup, fmt: tuple[int, int, int], field: str, twist: _T
     return Action(group, fmt, field, name, _words(group, fmt, field, twist, points, spaces), twist.tau, build)
 
 
-def _square_sign(space: ProjectivePoints, point: Point) -> Array:
-    """ρ(g)² = sign · ρ(g²) for the matrices of `ProjectivePoints.matrices`."""
-    algebra, u = space.algebra(point.cls), space.transversal(point.cls)
-    line = np.arange(space.group.order)
-    return np.asarray((1 - 2 * algebra.cocycle[line, line].astype(np.int64))[u.map])
+def _invariants(group: FiniteGroup, field: str, twist: _Twist, points: Sequence[Point],
+                spaces: list[ProjectivePoints]) -> list[tuple[Array, Array | None]]:
+    """For each space what `fingerprint` compares: numbers of g and of pairs (g, h) that rescaling does not change.
+
+    Of elements |tr ρ(g)|, over the reals with tr ρ(g)² and, for g of even order, the sign ρ(g)^|g|; of pairs
+    tr ρ(g) tr ρ(h) conj(tr ρ(g)ρ(h)) and, where g and h commute, the scalar ρ(g)ρ(h)ρ(g)⁻¹ρ(h)⁻¹.
+    """
+    out: list[Any] = [None] * 3
+    n = group.order
+    for (_, where, moves), space, point in zip(twist.parts, spaces, points, strict=True):
+        inner, u = space.group, space.transversal(point.cls)
+        chi = space.algebra(point.cls).characters[list(point.summands)].sum(axis=0)
+        m, c = space.where.modulus, space.algebra(point.cls).cocycle
+        first = np.abs(chi)
+        if field == "real":
+            line = np.arange(inner.order)
+            first = first + 1e3 * (1 - 2 * c[line, line].astype(np.int64)) * chi[inner.table[line, line]]
+            first = first + 1e6 * _power_sign(inner, c)
+        pair = None
+        if n <= MAX_PAIRS:
+            c = c.astype(np.int64)
+            zeta = np.exp(2j * np.pi * np.arange(m) / m)
+            pair = chi[:, None] * chi[None, :] * (zeta[c] * chi[inner.table]).conj()
+            swap = np.where(inner.table == inner.table.T, zeta[(c - c.T) % m], 0)
+            pair = pair + 1000 * swap
+            pair = (pair.conj() if u.bar else pair)[np.ix_(u.map, u.map)]
+        first = first[u.map]
+        elements = np.arange(n) if space.embedding is None else space.embedding
+        for i, move in zip(where, moves, strict=True):
+            there = np.asarray(group.conjugate(move, elements))
+            mine = np.zeros(n)
+            mine[there] = first
+            both = None
+            if pair is not None:
+                both = np.zeros((n, n), dtype=complex)
+                both[np.ix_(there, there)] = pair
+            out[i] = (mine, both)
+    return out
+
+
+def _power_sign(group: FiniteGroup, cocycle: Array) -> Array:
+    """ρ(g)^|g| = ±1 for g of even order, 0 for odd order, where rescaling ρ(g) would change it."""
+    line, orders = np.arange(group.order), group.element_orders
+    total, power = np.zeros(group.order, dtype=np.int64), line.copy()
+    for k in range(1, int(orders.max())):
+        total += np.where(k < orders, cocycle[power, line], 0)
+        power = group.table[power, line].astype(np.int64)
+    return np.where(orders % 2 == 0, 1 - 2 * (total % 2), 0)
 
 
 def _words(group: FiniteGroup, fmt: tuple[int, int, int], field: str, twist: _Twist, points: Sequence[Point],

@@ -19,12 +19,14 @@ from typing import Any
 import numpy as np
 
 from stl_algebra.errors import StlError
-from stl_algebra.groups.table import FiniteGroup
+from stl_algebra.groups.generate import table_from_right_multiplication
+from stl_algebra.groups.table import MAX_ORDER, FiniteGroup
 
-__all__ = ["Action", "fingerprint"]
+__all__ = ["MAX_PAIRS", "Action", "fingerprint"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 SLOTS = ((0, 1), (1, 2), (2, 0))  # the spaces of each slot in trace form; the last is stored transposed
+MAX_PAIRS = 1100  # order up to which names compare pairs of elements
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # no l, o, 0, 1: digests are typed by hand
 
 
@@ -58,6 +60,33 @@ class Action:
     words: str
     tau: Array
     build: Callable[[], tuple[Array, Array, Array]] = field(repr=False)
+
+    @classmethod
+    def from_generators(cls, fmt: Sequence[int], generators: Sequence[tuple[Sequence[int], Sequence[Any]]],
+                        name: str = "", limit: int = MAX_ORDER) -> Action:
+        """The group that explicit symmetries generate, matrices counted up to scalars.
+
+        Parameters
+        ----------
+        fmt : (int, int, int)
+        generators : sequence of (tau, matrices)
+            ``tau`` says where the three spaces go, (0, 1, 2) for a change of basis; ``matrices[i]`` is the unitary
+            matrix from space i to space tau[i].
+        name : str
+            Of the group; its order when missing.
+        limit : int
+            Largest order accepted.
+
+        Raises
+        ------
+        StlError
+            For matrices that are not unitary or do not fit, or a group that does not close within `limit`.
+
+        >>> turn = [[0, -1], [1, 0]]
+        >>> Action.from_generators((2, 2, 2), [((1, 2, 0), [[[1, 0], [0, 1]]] * 3), ((0, 1, 2), [turn] * 3)]).order
+        6
+        """
+        return _generated(tuple(fmt), generators, name, limit)
 
     @property
     def order(self) -> int:
@@ -149,6 +178,105 @@ class Action:
 
     def __repr__(self) -> str:
         return f"Action({self.name} on ⟨{','.join(map(str, self.format))}⟩, order {self.order})"
+
+
+def _generated(fmt: tuple[int, ...], generators: Sequence[tuple[Sequence[int], Sequence[Any]]], name: str,
+               limit: int) -> Action:
+    taus = np.array([t for t, _ in generators]).reshape(-1, 3)
+    steps = [[np.asarray(m[i]) for _, m in generators] for i in range(3)]
+    for k, tau in enumerate(taus.tolist()):
+        if sorted(tau) != [0, 1, 2] or any(fmt[i] != fmt[j] for i, j in enumerate(tau)):
+            raise StlError(f"generators[{k}]", tau, f"a permutation of the spaces that keeps the format {fmt}")
+        for i in range(3):
+            m = steps[i][k]
+            if m.shape != (fmt[i], fmt[i]) or np.abs(m @ m.conj().T - np.eye(fmt[i])).max() > 1e-8:
+                raise StlError(f"generators[{k}]", m.tolist(), f"a unitary {fmt[i]}×{fmt[i]} matrix for space {i + 1}")
+    is_complex = any(np.iscomplexobj(m) for column in steps for m in column)
+    kind = np.complex128 if is_complex else np.float64
+    rng = np.random.default_rng(7)
+    reader = [rng.normal(size=(d, d)) + (1j * rng.normal(size=(d, d)) if is_complex else 0) for d in fmt]
+
+    def normal(m: Array, i: int) -> Array:
+        phase = np.einsum("gab,ab->g", m, reader[i])
+        return np.asarray(m * (phase.conj() / np.abs(phase))[:, None, None])
+
+    def keys(tau: Array, mats: Sequence[Array]) -> list[bytes]:
+        flat = [np.rint(view * 2.0**18 + 0.3) for m in mats for view in ((m.real, m.imag) if is_complex else (m,))]
+        rows = np.concatenate([tau, *(f.reshape(len(f), -1) for f in flat)], axis=1).astype(np.int32)
+        return [row.tobytes() for row in rows]
+
+    tau = np.arange(3)[None]
+    mats = [normal(np.eye(d, dtype=kind)[None], i) for i, d in enumerate(fmt)]
+    index = {keys(tau, mats)[0]: 0}
+    everything, moves = [(tau, mats)], [[] for _ in generators]  # type: ignore[var-annotated]
+    while len(tau):
+        images = []
+        for k in range(len(generators)):  # (g·s): first s, then g; g acts on a dual space by the conjugate matrix
+            t = taus[k]
+            bar = bool(_is_odd(t[None])[0])
+            moved = [np.empty_like(m) for m in mats]
+            for i in range(3):
+                outer = mats[int(t[i])]
+                moved[i] = normal((outer.conj() if bar else outer) @ steps[i][k], i)
+            images.append((tau[:, t], moved, keys(tau[:, t], moved)))
+        fresh_tau: list[Array] = []
+        fresh: list[list[Array]] = [[], [], []]
+        for row in range(len(tau)):
+            for k, (t_new, m_new, key) in enumerate(images):
+                if key[row] not in index:
+                    if len(index) == limit:
+                        raise StlError("generators", name or "these", f"a group of at most {limit} elements",
+                                       "Check the matrices; a rounding error or an irrational angle never closes.")
+                    index[key[row]] = len(index)
+                    fresh_tau.append(t_new[row])
+                    for i in range(3):
+                        fresh[i].append(m_new[i][row])
+                moves[k].append(index[key[row]])
+        tau = np.array(fresh_tau).reshape(-1, 3)
+        mats = [np.array(f, dtype=kind).reshape(-1, d, d) for f, d in zip(fresh, fmt, strict=True)]
+        everything.append((tau, mats))
+    tau = np.concatenate([t for t, _ in everything])
+    spaces = tuple(np.concatenate([m[i] for _, m in everything]) for i in range(3))
+    table = table_from_right_multiplication([np.array(m) for m in moves])
+    chosen = tuple(dict.fromkeys(int(m[0]) for m in moves if m[0]))
+    group = FiniteGroup(table, name or f"order{len(tau)}", None, chosen, check=False)
+    field = "complex" if is_complex else "real"
+    digest = fingerprint(group, tau, [_measured(group, tau, m, i, field) for i, m in enumerate(spaces)], fmt, field)
+    label = "-".join(str(d) for d in fmt)
+    return Action(group, (fmt[0], fmt[1], fmt[2]), field, f"{group.name}/{label}/{digest}",
+                  f"generated by {len(generators)} explicit symmetries", tau, lambda: spaces)
+
+
+def _measured(group: FiniteGroup, tau: Array, rho: Array, i: int, field: str) -> tuple[Array, Array | None]:
+    """What `fingerprint` compares on one space, from its matrices."""
+    n = group.order
+    mine = np.flatnonzero(tau[:, i] == i)
+    some = rho[mine]
+    chi = np.trace(some, axis1=1, axis2=2)
+    first = np.zeros(n)
+    first[mine] = np.abs(chi)
+    if field == "real":
+        power = np.broadcast_to(np.eye(rho.shape[1]), some.shape).copy()
+        sign = np.zeros(len(mine))
+        for k in range(1, int(group.element_orders.max()) + 1):
+            power = power @ some
+            if k == 2:
+                first[mine] += 1e3 * np.trace(power, axis1=1, axis2=2)
+            there = group.element_orders[mine] == k
+            if k % 2 == 0:
+                sign[there] = np.sign(power[there, 0, 0])
+        if group.exponent == 1:
+            first[mine] += 1e3 * rho.shape[1]
+        first[mine] += 1e6 * sign
+    if n > MAX_PAIRS:
+        return first, None
+    pair = np.zeros((n, n), dtype=complex)
+    inner = np.einsum("gij,hji->gh", some, some)
+    commute = (group.table == group.table.T)[np.ix_(mine, mine)]
+    swap = np.einsum("gij,hjk,gkl,hli->gh", some, some, some.conj().transpose(0, 2, 1), some.conj().transpose(0, 2, 1),
+                     optimize=True) / rho.shape[1]
+    pair[np.ix_(mine, mine)] = chi[:, None] * chi[None, :] * inner.conj() + 1000 * np.where(commute, swap, 0)
+    return first, pair
 
 
 def _target(n: int, m: int, p: int) -> Array:

@@ -33,13 +33,12 @@ from stl_algebra.groups.morphisms import MAX_AUTOMORPHISM_ORDER, automorphism_gr
 from stl_algebra.groups.subgroups import subgroup_classes
 from stl_algebra.groups.table import FiniteGroup
 
-from .actions import Action, fingerprint
+from .actions import MAX_PAIRS, Action, fingerprint
 
 __all__ = ["TWISTS", "actions"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 TWISTS = ("", "T", "Z3", "S3")
-MAX_PAIRS = 1100  # order up to which names compare pairs of elements
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,7 @@ from .errors import StlError
 from .rings import Array, Ring, max_abs
 from .targets import MAX_QUADRATIC, Target, target
 
-__all__ = ["Equation", "Report", "residual_gcd", "rings_where_valid", "scaled_denominator", "verify"]
+__all__ = ["Equation", "Report", "proof_work", "residual_gcd", "rings_where_valid", "scaled_denominator", "verify"]
 
 #: Bytes of one block of products; keeps ⟨16,16,16⟩ and larger in bounded memory.
 BLOCK_BYTES = 1 << 26
@@ -149,6 +149,17 @@ def verify(encoder: Encoder, of: Target | str | tuple[int, int, int] | None = No
         failing == 0, failing, a * b * c, first, method, bound, base.name, encoder.digest,
         time.perf_counter() - start, 0.0 if failing == 0 else float("nan"),
     )  # fmt: skip
+
+
+def proof_work(encoder: Encoder, of: Target | None = None) -> float:
+    """Multiply–adds `verify` takes, roughly: r·a·b·c for each modulus and coefficient product, before any is spent."""
+    goal, base = of or encoder.target, encoder.ring
+    moduli = 1
+    if base.exact and not base.characteristic:
+        x, w, d, scale = _integers(encoder, goal)
+        bits = (_bound(x, w, d, base) + scale).bit_length()
+        moduli = 1 if bits < 53 else 1 + bits // 18
+    return float(encoder.rank * prod(goal.shape)) * base.degree**2 * moduli * (2 if goal.quadratic else 1)
 
 
 # --------------------------------------------------------------- exact counting

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import Codec, ops, reference
-from kernels.measure import compare
+from kernels.bench.measure import compare
 
 dims = st.integers(1, 3)
 

@@ -1,67 +1,52 @@
 """The command ``stl``: every verb of the installed packages, found through entry points and imported only when used.
 
 The verbs live where their code lives (`search`, `kernels`); this module knows none of them, so that no arrow points
-back from here. A verb is an entry point of the group ``stl_algebra.commands`` whose object is a Typer application, a
-click command, or a ``main(argv)`` function.
+back from here. A verb is an entry point of the group ``stl_algebra.commands`` whose object is a Typer application.
 """
 
 from __future__ import annotations
 
 import sys
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib.metadata import entry_points
 
-import click
+from ._version import __version__
 
-from . import __version__
-
-__all__ = ["main"]
+__all__ = ["GROUP", "main"]
 
 GROUP = "stl_algebra.commands"
 
 
-class Verbs(click.Group):
-    """A group whose members are entry points; listing them imports nothing."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run ``stl VERB …``; without a verb print what there is.
 
-    def _found(self) -> dict[str, EntryPoint]:
-        return {e.name: e for e in entry_points(group=GROUP)}
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Default: the command line.
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(self._found())
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Verbs (stl VERB --help)"):
-            formatter.write_text(", ".join(self.list_commands(ctx)))
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        entry = self._found().get(name)
-        if entry is None:
-            from difflib import get_close_matches
-
-            near = get_close_matches(name, self._found(), 1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            print(f"error: verb = {name!r}: expected {', '.join(self.list_commands(ctx))}.{hint}", file=sys.stderr)
-            raise SystemExit(2)
-        return _command(name, entry.load())
-
-
-def _command(name: str, loaded: Any) -> click.Command:
-    import typer
-
-    if isinstance(loaded, typer.Typer):
-        return typer.main.get_command(loaded)
-    if isinstance(loaded, click.Command):
-        return loaded
-
-    @click.command(name, add_help_option=False, context_settings={"ignore_unknown_options": True})
-    @click.argument("argv", nargs=-1, type=click.UNPROCESSED)
-    def passed_on(argv: tuple[str, ...]) -> None:
-        loaded(list(argv))
-
-    return passed_on
-
-
-@click.command(cls=Verbs, epilog="Example: stl run --group cyclic --seconds 30")
-@click.version_option(__version__, package_name="stl-algebra")
-def main() -> None:
-    """Discover, prove, score and run algebraic encoders for cheaper matrix multiplication."""
+    Raises
+    ------
+    SystemExit
+        With the verb's exit code; 2 for a verb that does not exist.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    verbs = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(
+            "Usage: stl VERB [OPTIONS]\n\nDiscover, prove, score and run algebraic encoders for cheaper matrix "
+            f"multiplication.\n\nVerbs: {', '.join(sorted(verbs))}\nstl VERB --help describes one; stl --version.\n\n"
+            "Example: stl run --group cyclic --seconds 30"
+        )
+        return
+    verb, *rest = arguments
+    if verb == "--version":
+        print(f"stl-algebra {__version__}")
+        return
+    if verb not in verbs:
+        near = get_close_matches(verb, verbs, 1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        print(f"error: verb = {verb!r}: expected one of {', '.join(sorted(verbs))}.{hint}", file=sys.stderr)
+        raise SystemExit(2)
+    verbs[verb].load()(rest, prog_name=f"stl {verb}")

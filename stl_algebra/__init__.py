@@ -1,6 +1,6 @@
 """Exact algebra of bilinear algorithms: encoders, targets, rings, identities, scores, files, groups."""
 
-from ._version import __version__
+from ._version import __version__ as __version__
 from .encoder import Encoder, Factor
 from .errors import EncoderFileError, StlError
 from .files import load, save

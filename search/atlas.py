@@ -134,12 +134,12 @@ def _figure(of: Sequence[Card], fmt: tuple[int, int, int]) -> str:
     ranks = list(range(1, volume + 1))
     figure = go.Figure()
     figure.add_scatter(
-        x=ranks, y=[max(1 - r / volume, 1e-9) for r in ranks], mode="lines", name="dropping products",
+        x=ranks, y=[1 - r / volume or None for r in ranks], mode="lines", name="dropping products",
         line={"dash": "dot", "color": "#888"},
     )  # fmt: skip
     if exact is not None:
         figure.add_scatter(
-            x=ranks[: exact.rank], y=[max(1 - r / exact.rank, 1e-9) for r in ranks[: exact.rank]], mode="lines",
+            x=ranks[: exact.rank], y=[1 - r / exact.rank or None for r in ranks[: exact.rank]], mode="lines",
             name=f"skipping K-tiles of rank {exact.rank}", line={"dash": "dash", "color": "#888"},
         )  # fmt: skip
     figure.add_scatter(
@@ -149,7 +149,7 @@ def _figure(of: Sequence[Card], fmt: tuple[int, int, int]) -> str:
     )  # fmt: skip
     figure.update_layout(
         title=f"⟨{','.join(map(str, fmt))}⟩", xaxis_title="rank", yaxis_title="relative squared error in bf16",
-        yaxis_type="log", margin={"l": 60, "r": 10, "t": 40, "b": 90}, height=420, template="simple_white",
+        yaxis_type="log", yaxis_exponentformat="power", margin={"l": 60, "r": 10, "t": 40, "b": 90}, height=420, template="simple_white",
         legend={"orientation": "h", "y": -0.25},
     )  # fmt: skip
     html: str = figure.to_html(full_html=False, include_plotlyjs=False, config={"responsive": True})

@@ -5,6 +5,7 @@ import sys
 from importlib.metadata import entry_points
 
 import pytest
+
 from stl_algebra.cli import GROUP, main
 
 VERBS = sorted(e.name for e in entry_points(group=GROUP))

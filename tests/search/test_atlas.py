@@ -12,10 +12,17 @@ from stl_algebra.catalogue import catalogue
 
 pytest.importorskip("plotly")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --virtual-time-budget=5000"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--virtual-time-budget=5000",
+]
 NAMES = [e for e in catalogue() if e.target in ("matmul:2x2x2", "matmul:2x2x3")]
 
 
@@ -68,7 +75,9 @@ def test_a_browser_opens_filters_and_follows_links(page, tmp_path):
 def test_what_files_say_is_escaped(tmp_path):
     from stl_algebra import save
 
-    evil = NAMES[0].load().with_origin(family="<img src=x onerror=alert(1)>", command="</script><script>alert(2)</script>")
+    evil = (
+        NAMES[0].load().with_origin(family="<img src=x onerror=alert(1)>", command="</script><script>alert(2)</script>")
+    )
     page = atlas([save(evil, tmp_path)])
     assert "<img src=x" not in page and "alert(2)</script>" not in page.replace("&lt;/script&gt;", "")
     assert TEMPLATE.exists()

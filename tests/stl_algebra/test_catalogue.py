@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from stl_algebra import StlError, catalogue
 from stl_algebra.files import file_name
 from stl_algebra.scores import predicted_error2

@@ -18,13 +18,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from stl_algebra import StlError
+from stl_algebra.known import best_rank
 
 from .cli import console, fail, friendly, print_json
 from .core import plans
 from .core.catalogue import Catalogue
 from .core.executors import checked_device, make_slots
 from .core.runner import Summary, Task, run
-from .known import best_rank
 from .run import follow, report
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help=__doc__)

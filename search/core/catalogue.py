@@ -15,11 +15,11 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from stl_algebra import Encoder, EncoderFileError, StlError, load, save
+from stl_algebra import Encoder, EncoderFileError, StlError, load, ring, save, target
 from stl_algebra.files import file_name
+from stl_algebra.known import best_rank, standing
 from stl_algebra.scores import epsilon2, kappa2, predicted_error2
 
-from ..known import best_rank
 from .origins import completed, lineage, printable
 
 __all__ = ["Catalogue", "Row", "naive_line"]
@@ -56,7 +56,7 @@ class Row:
         nan = float("nan")
         numeric = encoder.ring.embeds
         fmt = encoder.target.format
-        known = best_rank(fmt) if fmt else None
+        known = best_rank(fmt, encoder.ring) if fmt else None
         holds = encoder.ring.exact and (encoder.is_exact if exact is None else exact)
         eps2 = epsilon2(encoder) if numeric else (0.0 if holds else nan)
         return cls(
@@ -77,7 +77,12 @@ class Row:
     @property
     def is_complex(self) -> bool:
         """Whether the coefficients are complex numbers."""
-        return self.ring.startswith(("Q(i", "Q(zeta", "C128"))
+        return ring(self.ring).is_complex
+
+    @property
+    def standing(self) -> int | None:
+        """0 for the best known rank over the row's own ring, 1 above it, −1 for a record; None if not comparable."""
+        return standing(target(self.target), self.rank, self.ring)
 
     @property
     def cost(self) -> float:

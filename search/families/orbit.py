@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from stl_algebra import Encoder, StlError
+from stl_algebra.known import best_rank, lower_bound
 from stl_algebra.targets import matmul
 
 from ..core.unit import Context, Format, Request, Unit, register
-from ..known import best_rank, lower_bound
 from ..lm.problem import SETTINGS
 
 #: Kinds of groups → the symmetries tried, by format.

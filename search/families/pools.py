@@ -11,11 +11,11 @@ from dataclasses import fields
 from typing import Any
 
 from stl_algebra import Encoder, StlError
+from stl_algebra.known import best_rank
 
 from ..core.unit import Context, Request, Unit, register
 from ..flips.scheme import MAX_ENTRIES
 from ..flips.walk import Schedule
-from ..known import best_rank
 from .flips import read_start, schedule_of
 
 #: least: smallest size of a format · size: schemes kept per format · slack: ranks above the best known that are still

@@ -18,8 +18,8 @@ from math import prod
 import numpy as np
 
 from stl_algebra.errors import StlError
+from stl_algebra.known import best_rank
 
-from ..known import best_rank
 from .explore import FlipResult
 from .formats import merge, project, rotate
 from .scheme import Scheme, checked, from_factors, standard

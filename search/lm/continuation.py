@@ -41,10 +41,11 @@ def flip_schemes(
     StlError
         If the walks do not reach the rank in time, or no scheme has a lift.
     """
+    from stl_algebra.targets import matmul
+
     from ..exact.hensel import hensel_lift
     from ..flips.explore import search_flips
     from ..flips.scheme import mode_of
-    from stl_algebra.targets import matmul
 
     result = search_flips(fmt, "GF(2)", mode_of(symmetry, fmt), rank, seconds, seed)
     if not result.found:

@@ -14,10 +14,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from search.cli import console, friendly, parsed_format, print_json
-from search.core.catalogue import Catalogue, Row
 from stl_algebra import StlError
 from stl_algebra.known import best_rank
+
+from .cli import console, friendly, parsed_format, print_json
+from .core.catalogue import Catalogue, Row
 
 __all__ = ["Point", "frontier"]
 

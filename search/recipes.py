@@ -276,9 +276,11 @@ def _lm(finding: Finding, budget: float, log: Log) -> None:
 def _rationalise(finding: Finding, result: LMResult, rows: Any, target: Any, budget: float, log: Log) -> None:
     """Hand numerical solutions to the rationaliser, least κ² first, until one is proven exact."""
     from search.exact import rationalise
+    from search.lm.groups import named_action
     from search.lm.harvest import as_it_stands
 
     job = finding.recipe
+    symmetry = named_action("Z3", job.format).elements if job.group == "Z3" else ()
     end = time.perf_counter() + budget
     for row in rows:
         left = end - time.perf_counter()
@@ -290,7 +292,7 @@ def _rationalise(finding: Finding, result: LMResult, rows: Any, target: Any, bud
             finding.encoder = plain.with_origin(**_origin(finding, stage="rationalised", device=finding.device))
             return
         report = rationalise(
-            target.dense(), *result.factors(row), symmetry="Z3" if job.group == "Z3" else None, ring=job.ring,
+            target.dense(), *result.factors(row), symmetry=symmetry, ring=job.ring,
             seed=finding.seed, seconds=max(min(left, 60.0), left / 2),
         )
         finding.reason = "" if report.success else report.reason

@@ -81,11 +81,12 @@ def _optimise(unit: Unit, work: Start, outcome: Outcome, device: str) -> None:
 def rationalised(work: Start, factors: tuple[Any, Any, Any], unit: Unit, outcome: Outcome) -> Encoder | None:
     """The exact encoder of a numerical solution, or None with the reason in ``outcome.message``."""
     from search.exact import rationalise
+    from search.lm.groups import named_action
 
     report = rationalise(
         work.target.dense(),
         *factors,
-        symmetry=work.symmetry,
+        symmetry=named_action("Z3", unit.format).elements if work.symmetry == "Z3" else (),
         ring="Q(sqrt)",
         seed=unit.seed,
         seconds=RATIONALISE_SECONDS,

@@ -22,6 +22,7 @@ from stl_algebra.errors import EncoderFileError, StlError
 from stl_algebra.files import load
 from stl_algebra.targets import matmul
 
+from .groups import named_action
 from .starts import parents_of
 
 __all__ = ["as_it_stands", "harvest", "main", "origin_of"]
@@ -114,6 +115,7 @@ def harvest(
             continue
         row = json.loads(str(found[name]))
         target = matmul(*(int(x) for x in row["format"].split("x")))
+        symmetry = named_action("Z3", target.format or (0, 0, 0)).elements if row["group"] == "Z3" else ()
         stacks = [found[f"{key}.{f}"] for f in ("e_x", "e_w", "d")]
         encoder, reason, tried = None, "complex factors are not rationalised", 0
         for e_x, e_w, d in list(zip(*stacks, strict=True))[: 0 if np.iscomplexobj(stacks[0]) else most]:
@@ -123,7 +125,7 @@ def harvest(
                 encoder = encoder.with_origin(**origin_of(row, stage="rationalised"))
                 break
             report = rationalise(
-                target.dense(), e_x, e_w, d, symmetry="Z3" if row["group"] == "Z3" else None, ring=ring,
+                target.dense(), e_x, e_w, d, symmetry=symmetry, ring=ring,
                 seed=int(row["seed"]), seconds=seconds,
             )
             reason = report.reason

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from kernels import dispatch, functional, ops
-from kernels.codec import Codec, EncoderLike, as_codec
 from stl_algebra.errors import StlError
+
+from . import dispatch, functional, ops
+from .codec import Codec, EncoderLike, as_codec
 
 __all__ = ["STLLinear"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import prod
 
 from search.core.unit import Request, Start, Unit, register
-from search.known import best_rank
+from stl_algebra.known import best_rank
 from stl_algebra.targets import matmul
 
 

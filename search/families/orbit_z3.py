@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from search.core.unit import Request, Start, Unit, register
-from search.known import best_rank, lower_bound
+from stl_algebra.known import best_rank, lower_bound
 from stl_algebra.targets import matmul
 
 MAX_TILE = 6

@@ -8,18 +8,13 @@ from typing import Any
 from search.flips.formats import extend
 from search.flips.scheme import SYMMETRIES, Scheme, standard, symmetric_start
 from search.flips.walk import Schedule
-from search.known import best_rank
 from stl_algebra.errors import StlError
+from stl_algebra.known import best_rank
 
 __all__ = ["default_cubes", "goal_rank", "grown_start", "grown_symmetric", "schedule_for"]
 
 #: Up to this many products the standard algorithm is as good a start as a grown one.
 STANDARD_UP_TO = 36
-#: Where the rank to hope for depends on the ring: ⟨2,4,5;32⟩ needs ½, ⟨4,4,4;47⟩ characteristic 2.
-RING_RANK: dict[tuple[int, int, int], dict[str, int]] = {
-    (2, 4, 5): {"GF(2)": 33, "Z": 33},
-    (4, 4, 4): {"GF(2)": 47, "Z": 49},
-}
 
 
 def schedule_for(fmt: tuple[int, int, int], ring: str, symmetry: str | None) -> Schedule:
@@ -57,9 +52,8 @@ def default_cubes(n: int, ring: str, symmetry: str, target_rank: int | None) -> 
 
 
 def goal_rank(fmt: tuple[int, int, int], ring: str) -> int | None:
-    """Rank a search over this ring can hope for: the best known one, or `RING_RANK` where that differs."""
-    n, m, p = sorted(fmt)
-    return RING_RANK.get((n, m, p), {}).get(ring, best_rank(fmt))
+    """Rank a search over this ring can hope for: the best known one over it."""
+    return best_rank(fmt, ring)
 
 
 def grown_symmetric(n: int, ring: str, symmetry: str, cubes: Any, seconds: float, seed: int) -> tuple[Scheme, int]:

@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 
-from kernels import measure, ops, reference
-from kernels.cases import random_codec, strassen
-from kernels.codec import Codec
-from kernels.fused import mlp
-from kernels.linear import STLLinear
+from .. import ops, reference
+from ..codec import Codec
+from ..fused import mlp
+from ..linear import STLLinear
+from ..rounding import NAMES
+from . import measure
+from .cases import random_codec, strassen
 
 __all__ = ["calibrate", "pair_rows", "training_rows"]
 
@@ -45,7 +47,7 @@ def training_rows(device: torch.device, head: dict[str, Any], run_id: str, small
             step()
             peak = torch.cuda.max_memory_allocated() - before
         t = measure.timings(step, device, warmup=50, rep=150)
-        rows.append(measure.Row(run_id, "linear", provider, "forward+backward", measure.NAMES[dtype], n, n, n,
+        rows.append(measure.Row(run_id, "linear", provider, "forward+backward", NAMES[dtype], n, n, n,
                                 "4x4x4" if rank else "", rank, "", "time", "ms", *t, peak_bytes=peak,
                                 timestamp=now, **head))  # fmt: skip
     return rows
@@ -86,7 +88,7 @@ def pair_rows(device: torch.device, head: dict[str, Any], run_id: str, small: bo
         times = measure.steady(runs, device, rounds=1, rep=100)
         for provider, t in times.items():
             rank = 0 if provider == "dense" else codec.rank
-            rows.append(measure.Row(run_id, "pair", provider, "forward", measure.NAMES[dtype], n, n, n,
+            rows.append(measure.Row(run_id, "pair", provider, "forward", NAMES[dtype], n, n, n,
                                     "4x4x4" if rank else "", rank, "", "time", "ms", *t, errors.get(provider),
                                     timestamp=now, **head))  # fmt: skip
     return rows
@@ -99,7 +101,7 @@ def calibrate(device: torch.device, small: bool) -> dict[str, Any]:
                            "dense": {}, "batched": {}, "bandwidth": {}}  # fmt: skip
     sizes = {"dense": (64, 128), "batched": (32, 64)} if small else {
         "dense": (512, 1024, 2048, 4096, 8192), "batched": (128, 256, 512, 1024, 2048, 4096)}  # fmt: skip
-    for dtype, name in measure.NAMES.items():
+    for dtype, name in NAMES.items():
         for table, values in sizes.items():
             points = []
             for s in values:

@@ -15,16 +15,12 @@ from typing import Any
 
 import torch
 
-from kernels._compat import triton_status
-from kernels.codec import Codec
-from stl_algebra.scores import unit_rounding2
+from .._compat import triton_status
 
 __all__ = [
-    "COLUMNS", "NAMES", "Errors", "Row", "append", "closed_form", "codec_hash", "compare", "header", "new_run_id",
+    "COLUMNS", "Errors", "Row", "append", "capture", "codec_hash", "compare", "header", "new_run_id", "steady",
     "timings",
 ]  # fmt: skip
-
-NAMES = {torch.float64: "fp64", torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 @dataclass
@@ -162,22 +158,6 @@ def compare(y: torch.Tensor, ref: torch.Tensor) -> Errors:
     at = int(torch.nan_to_num(gap, nan=float("inf")).argmax())
     where = (at // gap.shape[1], at % gap.shape[1]) if gap.dim() == 2 else (at,)
     return Errors(float(gap.pow(2).mean().sqrt() / scale), float(gap.max() / scale), where, bad)
-
-
-def closed_form(codec: Codec, dtype: torch.dtype, inner: int) -> float:
-    """Predicted relative error: √(ε² + κ²(u_x² + u_w² + u_p² + a²)).
-
-    u² is the mean squared relative rounding of ``dtype`` in which encoded operands and channel products are
-    held. a² is the rounding of a plain sum of K' = ``inner``/m products in the accumulator's format, one
-    after the other: the partial sum after k steps has variance k, each step rounds it, so
-    a² = u_acc² · (K' + 1)/2 relative to the sum. It is negligible for 16-bit formats (float32 accumulator) and
-    the larger part for float32 and float64, which accumulate in themselves.
-    """
-    name = NAMES[dtype]
-    u2 = unit_rounding2(name)
-    accumulator = unit_rounding2("fp64" if name == "fp64" else "fp32")
-    steps = -(-inner // codec.format[1])
-    return float((codec.epsilon2 + codec.kappa2 * (3 * u2 + accumulator * (steps + 1) / 2)) ** 0.5)
 
 
 def timings(

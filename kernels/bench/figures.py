@@ -1,8 +1,8 @@
-"""``python -m kernels.figures``: the figures derived from results/measurements.csv.
+"""``python -m kernels.bench.figures``: the figures derived from results/measurements.csv.
 
 Example::
 
-    python -m kernels.figures results/measurements.csv --out results/figures
+    python -m kernels.bench.figures results/measurements.csv --out results/figures
 
 Draws the measured speed-up over dense against size for every rank with its FLOP limit, and where the time of
 each product goes. Nothing is measured here; needs matplotlib (``pip install 'stl-algebra[notebooks]'``).
@@ -19,6 +19,8 @@ import typer
 
 from stl_algebra.errors import StlError
 
+from .measure import COLUMNS
+
 __all__ = ["draw_breakdown", "draw_speedups", "main", "read"]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -27,8 +29,6 @@ PARTS = ("encode", "product", "decode")
 
 def read(path: Path) -> list[dict[str, str]]:
     """Rows of the measurements table; StlError when it is missing or has other columns."""
-    from kernels.measure import COLUMNS
-
     if not path.exists():
         raise StlError("FILE", str(path), "a measurements table", "Run python -m kernels.bench table --out FILE.")
     with path.open(newline="") as stream:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kernels import dispatch
-from kernels.codec import Codec, as_codec
+from stl_algebra.files import load
+
+from ..codec import Codec, as_codec
+from ..dispatch import strassen_power
 
 __all__ = ["SECTIONS", "Case", "file_cases", "random_codec", "strassen"]
 
@@ -33,7 +35,7 @@ def random_codec(rank: int) -> Codec:
 
 def strassen(*levels: int) -> tuple[Codec, ...]:
     """Powers of Strassen's encoder, one codec per stage."""
-    return tuple(dispatch._strassen_power(level) for level in levels)
+    return tuple(strassen_power(level) for level in levels)
 
 
 def table_cases(small: bool) -> Iterator[Case]:
@@ -91,8 +93,6 @@ def growth_cases(small: bool) -> Iterator[Case]:
 
 def file_cases(path: Path, small: bool) -> Iterator[Case]:
     """An encoder file, alone and with a Strassen level in its channels, in bf16 and, if exact, in fp64."""
-    from stl_algebra.files import load
-
     codec = as_codec(load(path))
     n, m, p = codec.format
     tag = path.stem[-8:]

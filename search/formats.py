@@ -32,9 +32,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.npz import MAX_BYTES, read_arrays
 from stl_algebra import Encoder, EncoderFileError, Report, Ring, StlError, load, ring, verify
 from stl_algebra.targets import matmul
+
+from .npz import MAX_BYTES, read_arrays
 
 __all__ = ["Raw", "Reading", "interpret", "read", "write_json", "write_npz"]
 

@@ -15,14 +15,15 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from search.bases.accuracy import accurate_encoders, most_accurate_bases, stacks
-from search.bases.additions import alternative_basis, sparsest
-from search.cli import console, fail, friendly, print_json
-from search.core.catalogue import Catalogue
-from search.formats import read
-from search.verify import files_under
 from stl_algebra import Encoder, StlError
 from stl_algebra.scores import additions, kappa2
+
+from .bases.accuracy import accurate_encoders, most_accurate_bases, stacks
+from .bases.additions import alternative_basis, sparsest
+from .cli import console, fail, friendly, print_json
+from .core.catalogue import Catalogue
+from .formats import read
+from .verify import files_under
 
 __all__ = ["Improvement", "Objective", "improve"]
 

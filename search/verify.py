@@ -14,9 +14,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from search.cli import BAD_REQUEST, REFUTED, console, friendly, print_json
-from search.formats import Reading, read
 from stl_algebra import EncoderFileError, StlError
+
+from .cli import BAD_REQUEST, REFUTED, console, friendly, print_json
+from .formats import Reading, read
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 _SUFFIXES = {".safetensors", ".json", ".npz", ".sms", ".txt"}

@@ -19,13 +19,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from math import gcd, isqrt, lcm, prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .encoder import Encoder
 from .errors import StlError
 from .rings import Array, Ring, max_abs
 from .targets import MAX_QUADRATIC, Target, target
+
+if TYPE_CHECKING:
+    from .encoder import Encoder
 
 __all__ = ["Equation", "Report", "proof_work", "residual_gcd", "rings_where_valid", "scaled_denominator", "verify"]
 

@@ -13,12 +13,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .encoder import Encoder
 from .errors import StlError
 from .rings import Array
+
+if TYPE_CHECKING:
+    from .encoder import Encoder
 
 __all__ = [
     "PRECISION",

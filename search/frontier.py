@@ -98,10 +98,11 @@ def main(
         list[str] | None, typer.Option(help="n,m,p; may be repeated (default: 2, 3 and 4 squared)")
     ] = None,
     out: Annotated[Path, typer.Option(help="results folder")] = Path("results"),
+    table_to: Annotated[Path | None, typer.Option("--table", help="write the points as CSV")] = None,
     plot_to: Annotated[Path | None, typer.Option("--plot", help="write a figure of the first format")] = None,
     json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False,
 ) -> None:
-    """Tabulate ε², κ² and total bf16 error against rank and FLOP ratio; also writes frontier.csv."""
+    """Tabulate ε², κ² and total bf16 error against rank and FLOP ratio."""
     with friendly():
         formats = [f for text in format or ["2,2,2", "3,3,3", "4,4,4"] if (f := parsed_format(text))]
         catalogue = Catalogue(out)
@@ -111,10 +112,11 @@ def main(
             raise StlError(
                 "out", str(out), "a catalogue with encoders of these formats", "Run python -m search.run first."
             )
-        with (catalogue.folder / "frontier.csv").open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, list(asdict(points[0])), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(asdict(p) for p in points)
+        if table_to is not None:
+            with table_to.open("w", newline="", encoding="utf-8") as stream:
+                writer = csv.DictWriter(stream, list(asdict(points[0])), lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(asdict(p) for p in points)
         if plot_to is not None:
             plot(next(t for t in tables if t), plot_to)
         if json:

@@ -33,6 +33,9 @@ class Mutant:
 
 
 M = Mutant
+CORE = "tests/search/core"
+CATALOG = "tests/search/test_catalog.py"
+FAMILIES = "tests/search/families/test_families.py"
 LIMITS = "tests/stl_algebra/test_limits.py"
 MUTANTS = [
     M("stl_algebra/identities.py", "reach < 2**24", "reach < 2**27", LIMITS, "float32 rounds above 2^24"),
@@ -115,6 +118,146 @@ MUTANTS = [
         "return full[:height, :width]",
         "tests/kernels/test_reference.py",
         "padding kept alive behind a view",
+    ),
+    # ------------------------------------------------------------------ the road of every discovery
+    M(
+        "search/core/unit.py",
+        "json.dumps([UNIT_VERSION, self.plain()]",
+        "json.dumps([UNIT_VERSION, self.label]",
+        f"{CORE}/test_unit.py",
+        "units with other settings share a key",
+    ),
+    M("search/core/unit.py", "allow_nan=False)", "allow_nan=True)", f"{CORE}/test_unit.py", "NaN in a unit"),
+    M(
+        "search/core/origins.py",
+        "value if value in LINEAGES else",
+        "value if value else",
+        f"{CORE}/test_origins.py",
+        "a stranger's lineage is believed",
+    ),
+    M(
+        "search/core/origins.py",
+        'all(lineage(p) == "scratch" for p in parents)',
+        'any(lineage(p) == "scratch" for p in parents)',
+        f"{CORE}/test_origins.py",
+        "one parent is enough for a lineage",
+    ),
+    M(
+        "search/core/origins.py",
+        "if names and len(known) == len(names)",
+        "if names",
+        f"{CORE}/test_origins.py",
+        "parents nobody knows count as from scratch",
+    ),
+    M("search/catalog.py", '"lineage": "published"}', "}", CATALOG, "imported lineage counted as found"),
+    M(
+        "search/core/catalogue.py",
+        '+ (", found" if self.found else "")',
+        "",
+        CATALOG,
+        "published schemes keep found ones out",
+    ),
+    M(
+        "search/core/catalogue.py",
+        "self.kappa2 if self.exact else self.total_bf16",
+        "self.kappa2",
+        CATALOG,
+        "approximate entries compared by κ²",
+    ),
+    M("search/core/catalogue.py", 'else float("inf")', "else 0.0", CATALOG, "NaN wins"),
+    M(
+        "search/core/catalogue.py",
+        "seal.read_bytes() != _seal(self.index)",
+        "False",
+        CATALOG,
+        "an edited index believed",
+    ),
+    M(
+        "search/core/catalogue.py",
+        "held == encoder.digest:\n                return path, False",
+        "True:\n                return path, False",
+        CATALOG,
+        "a file of the same name taken for the same encoder",
+    ),
+    M(
+        "search/core/catalogue.py",
+        "            self.refresh()\n            part",
+        "            part",
+        CATALOG,
+        "the last writer's index wins",
+    ),
+    M(
+        "search/core/ledger.py",
+        "row[3] > now and row[2] != owner",
+        "row[3] > now + 1e9",
+        f"{CORE}/test_ledger.py",
+        "a lease that somebody holds is taken",
+    ),
+    M(
+        "search/core/ledger.py",
+        "attempts >= ATTEMPTS",
+        "attempts >= ATTEMPTS + 1",
+        f"{CORE}/test_ledger.py",
+        "chances per failing unit",
+    ),
+    M("search/core/ledger.py", "4.0 ** (attempts - 1)", "1.0", f"{CORE}/test_ledger.py", "no back-off"),
+    M(
+        "search/core/ledger.py",
+        '(rank.get(row["status"], -1), row["attempts"]) <= mine',
+        "False",
+        f"{CORE}/test_ledger.py",
+        "a merge undoes what is settled",
+    ),
+    M(
+        "search/core/runner.py",
+        "        if new:\n            self.quiet = 0",
+        "        if False:\n            self.quiet = 0",
+        f"{CORE}/test_runner.py",
+        "a search that improves stops",
+    ),
+    M(
+        "search/core/runner.py",
+        "if flight.granted < flight.task.seconds:",
+        "if False:",
+        f"{CORE}/test_runner.py",
+        "the end of a run blamed on its units",
+    ),
+    M(
+        "search/core/runner.py",
+        "            if attempts < ATTEMPTS:",
+        "            if False:",
+        f"{CORE}/test_runner.py",
+        "failures are final",
+    ),
+    M("search/core/work.py", "if wanted <= 0 or", "if", f"{CORE}/test_work.py", "finds read on after enough are exact"),
+    M(
+        "search/core/exactly.py",
+        "NUMERICALLY_EXACT = 1e-20",
+        "NUMERICALLY_EXACT = 1e-2",
+        f"{CORE}/test_work.py",
+        "approximations handed to the rationaliser",
+    ),
+    M(
+        "search/families/orbit.py",
+        "np.argsort(np.where(hits, result.kappa2, np.inf))",
+        "np.argsort(np.where(hits, -result.kappa2, np.inf))",
+        FAMILIES,
+        "least-κ² order lost",
+    ),
+    M("search/families/orbit.py", "8.1e-6 * result.kappa2", "8.1 * result.kappa2", FAMILIES, "the constant 8.1e-6"),
+    M(
+        "search/flips/pools.py",
+        "        if scheme.rank == best:",
+        "        if scheme.rank >= best:",
+        "tests/search/flips/test_pools.py",
+        "pools accept worse schemes",
+    ),
+    M(
+        "search/flips/scheme.py",
+        "if all(x.shape == y.shape and np.array_equal(x, y)",
+        "if all(x.shape == y.shape",
+        "tests/search/flips/test_flips.py",
+        "a symmetry taken for granted",
     ),
 ]
 

@@ -28,7 +28,7 @@ __all__ = ["Summary", "Task", "rounds", "run"]
 #: Seconds a unit may take where nobody says.
 LIMIT = 60.0
 #: A worker is killed when its unit is this many seconds (and half its limit) over time.
-GRACE = 10.0
+GRACE = 60.0
 #: After the first Ctrl-C, seconds that units in flight may still take.
 LAST = 10.0
 #: A search without end stops after this many rounds in a row without an improvement, however much time is left.

@@ -219,16 +219,14 @@ def show(file: Annotated[Path, typer.Argument(help="an encoder file")], json: Js
 @app.command(epilog="Example: python -m search.catalog export FILE.safetensors scheme.json")
 def export(
     file: Annotated[Path, typer.Argument(help="an encoder file")],
-    to: Annotated[Path, typer.Argument(help="scheme.json (terms layout) or scheme.npz")],
+    to: Annotated[Path, typer.Argument(help="name.json, .npz, .npy, .sms, .exp, .txt, .formulas, .tex, .py or .c")],
 ) -> None:
-    """Write an encoder in a published layout (.json: FastMatrixMultiplication; .npz: AlphaTensor, Cᵀ)."""
+    """Write an encoder in a published layout (.json: FastMatrixMultiplication; .npz: AlphaTensor, Cᵀ), or to run."""
     with friendly():
-        from search.formats import write_json, write_npz
+        from stl_algebra.layouts import write
 
-        if to.suffix not in (".json", ".npz"):
-            raise StlError("to", str(to), "a name ending in .json or .npz")
-        (write_json if to.suffix == ".json" else write_npz)(load(file), to)
-        console.print(f"wrote {to}", markup=False)
+        for path in write(load(file), to):
+            console.print(f"wrote {path}", markup=False)
 
 
 @app.command("import", epilog="Example: python -m search.catalog import published/*.json")
@@ -238,7 +236,7 @@ def import_(
 ) -> None:
     """Verify published schemes and take them into the catalogue with their origin; refuted ones are refused."""
     with friendly():
-        from search.formats import read
+        from stl_algebra.layouts import read
 
         catalogue = Catalogue(out)
         for file in files:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from search.formats import read, write_json, write_npz
+from stl_algebra.layouts import read, write_json, write_npz
 from stl_algebra import Encoder, EncoderFileError, load, save, target, verify
 from stl_algebra.schemes import hopcroft, karatsuba, standard, strassen, winograd
 

@@ -13,8 +13,8 @@ from math import prod
 from typing import Any
 
 from search.core.unit import Request, Start, Unit, register
-from stl_algebra.known import best_rank, lower_bound
 from stl_algebra import StlError
+from stl_algebra.known import best_rank, lower_bound
 from stl_algebra.targets import matmul
 
 #: Kinds of group → the actions tried, by format.

@@ -32,8 +32,8 @@ from search.flips.explore import search_flips
 from search.flips.pools import SHORT, Pools, all_formats
 from search.flips.scheme import Scheme
 from search.flips.walk import Schedule
-from stl_algebra.known import best_rank
 from stl_algebra.errors import StlError
+from stl_algebra.known import best_rank
 
 __all__ = ["expand", "load_schemes", "main", "run_job", "save_schemes"]
 

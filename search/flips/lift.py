@@ -20,8 +20,8 @@ from search.exact.hensel import HenselReport, hensel_lift
 from search.flips.campaign import load_schemes
 from search.flips.pools import wandered
 from search.flips.scheme import Scheme
-from stl_algebra.known import best_rank
 from stl_algebra import Encoder, StlError
+from stl_algebra.known import best_rank
 from stl_algebra.targets import matmul
 
 __all__ = ["lifted", "main", "simplest"]

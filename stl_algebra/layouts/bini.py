@@ -9,10 +9,9 @@ import numpy as np
 from ..errors import StlError
 from ..rings import ring
 from ..targets import matmul
-from .coefficients import says_mod_2
 from .judge import MAX_RANK, Raw
 from .scalars import numbers
-from .source import Source
+from .source import Source, says_mod_2
 
 __all__ = ["looks_like_bini", "read_bini"]
 

@@ -26,9 +26,9 @@ from ..rings import fit, ring
 from ..targets import matmul
 from .judge import MAX_DIMENSION, MAX_RANK, Raw
 from .scalars import Numbers, exact, numbers
-from .source import Source
+from .source import Source, says_mod_2
 
-__all__ = ["read_blocks", "read_numbers", "says_mod_2", "write_text"]
+__all__ = ["read_blocks", "read_numbers", "write_text"]
 
 _CELLS = re.compile(r"\([^()\s]*\)|[^\s,;]+")
 _TERM = re.compile(r"([+-]{0,2})([0-9]*(?:\.[0-9]+)?(?:/[0-9]+)?)\*?(x([0-9]{0,2})(i?))?", re.ASCII)
@@ -241,12 +241,6 @@ def _masks(source: Source, cells: list[str]) -> list[Raw] | None:
                    for column, size in zip(masks, bits, strict=True)]  # fmt: skip
         return [Raw(source.name, factors, "bit masks", ring=ring("GF(2)"))]
     return None
-
-
-def says_mod_2(source: Source) -> bool:
-    """Whether the file's name or its comments call it a scheme modulo 2."""
-    stem = re.search(r"(?i)(?<![a-z0-9])(mod_?2|gf_?\(?2\)?|f_?2|z_?2)(?![0-9])", source.name)
-    return bool(stem) or re.search(r"(?i)#.*\b(mod(ulo)?|modus):? *(modulo *)?2\b", source.text[:4000]) is not None
 
 
 # ------------------------------------------------------------------ writing

@@ -12,10 +12,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .. import targets
 from ..encoder import Encoder
 from ..errors import EncoderFileError, StlError
 from ..files import load, save
 from ..identities import proof_work, verify
+from ..targets import Target
 from . import arrays, bini, coefficients, formulas, json_terms, nested, programs, sms
 from .judge import Raw, Reading, judge
 from .source import LARGE, NORMAL, Source
@@ -64,7 +66,7 @@ _READERS: list[tuple[Callable[[Source], bool], Callable[[Source], list[Any]]]] =
 ]
 
 
-def read(path: str | os.PathLike[str], allow_large: bool = False) -> Readings:
+def read(path: str | os.PathLike[str], allow_large: bool = False, target: Target | str | None = None) -> Readings:
     """Read every scheme in a file, whatever its layout, and verify it.
 
     Parameters
@@ -72,6 +74,8 @@ def read(path: str | os.PathLike[str], allow_large: bool = False) -> Readings:
     path : path of a file in any layout of `stl_algebra.layouts`
     allow_large : bool
         Lift the budget (`stl_algebra.layouts.Budget`) that bounds time and memory.
+    target : Target or name, optional
+        The bilinear map the file's schemes are for, where the file does not say and the shapes fit several.
 
     Returns
     -------
@@ -84,15 +88,16 @@ def read(path: str | os.PathLike[str], allow_large: bool = False) -> Readings:
         If nothing in the file can be read: of no known layout, malformed, hostile, or beyond the budget.
     """
     source = Source.open(path, LARGE if allow_large else NORMAL)
+    goal = None if target is None else targets.target(target)
     try:
-        return _read(source)
+        return _read(source, goal)
     except EncoderFileError:
         raise
     except StlError as error:  # what a later step refuses, e.g. a ring too large for its proof
         raise EncoderFileError(path, error.argument, error.value, error.allowed, error.cure) from None
 
 
-def _read(source: Source) -> Readings:
+def _read(source: Source, goal: Target | None) -> Readings:
     if _looks_ours(source.data):
         return Readings([_ours(source)])
     raws: list[Raw | EncoderFileError] = next(reader for knows, reader in _READERS if knows(source))(source)
@@ -101,6 +106,8 @@ def _read(source: Source) -> Readings:
         if isinstance(raw, EncoderFileError):
             refused.append(raw)
             continue
+        if goal is not None:
+            raw.target = goal
         try:
             found.append(judge(source, raw))
         except EncoderFileError as error:

@@ -242,17 +242,20 @@ def _best(source: Source, raw: Raw, parts: list[Numbers], base: Ring) -> Reading
     candidates = [c for t in targets for c in _turns(t, raw.transposed)]
     if not candidates:
         return None
-    survivors = [c for c in candidates if not _misses(parts, base, c, base.characteristic or _FILTER)]
-    if not survivors:  # refuted however it is read: report on the reading that comes nearest
-        small = [p for p in (2, 3) if all(den % p for _, den in parts) and not base.characteristic][:1]
-        survivors = [min(candidates, key=lambda c: [_misses(parts, base, c, p) for p in (*small, _FILTER)])]
+    p = base.characteristic or _FILTER
     refuted = None
-    for c in survivors:
-        reading = _prove(source, raw, parts, base, c)
-        if reading.report.holds:
-            return reading
-        refuted = refuted or reading
-    return refuted
+    for c in candidates:
+        if not _misses(parts, base, c, p):
+            reading = _prove(source, raw, parts, base, c)
+            if reading.report.holds:
+                return reading
+            refuted = refuted or reading
+    if refuted is not None:
+        return refuted
+    # refuted however it is read: report on the reading that comes nearest
+    small = [q for q in (2, 3) if all(den % q for _, den in parts) and not base.characteristic][:1]
+    nearest = min(candidates, key=lambda c: [_misses(parts, base, c, q) for q in (*small, _FILTER)])
+    return _prove(source, raw, parts, base, nearest)
 
 
 def _prove(source: Source, raw: Raw, parts: list[Numbers], base: Ring, c: _Candidate) -> Reading:

@@ -23,10 +23,9 @@ import numpy as np
 from ..errors import StlError
 from ..rings import fit, ring
 from ..targets import matmul
-from .coefficients import says_mod_2
 from .judge import MAX_RANK, Raw
 from .scalars import Numbers, numbers
-from .source import Source
+from .source import Source, says_mod_2
 
 __all__ = ["looks_nested", "notebook_cells", "read_matlab", "read_nested"]
 
@@ -98,31 +97,24 @@ def _as_json(body: str) -> str:
     body = re.sub(r"#.*", "", body) if "#" in body else body
     body = body.translate({ord("{"): "[", ord("}"): "]"})
     if "Matrix" in body:
-        body = _MATRIX.sub("(", body)
+        body = _MATRIX.sub("", body)
     if re.search(r"\d\s*\*?[jI]\b", body):
         body = _COMPLEX.sub(lambda m: f'"{m[1]},{m[2].replace(" ", "")}"', body)
         body = _IMAGINARY.sub(lambda m: f'"0,{m[1]}"', body)
     if "/" in body:
         body = _FRACTION.sub(r'"\1/\2"', body)
-    if re.search(r"[A-Za-z(]", body):
-        body = re.sub(r"(?:dtype|order)\s*=\s*[\w.']+", "", body)
-        body = re.sub(r"\b(?:np\.|numpy\.)?(?:array|asarray|TriadSet|Triad|Matrix|List)\b", "", body)
-        body = _python_tuples(body)
+    if "Triad" in body or "Matrix" in body:  # Maple: every bracket is a call's
+        body = re.sub(r"\b(?:TriadSet|Triad|Matrix|List)\b|[()]", "", body)
+    elif re.search(r"[A-Za-z(]", body):
+        body, calls = re.subn(r"\b(?:np\.|numpy\.)?(?:as)?array\(\s*(?=\[)", "", body)
+        if calls:
+            body = re.sub(r"\]\s*(?:,\s*(?:dtype|order)\s*=\s*[\w.']+\s*)*\)(?=\s*(?:[,\])]|$))", "]", body)
+        body = body.translate({ord("("): "[", ord(")"): "]"})
     if "." in body:
         body = re.sub(r"(?<![\w\"])(-?)\.(\d)", r"\g<1>0.\2", body)
         body = re.sub(r"(\d)\.(?![\d])", r"\1.0", body)
     body = re.sub(r"\+(?=\d)", "", body) if re.search(r"[\[,]\s*\+\d", body) else body
     return re.sub(r",\s*(?=\])", "", body)
-
-
-def _python_tuples(body: str) -> str:
-    """Call brackets around one list are dropped, tuples become lists."""
-    out: list[str] = []
-    at = 0
-    for m in re.finditer(r"[()]", body):
-        out += [body[at : m.start()], "[" if m[0] == "(" else "]"]
-        at = m.end()
-    return "".join([*out, body[at:]])
 
 
 def _strip(value: Any) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.formats import read, write_json, write_npz
+from stl_algebra.layouts import read, write_json, write_npz
 from stl_algebra import Encoder, EncoderFileError, StlError, save, verify
 from stl_algebra.schemes import hopcroft, laderman, standard, strassen, winograd
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from search import formats
-from search.formats import read, write_npz
+from stl_algebra.layouts import read, write_npz
 from stl_algebra import EncoderFileError
 from stl_algebra.schemes import hopcroft
 

@@ -87,6 +87,11 @@ class Report:
     def __bool__(self) -> bool:
         return self.holds
 
+    def _repr_html_(self) -> str:
+        from ._html import report_html
+
+        return report_html(self)
+
     def __str__(self) -> str:
         if self.holds:
             return f"proven over {self.ring}: {self.total} equations hold ({self.method})"

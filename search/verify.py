@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from math import log
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.markup import escape
 from rich.table import Table
@@ -66,10 +68,11 @@ def costs(encoder: Encoder, details: bool = False) -> dict[str, Any]:
                 xors(f.num)[1] if base.characteristic == 2 else additions(f.num, restarts=1)[1]
                 for f in encoder.factors)
     if base.embeds:
-        out["kappa2"] = kappa2(encoder)
-        if encoder.target.format and len(set(encoder.format)) == 1 and encoder.format[0] > 1:
-            out["gamma"] = growth(encoder)
-            out["gamma_exponent"] = log(out["gamma"]) / log(encoder.format[0]) if out["gamma"] > 0 else None
+        with suppress(OverflowError), np.errstate(over="ignore", invalid="ignore"):  # what no float holds
+            out["kappa2"] = kappa2(encoder)
+            if encoder.target.format and len(set(encoder.format)) == 1 and encoder.format[0] > 1:
+                out["gamma"] = growth(encoder)
+                out["gamma_exponent"] = log(out["gamma"]) / log(encoder.format[0]) if out["gamma"] > 0 else None
     if base.exact and encoder.target.format and encoder.is_exact:
         out["known"] = compare(encoder)
         known = best_known(encoder.format, base)
@@ -216,7 +219,9 @@ def _verdict(r: dict[str, Any]) -> str:
         verdict += f", max residual {r['residual']:.3g}"
     if r["note"]:
         verdict += f" ({escape(r['note'])})"
-    if others := [v for v in r["rings"] if v != r["ring"]]:
+    if r["proven"] and "Z" in r["rings"]:
+        verdict += ", so in every ring"
+    elif others := [v for v in r["rings"] if v != r["ring"]]:
         verdict += escape(f", also in {', '.join(others)}" if r["proven"] else f", holds in {', '.join(others)}")
     if r["known"]:
         verdict += escape(f"; {r['known']}")

@@ -55,7 +55,7 @@ def xors(matrix: NDArray[Any]) -> tuple[int, int]:
         for cancel in (False, True):
             count = _shared(used, cancel)
             if transposed:  # the transposed program: additions + inputs − outputs, over rows and columns in use
-                count += int(bits.any(axis=0).sum()) - len(used)
+                count += len(used) - int(bits.any(axis=0).sum())
             best = min(best, count)
     return naive, best
 

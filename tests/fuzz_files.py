@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stl_algebra.layouts import read, write_json, write_npz
 from stl_algebra import Encoder, EncoderFileError, load, save, target, verify
+from stl_algebra.layouts import read, write
 from stl_algebra.schemes import hopcroft, karatsuba, standard, strassen, winograd
 
 VECTORS = Path(__file__).parent / "vectors" / "reference_schemes"
@@ -83,8 +83,8 @@ def seeds(folder: Path) -> list[Path]:
     ]
     paths = [save(e, folder) for e in encoders]
     for k, e in enumerate((hopcroft(), strassen().to_ring("Q"))):
-        write_json(e, folder / f"terms{k}.json")
-    write_npz(hopcroft(), folder / "scheme.npz")
+        write(e, folder / f"terms{k}.json")
+    write(hopcroft(), folder / "scheme.npz")
     for name in ("s222r7_strassen_Z", "s222r7_dps_accurate_Qsqrt3", "s333r23_alphatensor_GF2"):
         (folder / f"{name}.json").write_text((VECTORS / f"{name}.json").read_text())
     e = strassen()

@@ -64,7 +64,7 @@ def strip_comments(text: str) -> str:
 
 def looks_like_formulas(source: Source) -> bool:
     """Assignments, or products of names with two letters or more (a border scheme has the letter x alone)."""
-    lines = [v for v in strip_comments(source.text[: 1 << 16]).splitlines() if v.strip()][:40]
+    lines = [v[: 1 << 16] for v in strip_comments(source.text[: 1 << 22]).splitlines() if v.strip()][:40]
     if any(_ASSIGN.fullmatch(v) for v in lines):
         return True
     names = {name for name in _names(lines) if not re.fullmatch(r"x[0-9]*i?|[iIj]", name)}
@@ -291,6 +291,8 @@ def _statements(source: Source) -> list[tuple[int, str]]:
         source.refuse("content", f"{text.count('(')} brackets", f"at most {source.budget.products} products", CURE)
     out: list[tuple[int, str]] = []
     for number, line in enumerate(text.splitlines(), 1):
+        if _COMMAND.fullmatch(line):
+            continue
         for part in line.split(";"):
             plain = part.strip().rstrip(",:").rstrip()
             if not plain or _COMMAND.fullmatch(plain):

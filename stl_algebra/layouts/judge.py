@@ -206,8 +206,6 @@ def _judge(source: Source, raw: Raw) -> Reading:
         if reading is not None:
             return reading
     base = raw.ring if raw.ring is not None and raw.ring.exact else smallest_ring(parts)
-    if base.name == "Q" and all(den == 1 for _, den in parts):
-        base = ring("Z")
     first: Reading | None = None
     for over in [base] + ([raw.also] if raw.also is not None else []):
         for oriented in _oriented(raw):
@@ -273,8 +271,11 @@ def _prove(source: Source, raw: Raw, parts: list[Numbers], base: Ring, c: _Candi
 
 
 def _convention(raw: Raw, c: _Candidate) -> str:
-    if c.target.format is None or c.turned == (False, False, bool(raw.transposed)):
-        return "" if c.target.format else "" if not any(c.turned) else "column-major"
+    if c.target.format is None:
+        return "column-major" if any(c.turned) else ""
+    n, _, p = c.target.format
+    if c.turned == (False, False, bool(raw.transposed) and min(n, p) > 1):
+        return ""
     if c.turned[0] or c.turned[1]:
         sides = [v for v, t in zip(("A", "B", "C"), c.turned, strict=True) if t]
         return f"on vec({'ᵀ), vec('.join(sides)}ᵀ)"

@@ -98,7 +98,7 @@ def _as_json(body: str) -> str:
     body = body.translate({ord("{"): "[", ord("}"): "]"})
     if "Matrix" in body:
         body = _MATRIX.sub("", body)
-    if re.search(r"\d\s*\*?[jI]\b", body):
+    if re.search(r"[\d.]\s*\*?[jI]\b", body):
         body = _COMPLEX.sub(lambda m: f'"{m[1]},{m[2].replace(" ", "")}"', body)
         body = _IMAGINARY.sub(lambda m: f'"0,{m[1]}"', body)
     if "/" in body:

@@ -136,7 +136,7 @@ class Source:
         self.work += work
 
 
-_DIRECTIVE = re.compile(r"(ring|target):\s*(\S+(?: [-+*/]? ?\S+)*?)\s*(?:[,;\n]|\*\)|$)", re.ASCII)
+_DIRECTIVE = re.compile(r"(ring|target):\s*([^\s,;]+)")
 
 
 def directives(source: Source) -> tuple[Ring | None, Target | None]:

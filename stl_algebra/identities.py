@@ -151,6 +151,8 @@ def verify(encoder: Encoder, of: Target | str | tuple[int, int, int] | None = No
         moduli = _primes(2 * reach + 1, base, encoder.rank)
         method = f"Chinese remainders modulo {len(moduli)} primes, bound {bound.bit_length()} bits"
     failing, places = _count(x, w, d, base, goal, scale, moduli, dtype, stop_early)
+    if goal == encoder.target:
+        vars(encoder)["is_exact"] = failing == 0  # the cache of that property: nothing is proven twice
     first = tuple(_spell(encoder, goal, place) for place in places)
     a, b, c = goal.shape
     return Report(
@@ -170,7 +172,7 @@ def proof_work(encoder: Encoder, of: Target | None = None) -> float:
     a, b, c = goal.shape
     if base.degree > 1 or goal.quadratic or not base.exact:
         return float(encoder.rank * a * b * c) * base.degree**2 * moduli * (2 if goal.quadratic else 1)
-    return float(np.count_nonzero(encoder.e_x.num) * b * c + 1000 * a) * moduli
+    return float(np.count_nonzero(encoder.e_x.num) * b * c + 16 * a * b * c + 1000 * a) * moduli
 
 
 # --------------------------------------------------------------- exact counting
@@ -201,6 +203,15 @@ def _bound(x: list[Array], w: list[Array], d: list[Array], base: Ring) -> int:
     px, pw = peak(x, 1), peak(w, 1)
     k, m = base.degree, np.abs(base.structure)
     rank = x[0].shape[0]
+    size = max(int(max_abs(v)) for v in (*x, *w)) if rank else 0
+    if rank and max(size, 1) ** 2 * int(m.max()) * k * k < 2**62:  # all in int64, but for the last product
+        ax, aw = (np.stack([np.abs(p).max(axis=1, initial=0) for p in part]) for part in (x, w))
+        inner_ = np.einsum("ijt,il,jl->tl", m, ax, aw, optimize=True)
+        tops = [int(max_abs(v)) for v in (*x, *w, *d)] + [int(inner_.max())]
+        weight = [np.abs(v).max(axis=0, initial=0).astype(object) for v in d]  # an upper bound of every row
+        sums = [[int(weight[j] @ inner_[i].astype(object)) for j in range(k)] for i in range(k)]
+        return max(*tops, *(sum(int(m[i, j, t]) * sums[i][j] for i in range(k) for j in range(k) if m[i, j, t])
+                            for t in range(k)))  # fmt: skip
     inner = [[sum(int(m[i, j, t]) * px[i][l] * pw[j][l] for i in range(k) for j in range(k) if m[i, j, t])
               for l in range(rank)] for t in range(k)]  # fmt: skip
     worst = 0

@@ -32,7 +32,8 @@ __all__ = ["read_blocks", "read_numbers", "write_text"]
 
 _CELLS = re.compile(r"\([^()\s]*\)|[^\s,;]+")
 _TERM = re.compile(r"([+-]{0,2})([0-9]*(?:\.[0-9]+)?(?:/[0-9]+)?)\*?(x([0-9]{0,2})(i?))?", re.ASCII)
-MAX_ORDER = 63
+MAX_ORDER = 24
+MAX_SCHEMES = 1024
 
 
 # ------------------------------------------------------------------ blocks
@@ -59,6 +60,7 @@ def _blocks(source: Source) -> list[list[list[str]]]:
 
 def read_blocks(source: Source) -> list[Raw]:
     """Three blocks of rows, perhaps with powers of x and with substitutions."""
+    source.limit_text(3)
     blocks = _blocks(source)
     while len(blocks) > 3 and not any(blocks[3:]):
         del blocks[3:]
@@ -197,7 +199,7 @@ def _sized(source: Source, cells: list[str], pairs: bool) -> list[Raw] | None:
     first = _head(cells, 0, 1)
     if first is None:
         return None
-    for at, count in ((0, 1), (1, first[0])):
+    for at, count in ((0, 1), (1, min(first[0], MAX_SCHEMES))):
         raws = []
         while len(raws) < count:
             raw, at = _one(source, cells, at, pairs, f"{source.name}#{len(raws) + 1}" if count > 1 else source.name)

@@ -39,6 +39,8 @@ class Readings(list[Reading]):
 
 
 def _is_numbers(source: Source) -> bool:
+    if source.text.count("#") > 1 << 16:
+        return False
     return re.fullmatch(r"[0-9+\-/.,\s]*", re.sub(r"#.*", "", source.text)) is not None and "#" not in _after_head(source)
 
 
@@ -48,7 +50,7 @@ def _after_head(source: Source) -> str:
 
 
 def _is_matlab(source: Source) -> bool:
-    return re.search(r"^\s*[A-Za-z]\w*\s*=\s*\[\s*(?!\[)[-+0-9]", source.text, re.MULTILINE) is not None
+    return re.search(r"^[ \t]*[A-Za-z]\w*[ \t]*=[ \t]*\[[ \t]*(?!\[)[-+0-9]", source.text, re.MULTILINE) is not None
 
 
 #: (recognises, reads), in the order they are asked.

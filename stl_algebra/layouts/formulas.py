@@ -47,7 +47,7 @@ _GENERATORS = {"I": "Q(i)", "j": "Q(i)", "i": "Q(i)"}
 _SAME = {"·": "*", "×": "*", "−": "-"}
 MAX_NESTING = 20
 #: Terms a line may expand to, and all lines together.
-MAX_TERMS = 1 << 20
+MAX_TERMS = 1 << 19
 MAX_POWER = 200
 
 #: A linear form: {(symbol, power of the ring's generator): coefficient}; the symbol "" is 1. Integers stay
@@ -115,6 +115,8 @@ class _Reader:
                             self.refuse(f"a power above {MAX_POWER}", "small powers of the ring's generator")
             self.charge(out)
             return {k: c for k, c in out.items() if c}
+        if "!" in (one, two):
+            self.refuse("a product of more than three sums", "products of two or of three sums of entries")
         if "*" in (one, two):
             product, third = (u, v) if one == "*" else (v, u)
             if len(product) != 1 or self.letter(third) == "*":
@@ -309,12 +311,15 @@ def _statements(source: Source) -> list[tuple[int, str]]:
 
 def read_formulas(source: Source) -> list[Raw]:
     """Products and outputs by name, or trilinear products."""
+    source.limit_text(2)
     base, goal = directives(source)
     goal = goal or target_by_name(source)
     reader = _Reader(source, base)
     statements = _statements(source)
     assigned = [(n, m) for n, v in statements if (m := _ASSIGN.fullmatch(v))]
     loose = [(n, v) for n, v in statements if not _ASSIGN.fullmatch(v)]
+    if len(assigned) > 2 * source.budget.products:
+        source.refuse("content", f"{len(assigned)} formulas", f"at most {2 * source.budget.products}", CURE)
     for number, match in assigned:
         name = match[1].replace(" ", "")
         if name in reader.lines:
@@ -421,7 +426,10 @@ def _trilinear(source: Source, reader: _Reader, loose: list[tuple[int, str]], in
         if len(reader.triples) != before + 1 or set(s for s, _ in form) != {"!"}:
             reader.refuse(text[:60], "one product of a sum of a's, of b's and of c's on each line")
         ((_, e), c), = form.items()
-        u, v, w = reader.triples[-1]
+        kinds = [reader.letter(f) for f in reader.triples[-1]]
+        if sorted(kinds) != list(reader.letters):
+            reader.refuse(text[:60], "one sum of a's, one of b's and one of c's on each line")
+        u, v, w = (f for _, f in sorted(zip(kinds, reader.triples[-1], strict=True), key=lambda t: t[0]))
         reader.triples[-1] = ({(s, f + e): c * d for (s, f), d in u.items()}, v, w)
     lefts, rights = [t[0] for t in reader.triples], [t[1] for t in reader.triples]
     outs = [[(inputs[s], e, c) for (s, e), c in t[2].items()] for t in reader.triples]

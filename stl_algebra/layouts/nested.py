@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,11 @@ _FRACTION = re.compile(r"(?<![\w.])(-?[0-9]+)\s*/\s*([0-9]+)")
 _NUMBER = re.compile(r"(?<![\w.\",])?(-?)\s*(\d*)\.(\d*)")
 _MATRIX = re.compile(r"Matrix\(\s*[0-9]+\s*,\s*[0-9]+\s*,")
 _MATLAB = re.compile(r"([A-Za-z]\w*)\s*=\s*\[([^\[\]=]*)\]")
-_ASSIGN = re.compile(r"(?:^|[\n:;])\s*([A-Za-z_]\w*)\s*:?=\s*(?=[\[{]|\(?\s*(?:np\.|numpy\.)?array\(|Triad|\(\s*\[)")
+_ASSIGN = re.compile(r"(?:^|[\n:;])[ \t]*([A-Za-z_]\w*)\s*:?=\s*(?=[\[{]|\(?\s*(?:np\.|numpy\.)?array\(|Triad|\(\s*\[)")
+
+
+#: Fractions and complex numbers, and lists, of a text larger than a megabyte.
+MAX_STRINGS, MAX_LISTS, MAX_ASSIGNMENTS = 1 << 18, 1 << 19, 256
 
 
 def looks_nested(source: Source) -> bool:
@@ -58,6 +63,8 @@ def notebook_cells(source: Source) -> str | None:
 def read_nested(source: Source, text: str | None = None) -> list[Raw]:
     """Every scheme among the nested lists of a file."""
     text = source.text if text is None else text
+    if text.count("/") + text.count("j") > MAX_STRINGS or text.count("[") + text.count("{") > MAX_LISTS:
+        source.limit_text(1)
     text = re.sub(r"\(\*.*?\*\)", "", text, flags=re.DOTALL) if "(*" in text else text
     raws = []
     failure = ""
@@ -77,7 +84,7 @@ def read_nested(source: Source, text: str | None = None) -> list[Raw]:
 
 def _values(text: str) -> Iterator[tuple[str, str]]:
     """(name, bracketed text) of every assignment of a list, or of the one list of the file."""
-    starts = [(m[1], m.end()) for m in _ASSIGN.finditer(text)]
+    starts = [(m[1], m.end()) for m in islice(_ASSIGN.finditer(text), MAX_ASSIGNMENTS)]
     if not starts:
         starts = [("", re.search(r"[\[{(]", text).start())] if re.search(r"[\[{(]", text) else []  # type: ignore[union-attr]
     ends = [s for _, s in starts[1:]] + [len(text)]
@@ -218,6 +225,8 @@ def read_matlab(source: Source) -> list[Raw]:
         rows = [row.replace(",", " ").split() for row in re.split(r"[;\n]", m[2]) if row.strip()]
         if rows:
             matrices.append((m[1], rows))
+        if len(matrices) > 3:
+            source.refuse("content", "more than three matrices", "the three factors of a scheme")
     if len(matrices) != 3:
         source.refuse("content", f"{len(matrices)} matrices", "three, the factors of a scheme")
     for name, rows in matrices:

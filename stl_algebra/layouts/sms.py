@@ -36,6 +36,7 @@ def looks_like_sms(source: Source) -> bool:
 
 def read_sms(source: Source) -> list[Raw]:
     """The scheme this file is a third of."""
+    source.limit_text(3)
     path = Path(source.path)
     if not (stem := _NAME.fullmatch(path.name)):
         source.refuse("name", path.name, "one of three files NAME_L.sms, NAME_R.sms, NAME_P.sms")

@@ -31,7 +31,7 @@ class Budget:
     file : int
         Bytes of a binary file, and of each file read along with it (the other two of an SMS triple).
     text : int
-        Bytes of a text file; parsing costs about 0.2 µs a byte.
+        Bytes of a text file; readers that take more than 0.2 µs a byte allow less (`Source.limit_text`).
     unpacked : int
         Bytes of an unpacked archive: a zip bomb is refused from its directory.
     numbers : int
@@ -53,7 +53,7 @@ class Budget:
     digits: int = 2000
     digits_total: int = 20_000
     products: int = 1 << 15
-    work: int = 12 * 10**9
+    work: int = 8 * 10**9
 
 
 NORMAL = Budget()
@@ -122,6 +122,12 @@ class Source:
     def refuse(self, what: str, found: object, needed: str, cure: str = "") -> NoReturn:
         """Raise EncoderFileError for this file."""
         raise EncoderFileError(self.path, what, found, needed, cure)
+
+    def limit_text(self, megabytes: float) -> None:
+        """Refuse a text that is long for a reader that takes long: ``megabytes`` at the normal budget, in proportion."""
+        most = int(megabytes * 2**20 * self.budget.text / NORMAL.text)
+        if len(self.data) > most:
+            self.refuse("size", f"{len(self.data)} bytes of text", f"at most {most} bytes in this layout", CURE)
 
     def spend(self, numbers: int, what: str = "coefficients") -> None:
         """Reserve that many coefficients, before any memory is."""

@@ -53,7 +53,7 @@ class Budget:
     digits: int = 2000
     digits_total: int = 20_000
     products: int = 1 << 15
-    work: int = 8 * 10**9
+    work: int = 65 * 10**8
 
 
 NORMAL = Budget()

@@ -31,6 +31,7 @@ __all__ = [
     "epsilon2",
     "expansion",
     "flop_ratio",
+    "growth",
     "kappa2",
     "monte_carlo_epsilon2",
     "monte_carlo_rounding",
@@ -82,6 +83,22 @@ def kappa2(encoder: Encoder) -> float:
     """κ² = Σ_l ‖E_X[l]‖² ‖E_W[l]‖² ‖D[:,l]‖² / ‖T‖², dimensionless."""
     e_x, e_w, d = (np.abs(f) ** 2 for f in encoder.floats())
     return float((e_x.sum(1) * e_w.sum(1) * d.sum(0)).sum()) / encoder.target.norm2
+
+
+def growth(encoder: Encoder) -> float:
+    """γ = max_c Σ_l |D[c,l]| ‖E_X[l]‖ ‖E_W[l]‖ (2-norms): each recursive level multiplies the error bound by it.
+
+    The bound of the full recursion on ⟨n,n,n⟩ grows like N^(log_n γ); the standard algorithm has γ = n, exponent 1.
+    Dumas, Pernet and Sedoglavic, "Strassen's algorithm is not optimally accurate" (ISSAC 2024).
+
+    Examples
+    --------
+    >>> from stl_algebra.schemes import standard, strassen
+    >>> growth(standard(3, 3, 3)), round(growth(strassen()), 4)
+    (3.0, 6.8284)
+    """
+    e_x, e_w, d = (np.abs(f) for f in encoder.floats())
+    return float((d @ (np.linalg.norm(e_x, axis=1) * np.linalg.norm(e_w, axis=1))).max(initial=0.0))
 
 
 def unit_rounding2(dtype: str) -> float:

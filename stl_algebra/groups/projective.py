@@ -22,7 +22,6 @@ from stl_algebra.groups.characters import character_table
 from stl_algebra.groups.cohomology import Class, Cohomology, central_extension, cohomology
 from stl_algebra.groups.cyclotomic import Cyclotomic
 from stl_algebra.groups.irreducible import irrep
-from stl_algebra.groups.modular import root_of_unity
 from stl_algebra.groups.realforms import RealForm
 from stl_algebra.groups.table import FiniteGroup
 

@@ -35,7 +35,7 @@ from stl_algebra.groups.table import FiniteGroup
 
 from .actions import MAX_PAIRS, Action, fingerprint
 
-__all__ = ["TWISTS", "actions"]
+__all__ = ["TWISTS", "action", "actions"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 TWISTS = ("", "T", "Z3", "S3")
@@ -76,13 +76,32 @@ def actions(group: FiniteGroup, fmt: Sequence[int], field: str = "real", twists:
     fmt = _format(fmt)
     seen: dict[str, int] = {}
     for twist in _twists(group, fmt, field, twists):
-        for points, spaces in _classified(group, fmt, field, twist):
-            label = ",".join(_degrees(s, p) for s, p in zip(spaces, points, strict=True))
-            if reps is not None and label != reps:
-                continue
-            action = _action(group, fmt, field, twist, points, spaces, label)
+        for points, spaces in _classified(group, fmt, field, twist, reps):
+            action = _action(group, fmt, field, twist, points, spaces)
             count = seen[action.name] = seen.get(action.name, 0) + 1
             yield action if count == 1 else action.renamed(f"{action.name}-{count}")
+
+
+def action(name: str, fmt: Sequence[int], field: str = "real") -> Action:
+    """The action with a name that `actions` gave.
+
+    Raises
+    ------
+    StlError
+        If the name does not have the form ``GROUP/REPS/DIGEST`` or ``GROUP/TWIST/REPS/DIGEST``, the group is unknown,
+        or no action on this format over this field has it.
+    """
+    from stl_algebra.groups.names import group
+
+    *front, reps, digest = name.split("/") if name.count("/") >= 2 else ("", "", "")
+    twist = front.pop() if len(front) > 1 and front[-1] in TWISTS else ""
+    if not digest or not front[0]:
+        raise StlError("name", name, "GROUP/REPS/DIGEST or GROUP/TWIST/REPS/DIGEST, e.g. S3/2,2,2/xmk9t")
+    for found in actions(group("/".join(front)), fmt, field, [twist], reps):
+        if found.name.rsplit("/", 1)[1] == digest:
+            return found
+    raise StlError("name", name, f"an action on ⟨{','.join(map(str, fmt))}⟩ over the {field} numbers",
+                   "List them with stl_algebra.symmetry.actions.")
 
 
 def _format(fmt: Sequence[int]) -> tuple[int, int, int]:
@@ -180,7 +199,7 @@ def _keeping(group: FiniteGroup, gens: list[Auto], order: int, subgroup: Array) 
 
 
 def _classified(group: FiniteGroup, fmt: tuple[int, int, int], field: str, twist: _Twist,
-                ) -> Iterator[tuple[list[Point], list[ProjectivePoints]]]:
+                reps: str | None = None) -> Iterator[tuple[list[Point], list[ProjectivePoints]]]:
     gens, order = _automorphisms(group, field)
     for subgroup, _, _ in twist.parts:
         if subgroup is not None:
@@ -197,18 +216,21 @@ def _classified(group: FiniteGroup, fmt: tuple[int, int, int], field: str, twist
                 known[key] = ProjectivePoints(small, field, gens, embedding)
         spaces.append(known[key])
     dims = [fmt[where[0]] for _, where, _ in twist.parts]
-    chain = _Chain(spaces, dims, gens, order, twist.name == "")
-    for points in chain:
-        if _faithful(group, twist, spaces, points):
-            yield points, spaces
+    only = None if reps is None else reps.split(",")
+    if only is not None and len(only) != len(spaces):
+        return
+    for points in _Chain(group, spaces, dims, gens, order, twist.name == "", only):
+        yield points, spaces
 
 
 class _Chain:
-    """Lists of points, one per space, up to automorphisms and admissible permutations."""
+    """Faithful lists of points, one per space, up to automorphisms and admissible permutations."""
 
-    def __init__(self, spaces: list[ProjectivePoints], dims: list[int], gens: list[Auto], order: int, permute: bool,
-                 ) -> None:
-        self.spaces, self.dims = spaces, dims
+    def __init__(self, group: FiniteGroup, spaces: list[ProjectivePoints], dims: list[int], gens: list[Auto],
+                 order: int, permute: bool, only: list[str] | None = None) -> None:
+        self.only = only
+        self.group, self.spaces, self.dims = group, spaces, dims
+        self.kernels: dict[tuple[int, Point], int] = {}
         self.first = (gens, order)
         self.stages: dict[Any, Orbits] = {}
         self.permutations = [p for p in permutations(range(len(dims))) if all(
@@ -241,29 +263,50 @@ class _Chain:
                 return False
         return True
 
+    def kernel(self, at: int, point: Point) -> int:
+        """Elements that act as scalars on the space and its images, as bits; the identity is bit 0."""
+        space = self.spaces[at]
+        key = (id(space), point)
+        if key not in self.kernels:
+            inside = np.flatnonzero(space.kernel(point))
+            if space.embedding is not None:  # elements whose conjugates all act as scalars
+                inside = space.embedding[inside]
+                mask = np.isin(np.arange(self.group.order), inside)
+                inside = inside[[bool(mask[self.group.conjugate(np.arange(self.group.order), x)].all()) for x in inside]]
+            self.kernels[key] = sum(1 << int(x) for x in inside)
+        return self.kernels[key]
+
     def __iter__(self) -> Iterator[list[Point]]:
         if len(self.dims) < 3:
-            for head in self._representatives(()):
-                for tail in self._representatives((head,)) if len(self.dims) == 2 else [None]:
-                    yield [head] if tail is None else [head, tail]
+            yield from (list(points) for points in self._extend(()))
             return
         same = self.dims[0] == self.dims[1] == self.dims[2]
         if same:  # the same representation three times, then related ones, then all
-            for p in self._representatives(()):
-                yield [p, p, p]
+            yield from ([p, p, p] for p in self._representatives(()) if self.kernel(0, p) == 1)
             for p in self._representatives(()):
                 family = self.stage(()).orbit(p)
                 for q in self._among(family, (p,)):
-                    for r in self._among(family, (p, q)):
+                    for r in self._last(family, (p, q)):
                         if not p == q == r and self.is_least((p, q, r)):
                             yield [p, q, r]
-        for p in self._representatives(()):
-            for q in self._representatives((p,)):
-                for r in self._representatives((p, q)):
-                    if same and self._related(p, q, r):
-                        continue
-                    if self.is_least((p, q, r)):
-                        yield [p, q, r]
+        for points in self._extend(()):
+            if not (same and self._related(*points)) and self.is_least(points):
+                yield list(points)
+
+    def _extend(self, before: tuple[Point, ...]) -> Iterator[tuple[Point, ...]]:
+        at = len(before)
+        if at == len(self.dims) - 1:
+            yield from ((*before, p) for p in self._last(self.spaces[at].points(self.dims[at], not before), before))
+            return
+        for p in self._representatives(before):
+            yield from self._extend((*before, p))
+
+    def _last(self, candidates: Any, before: tuple[Point, ...]) -> Iterator[Point]:
+        """Representatives that make the list faithful."""
+        at, kernel = len(before), -1
+        for i, p in enumerate(before):
+            kernel &= self.kernel(i, p)
+        return self._among((p for p in candidates if kernel & self.kernel(at, p) == 1), before)
 
     def _related(self, *points: Point) -> bool:
         stage = self.stage(())
@@ -274,20 +317,10 @@ class _Chain:
         return self._among(self.spaces[at].points(self.dims[at], not before), before)
 
     def _among(self, candidates: Any, before: tuple[Point, ...]) -> Iterator[Point]:
-        stage = self.stage(before)
+        stage, at = self.stage(before), len(before)
+        if self.only is not None:
+            candidates = (p for p in candidates if _degrees(self.spaces[at], p) == self.only[at])
         return (p for p in candidates if stage.canonical(p)[0] == p)
-
-
-def _faithful(group: FiniteGroup, twist: _Twist, spaces: list[ProjectivePoints], points: Sequence[Point]) -> bool:
-    trivial = np.ones(group.order, dtype=bool)
-    for (_, _, _), space, point in zip(twist.parts, spaces, points, strict=True):
-        mask = np.zeros(group.order, dtype=bool)
-        mask[np.arange(group.order) if space.embedding is None else space.embedding] = space.kernel(point)
-        if space.embedding is not None:  # elements whose conjugates all lie in the kernel
-            inside = np.flatnonzero(mask)
-            mask[inside] = [bool(mask[group.conjugate(np.arange(group.order), int(x))].all()) for x in inside]
-        trivial &= mask
-    return bool(trivial.sum() == 1)
 
 
 def _degrees(space: ProjectivePoints, point: Point) -> str:
@@ -298,9 +331,10 @@ def _degrees(space: ProjectivePoints, point: Point) -> str:
 
 
 def _action(group: FiniteGroup, fmt: tuple[int, int, int], field: str, twist: _Twist, points: Sequence[Point],
-            spaces: list[ProjectivePoints], label: str) -> Action:
+            spaces: list[ProjectivePoints]) -> Action:
     invariants = _invariants(group, field, twist, points, spaces)
     digest = fingerprint(group, twist.tau, invariants, fmt, field)
+    label = ",".join(_degrees(s, p) for s, p in zip(spaces, points, strict=True))
     name = "/".join(x for x in (group.name or f"order{group.order}", twist.name, label, digest) if x)
 
     def build() -> tuple[Array, Array, Array]:

@@ -102,7 +102,8 @@ from stl_algebra.groups.morphisms import (
     require_homomorphism,
     small_group_id,
 )
-from stl_algebra.groups.names import group
+from stl_algebra.groups.names import group, groups
+from stl_algebra.groups.projective import ProjectiveIrrep, projective_degrees, projective_irreps
 from stl_algebra.groups.realforms import RealForm, real_form, real_irreps
 from stl_algebra.groups.realfourier import RealFourier, best_known_rank, real_multiplications
 from stl_algebra.groups.representations import Representation
@@ -135,6 +136,7 @@ __all__ = [
     "FiniteGroup",
     "FourierTransform",
     "Irrep",
+    "ProjectiveIrrep",
     "RealForm",
     "RealFourier",
     "Representation",
@@ -162,6 +164,7 @@ __all__ = [
     "general_linear",
     "gram_matrix",
     "group",
+    "groups",
     "has_triple_product_property",
     "heisenberg",
     "homomorphism",
@@ -185,6 +188,8 @@ __all__ = [
     "partitions",
     "permutation_group",
     "presentation",
+    "projective_degrees",
+    "projective_irreps",
     "projective_special_linear",
     "projective_strength",
     "quaternion",

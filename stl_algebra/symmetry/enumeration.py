@@ -163,7 +163,7 @@ def _distinct(group: FiniteGroup, classes: list[Any], field: str) -> list[Any]:
     """One subgroup class for each orbit under automorphisms."""
     gens, seen, out = _automorphisms(group, field)[0], set(), []
     for c in classes:
-        members = [row for row in c.conjugates]
+        members = list(c.conjugates)
         if members[0].tobytes() in seen:
             continue
         out.append(c)
@@ -231,6 +231,7 @@ class _Chain:
         self.only = only
         self.group, self.spaces, self.dims = group, spaces, dims
         self.kernels: dict[tuple[int, Point], int] = {}
+        self.kernel_sets: dict[tuple[int, int], set[int] | None] = {}
         self.first = (gens, order)
         self.stages: dict[Any, Orbits] = {}
         self.permutations = [p for p in permutations(range(len(dims))) if all(
@@ -252,7 +253,8 @@ class _Chain:
         for at in range(len(points)):
             least, auto = self.stage(done).canonical(points[at])
             if auto is not None:
-                points[at + 1 :] = [self.spaces[k].act(points[k], auto, self.dims[k]) for k in range(at + 1, len(points))]
+                for k in range(at + 1, len(points)):
+                    points[k] = self.spaces[k].act(points[k], auto, self.dims[k])
             done = (*done, least)
         return done
 
@@ -271,12 +273,31 @@ class _Chain:
             inside = np.flatnonzero(space.kernel(point))
             if space.embedding is not None:  # elements whose conjugates all act as scalars
                 inside = space.embedding[inside]
-                mask = np.isin(np.arange(self.group.order), inside)
-                inside = inside[[bool(mask[self.group.conjugate(np.arange(self.group.order), x)].all()) for x in inside]]
+                line = np.arange(self.group.order)
+                mask = np.isin(line, inside)
+                inside = inside[[bool(mask[self.group.conjugate(line, x)].all()) for x in inside]]
             self.kernels[key] = sum(1 << int(x) for x in inside)
         return self.kernels[key]
 
+    def feasible(self, before: tuple[Point, ...]) -> bool:
+        """Whether some points make a faithful list with the given first ones."""
+        masks = {-1}
+        for i, p in enumerate(before):
+            masks = {m & self.kernel(i, p) for m in masks}
+        for at in range(len(before), len(self.dims)):
+            space, n = self.spaces[at], self.dims[at]
+            key = (id(space), n)
+            if key not in self.kernel_sets:
+                self.kernel_sets[key] = {self.kernel(at, p) for p in space.points(n)} if space.count(n) <= 20_000 else None
+            others = self.kernel_sets[key]
+            if others is None or len(masks) * len(others) > 10**6:
+                return True
+            masks = {m & k for m in masks for k in others}
+        return 1 in masks
+
     def __iter__(self) -> Iterator[list[Point]]:
+        if not self.feasible(()):
+            return
         if len(self.dims) < 3:
             yield from (list(points) for points in self._extend(()))
             return
@@ -284,6 +305,8 @@ class _Chain:
         if same:  # the same representation three times, then related ones, then all
             yield from ([p, p, p] for p in self._representatives(()) if self.kernel(0, p) == 1)
             for p in self._representatives(()):
+                if not self.feasible((p,)):
+                    continue
                 family = self.stage(()).orbit(p)
                 for q in self._among(family, (p,)):
                     for r in self._last(family, (p, q)):
@@ -299,7 +322,8 @@ class _Chain:
             yield from ((*before, p) for p in self._last(self.spaces[at].points(self.dims[at], not before), before))
             return
         for p in self._representatives(before):
-            yield from self._extend((*before, p))
+            if self.feasible((*before, p)):
+                yield from self._extend((*before, p))
 
     def _last(self, candidates: Any, before: tuple[Point, ...]) -> Iterator[Point]:
         """Representatives that make the list faithful."""

@@ -9,9 +9,10 @@
 
 What is where: `table` (the group itself), `constructors`, `generate` (permutations, matrices, presentations),
 `smallgroups` (all 319 groups of order ≤ 63), `names`; `subgroups`, `morphisms`; `cyclotomic`, `linalg`, `modular`
-(exact arithmetic); `characters`, `irreducible`, `young`, `representations`, `realforms`; `fourier`, `realfourier`;
-`designs`, `tripleproduct`.  Only numpy is imported; python-flint, SymPy, networkx and galois are loaded by the
-functions that need them.
+(exact arithmetic); `characters`, `irreducible`, `young`, `representations`, `realforms`, `mackey`; `cohomology`,
+`projective`, `equivalence` (cocycles, Schur multiplier, projective representations); `fourier`, `realfourier`;
+`classical`, `designs`, `tripleproduct`.  Only numpy is imported; python-flint, SymPy, networkx and galois are loaded
+by the functions that need them.
 
 Conventions: ``table[g, h]`` is the index of g·h; permutations and matrices act on the left; vectors are columns;
 ρ(g·h) = ρ(g) ρ(h); ζ_n = exp(2πi/n); D_n has order 2n; classes, characters and subgroups have a fixed order that
@@ -93,6 +94,7 @@ from stl_algebra.groups.designs import (
 from stl_algebra.groups.fourier import AbelianTransform, FourierTransform, abelian_basis, convolve, modular_fourier
 from stl_algebra.groups.generate import matrix_group, permutation_group, presentation
 from stl_algebra.groups.irreducible import Irrep, irrep, irreps, split_regular
+from stl_algebra.groups.mackey import DoubleCosets, MackeyTerm, branching, double_cosets, induce, mackey, restrict
 from stl_algebra.groups.morphisms import (
     Automorphisms,
     automorphism_group,
@@ -133,9 +135,11 @@ __all__ = [
     "Cohomology",
     "ConjugacyClasses",
     "Cyclotomic",
+    "DoubleCosets",
     "FiniteGroup",
     "FourierTransform",
     "Irrep",
+    "MackeyTerm",
     "ProjectiveIrrep",
     "RealForm",
     "RealFourier",
@@ -147,6 +151,7 @@ __all__ = [
     "alternating",
     "automorphism_group",
     "best_known_rank",
+    "branching",
     "cayley_graph",
     "central_extension",
     "character_table",
@@ -156,6 +161,7 @@ __all__ = [
     "dicyclic",
     "dihedral",
     "direct_product",
+    "double_cosets",
     "extraspecial",
     "format_number",
     "frame_operator",
@@ -168,6 +174,7 @@ __all__ = [
     "has_triple_product_property",
     "heisenberg",
     "homomorphism",
+    "induce",
     "invariant_form",
     "irrep",
     "irreps",
@@ -178,6 +185,7 @@ __all__ = [
     "is_spherical_design",
     "is_unitary_design",
     "isomorphism",
+    "mackey",
     "matrix_group",
     "metacyclic",
     "modular_fourier",
@@ -198,6 +206,7 @@ __all__ = [
     "real_multiplications",
     "realised_formats",
     "require_homomorphism",
+    "restrict",
     "schur_cover",
     "schur_multiplier",
     "semidihedral",

@@ -7,7 +7,7 @@ with GAP.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from math import factorial, gcd, prod
 from typing import Any
@@ -80,7 +80,7 @@ def linear(n: int, q: int, special: bool = False) -> FiniteGroup:
 def projective_linear(n: int, q: int, special: bool = False) -> FiniteGroup:
     """PGL(n, q) or PSL(n, q) as permutations of the points of the projective space."""
     name = f"{'PSL' if special else 'PGL'}({n},{q})"
-    add, multiply, _ = field_tables(q)
+    _, multiply, _ = field_tables(q)
     order = _linear_order(n, q) // (q - 1) // (gcd(n, q - 1) if special else 1)
     _refuse(name, order)
     points = [v for v in product(range(q), repeat=n) if next((x for x in v if x), 0) == 1]
@@ -105,7 +105,8 @@ def affine_linear(n: int, q: int, special: bool = False) -> FiniteGroup:
     vectors = np.array(list(product(range(q), repeat=n)))
     weights = q ** np.arange(n - 1, -1, -1)
     moved = matrix_product(q)
-    rows = [moved(m[None], vectors[:, :, None])[:, :, 0] @ weights for m in _linear_generators(n, q, special)]
+    maps = _linear_generators(n, q, special)
+    rows: list[Any] = [moved(m[None], vectors[:, :, None])[:, :, 0] @ weights for m in maps]
     p = prime_factors(q)[0]
     for b in (p**k for k in range(20) if p**k < q):
         shifted = vectors.copy()
@@ -127,7 +128,7 @@ def mathieu(n: int) -> FiniteGroup:
     return big.subgroup(big._generating_subset(keep), f"M{n}")[0]
 
 
-CARTAN = {
+CARTAN: dict[str, Callable[[int], list[tuple[int, int, int, int]]]] = {
     "A": lambda n: [(i, i + 1, 1, 1) for i in range(n - 1)],
     "B": lambda n: [(i, i + 1, 2 if i == n - 2 else 1, 1) for i in range(n - 1)],
     "C": lambda n: [(i, i + 1, 1, 2 if i == n - 2 else 1) for i in range(n - 1)],

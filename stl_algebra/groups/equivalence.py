@@ -82,7 +82,8 @@ class ProjectivePoints:
         H in G, when H is a proper subgroup.
     """
 
-    def __init__(self, group: FiniteGroup, field: str, generators: list[Auto], embedding: IntArray | None = None) -> None:
+    def __init__(self, group: FiniteGroup, field: str, generators: list[Auto], embedding: IntArray | None = None,
+                 ) -> None:
         self.group, self.field = group, field
         self.embedding = embedding
         self.where: Cohomology = cohomology(group, field)
@@ -215,7 +216,8 @@ class ProjectivePoints:
         if len(self.sums(cls, n)) == 1:
             return Point(cls, point.summands)
         stable = self.transversal(point.cls) @ auto @ self.transversal(cls).inverse
-        return Point(cls, self.algebra(cls).canonical(self._permute(int(self.root[cls]), stable)[list(point.summands)]))
+        moved = self._permute(int(self.root[cls]), stable)[list(point.summands)]
+        return Point(cls, self.algebra(cls).canonical(moved.tolist()))
 
     def image(self, auto: Auto) -> IntArray:
         """`_class_image`, remembered."""

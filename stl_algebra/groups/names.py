@@ -71,7 +71,7 @@ FAMILIES: tuple[tuple[str, Callable[..., FiniteGroup], str, str], ...] = (
     (rf"(?:Dih|Dihedral|D){_N}", make.dihedral, "D4", "dihedral of order 2n; also Dih4, Dih(4)"),
     (rf"(?:QuaternionGroup|Quaternion|Q){_N}", make.quaternion, "Q8", "generalised quaternion of order n = 8, 16, …"),
     (rf"(?:SD|QD){_N}", make.semidihedral, "SD16", "semidihedral of order n = 16, 32, …"),
-    (rf"W\(?([A-G])_?(\d)\)?", lambda kind, n: classical.weyl(kind.upper(), n), "W(F4)", "Weyl group of a root system"),
+    (r"W\(?([A-G])_?(\d)\)?", lambda kind, n: classical.weyl(kind.upper(), n), "W(F4)", "Weyl group of a root system"),
     (rf"(?:M|Mod|MathieuGroup){_N}", _m, "M16", "modular 2-group of order 16, 32, …; M9, M10, M11 are Mathieu's"),
     (rf"(?:SymmetricGroup|Symmetric|Sym|S){_N}", make.symmetric, "S4", "symmetric on n ≤ 7 points; also Sym(4)"),
     (rf"(?:AlternatingGroup|Alternating|Alt|A){_N}", make.alternating, "A5", "alternating on n ≤ 7 points"),
@@ -154,7 +154,7 @@ def groups(names: str) -> Iterator[FiniteGroup]:
         if bound > MAX_SMALL_ORDER:
             raise StlError("names", part, f"orders up to {MAX_SMALL_ORDER}", "Name larger groups one by one.")
         for order in range(bound if word[2] in ("=", "==") else 1, bound + 1):
-            for index, (description, _) in enumerate(_catalogue()[order], 1):
+            for index in range(1, len(_catalogue()[order]) + 1):
                 found = small_group(order, index)
                 if KINDS[word[1]](found):
                     yield _renamed(found, small_group_description(order, index))

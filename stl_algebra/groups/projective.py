@@ -22,7 +22,6 @@ from stl_algebra.groups.characters import character_table
 from stl_algebra.groups.cohomology import Class, Cohomology, central_extension, cohomology
 from stl_algebra.groups.cyclotomic import Cyclotomic
 from stl_algebra.groups.irreducible import irrep
-from stl_algebra.groups.modular import root_of_unity
 from stl_algebra.groups.realforms import RealForm
 from stl_algebra.groups.table import FiniteGroup
 
@@ -91,7 +90,8 @@ class ProjectiveIrrep:
         return np.ascontiguousarray(source[self.algebra.lift])
 
     def __repr__(self) -> str:
-        return f"ProjectiveIrrep({self.algebra.group.name}, class {self.algebra.cls}, degree {self.degree}, {self.type})"
+        where = self.algebra
+        return f"ProjectiveIrrep({where.group.name}, class {where.cls}, degree {self.degree}, {self.type})"
 
 
 @dataclass(frozen=True, eq=False)

@@ -161,7 +161,8 @@ class FiniteGroup:
         return tuple(chosen)
 
     @classmethod
-    def from_permutations(cls, generators: Sequence[Any] | str, name: str = "", degree: int | None = None) -> FiniteGroup:
+    def from_permutations(cls, generators: Sequence[Any] | str, name: str = "", degree: int | None = None,
+                          ) -> FiniteGroup:
         """The group that permutations generate.
 
         Parameters

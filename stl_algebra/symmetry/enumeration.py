@@ -39,6 +39,7 @@ __all__ = ["TWISTS", "action", "actions"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 TWISTS = ("", "T", "Z3", "S3")
+MAX_PRUNED = 20_000  # points of a space up to which kernels are used to cut off unfaithful branches
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +112,7 @@ def _format(fmt: Sequence[int]) -> tuple[int, int, int]:
 
 
 def _automorphisms(group: FiniteGroup, field: str) -> tuple[list[Auto], int]:
-    """Generators and order of Aut(G), with complex conjugation; only inner ones, which act trivially, when G is large."""
+    """Generators and order of Aut(G), with complex conjugation; of Inn(G), which acts trivially, when G is large."""
     one = np.arange(group.order)
     if group.order > MAX_AUTOMORPHISM_ORDER:
         found, order = [Auto(np.asarray(group.conjugate(s, one))) for s in group.generators], 0
@@ -161,7 +162,8 @@ def _twists(group: FiniteGroup, fmt: tuple[int, int, int], field: str, wanted: S
 
 def _distinct(group: FiniteGroup, classes: list[Any], field: str) -> list[Any]:
     """One subgroup class for each orbit under automorphisms."""
-    gens, seen, out = _automorphisms(group, field)[0], set(), []
+    gens, out = _automorphisms(group, field)[0], []
+    seen: set[bytes] = set()
     for c in classes:
         members = list(c.conjugates)
         if members[0].tobytes() in seen:
@@ -249,7 +251,8 @@ class _Chain:
 
     def label(self, points: Sequence[Point]) -> tuple[Point, ...]:
         """Least equivalent list in the order of the spaces given."""
-        points, done = list(points), ()
+        points = list(points)
+        done: tuple[Point, ...] = ()
         for at in range(len(points)):
             least, auto = self.stage(done).canonical(points[at])
             if auto is not None:
@@ -288,7 +291,8 @@ class _Chain:
             space, n = self.spaces[at], self.dims[at]
             key = (id(space), n)
             if key not in self.kernel_sets:
-                self.kernel_sets[key] = {self.kernel(at, p) for p in space.points(n)} if space.count(n) <= 20_000 else None
+                few = space.count(n) <= MAX_PRUNED
+                self.kernel_sets[key] = {self.kernel(at, p) for p in space.points(n)} if few else None
             others = self.kernel_sets[key]
             if others is None or len(masks) * len(others) > 10**6:
                 return True

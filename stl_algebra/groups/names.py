@@ -92,7 +92,7 @@ KINDS: dict[str, Callable[[FiniteGroup], bool]] = {
     "all": lambda g: True,
     "abelian": lambda g: g.is_abelian,
     "nonabelian": lambda g: not g.is_abelian,
-    "cyclic": lambda g: g.exponent == g.order,
+    "cyclic": lambda g: int(g.element_orders.max()) == g.order,
     "dihedral": lambda g: g.order >= 6 and g.order % 2 == 0 and _is(g, make.dihedral(g.order // 2)),
     "quaternion": lambda g: g.order in (8, 16, 32) and _is(g, make.quaternion(g.order)),
     "dicyclic": lambda g: g.order >= 8 and g.order % 4 == 0 and _is(g, make.dicyclic(g.order // 4)),

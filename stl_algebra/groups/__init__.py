@@ -9,7 +9,7 @@
 
 What is where: `table` (the group itself), `constructors`, `generate` (permutations, matrices, presentations),
 `smallgroups` (all 319 groups of order ≤ 63), `names`; `subgroups`, `morphisms`; `cyclotomic`, `linalg`, `modular`
-(exact arithmetic); `characters`, `irreducible`, `young`, `representations`, `realforms`, `mackey`; `cohomology`,
+(exact arithmetic); `characters`, `irreducible`, `young`, `representations`, `realforms`, `doublecosets`; `cocycles`,
 `projective`, `equivalence` (cocycles, Schur multiplier, projective representations); `fourier`, `realfourier`;
 `classical`, `designs`, `tripleproduct`.  Only numpy is imported; python-flint, SymPy, networkx and galois are loaded
 by the functions that need them.
@@ -45,7 +45,7 @@ Q(ζ_n) and a dφ(n)×dφ(n) inversion, a lattice the number of subgroups times 
 from __future__ import annotations
 
 from stl_algebra.groups.characters import CharacterTable, character_table
-from stl_algebra.groups.cohomology import (
+from stl_algebra.groups.cocycles import (
     Cohomology,
     central_extension,
     cohomology,
@@ -91,10 +91,10 @@ from stl_algebra.groups.designs import (
     spherical_strength,
     unitary_strength,
 )
+from stl_algebra.groups.doublecosets import DoubleCosets, MackeyTerm, branching, double_cosets, induce, mackey, restrict
 from stl_algebra.groups.fourier import AbelianTransform, FourierTransform, abelian_basis, convolve, modular_fourier
 from stl_algebra.groups.generate import matrix_group, permutation_group, presentation
 from stl_algebra.groups.irreducible import Irrep, irrep, irreps, split_regular
-from stl_algebra.groups.mackey import DoubleCosets, MackeyTerm, branching, double_cosets, induce, mackey, restrict
 from stl_algebra.groups.morphisms import (
     Automorphisms,
     automorphism_group,

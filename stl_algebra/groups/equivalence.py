@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from stl_algebra.errors import StlError
-from stl_algebra.groups.cohomology import Cohomology, cohomology
+from stl_algebra.groups.cocycles import Cohomology, cohomology
 from stl_algebra.groups.projective import ProjectiveIrrep, TwistedAlgebra, twisted_algebra
 from stl_algebra.groups.table import FiniteGroup
 

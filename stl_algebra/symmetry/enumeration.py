@@ -29,16 +29,17 @@ import numpy as np
 
 from stl_algebra.errors import StlError
 from stl_algebra.groups.equivalence import Auto, Orbits, Point, ProjectivePoints, few_generators
-from stl_algebra.groups.morphisms import MAX_AUTOMORPHISM_ORDER, automorphism_group
+from stl_algebra.groups.morphisms import automorphism_group
 from stl_algebra.groups.subgroups import subgroup_classes
 from stl_algebra.groups.table import FiniteGroup
 
-from .actions import MAX_PAIRS, Action, fingerprint
+from .isometries import MAX_PAIRS, Action, fingerprint
 
 __all__ = ["TWISTS", "action", "actions"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 TWISTS = ("", "T", "Z3", "S3")
+MAX_OUTER = 3000  # order up to which outer automorphisms are divided out
 MAX_PRUNED = 20_000  # points of a space up to which kernels are used to cut off unfaithful branches
 
 
@@ -71,8 +72,8 @@ def actions(group: FiniteGroup, fmt: Sequence[int], field: str = "real", twists:
         Untwisted first: the same representation on all spaces, then related by automorphisms, then all others.
 
     >>> from stl_algebra.groups import group
-    >>> [a.name for a in actions(group("C3"), (2, 2, 2))][:2]
-    ['C3/2c,2c,2c/qh8h', 'C3/Z3/1+1/5n7n']
+    >>> [a.name for a in actions(group("C3"), (2, 2, 2))]
+    ['C3/2c,2c,2c/tkg2m', 'C3/2c,2c,1+1/dwi9b', 'C3/2c,1+1,1+1/4qugr', 'C3/Z3/1+1/rsr95']
     """
     fmt = _format(fmt)
     seen: dict[str, int] = {}
@@ -114,11 +115,11 @@ def _format(fmt: Sequence[int]) -> tuple[int, int, int]:
 def _automorphisms(group: FiniteGroup, field: str) -> tuple[list[Auto], int]:
     """Generators and order of Aut(G), with complex conjugation; of Inn(G), which acts trivially, when G is large."""
     one = np.arange(group.order)
-    if group.order > MAX_AUTOMORPHISM_ORDER:
+    if group.order > MAX_OUTER:
         found, order = [Auto(np.asarray(group.conjugate(s, one))) for s in group.generators], 0
         order = group.order // len(group.centre)
     else:
-        whole = automorphism_group(group)
+        whole = automorphism_group(group, MAX_OUTER)
         found, order = [Auto(np.asarray(a, dtype=np.int64)) for a in whole.generators], whole.order
     if field == "complex":
         found, order = [*found, Auto(one, True)], 2 * order

@@ -21,7 +21,7 @@ import numpy as np
 from stl_algebra.errors import StlError
 from stl_algebra.groups.subgroups import subgroup_classes
 
-from .actions import Action
+from .isometries import Action
 
 __all__ = ["TermType", "count_multisets", "multisets", "term_types"]
 

@@ -32,8 +32,8 @@ from stl_algebra.groups import (
     small_group_id,
     subgroup_classes,
 )  # fmt: skip
-from stl_algebra.groups.cohomology import universal_extension
-from stl_algebra.groups.mackey import total
+from stl_algebra.groups.cocycles import universal_extension
+from stl_algebra.groups.doublecosets import total
 from stl_algebra.groups.projective import linear_characters, twisted_algebra
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "projective_gap.json"

@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-__all__ = ["FP8", "Config", "bmm", "suits"]
+__all__ = ["FP8", "SPLIT", "Config", "bmm", "bmm_split", "suits"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,28 @@ FP8 = Config(bk=128, stages=3)  #: the best block shape seen for e4m3 operands
 
 
 @triton.jit
+def _place(tile, tiles_m, tiles_n, BM: tl.constexpr, BN: tl.constexpr, GROUP: tl.constexpr):
+    """Channel and corner of an output tile: channel by channel, grouped bands inside, for reuse in the L2."""
+    channel = tile // (tiles_m * tiles_n)
+    t = tile % (tiles_m * tiles_n)
+    band = t // (GROUP * tiles_n)
+    height = min(tiles_m - band * GROUP, GROUP)
+    within = t % (GROUP * tiles_n)
+    return channel, (band * GROUP + within % height) * BM, (within // height) * BN
+
+
+@triton.jit
+def _store(c, channel, m0, n0, acc, BM: tl.constexpr, BN: tl.constexpr, SUB: tl.constexpr):
+    """Store an output tile in SUB column slices, which need a SUB-th of the shared memory."""
+    if SUB == 1:
+        c.store([channel, m0, n0], tl.reshape(acc.to(c.dtype), (1, BM, BN)))
+    else:
+        left, right = tl.split(tl.permute(tl.reshape(acc, (BM, 2, BN // 2)), (0, 2, 1)))
+        _store(c, channel, m0, n0, left, BM, BN // 2, SUB // 2)
+        _store(c, channel, m0, n0 + BN // 2, right, BM, BN // 2, SUB // 2)
+
+
+@triton.jit
 def bmm_kernel(
     a, b, c, scale, R, M, N, K,
     PROGRAMS: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, GROUP: tl.constexpr,
@@ -54,13 +76,7 @@ def bmm_kernel(
     per_channel = tiles_m * tiles_n
     steps = tl.cdiv(K, BK)
     for tile in tl.range(tl.program_id(0), R * per_channel, PROGRAMS, flatten=FLATTEN, warp_specialize=WS):
-        channel = tile // per_channel
-        t = tile % per_channel
-        band = t // (GROUP * tiles_n)
-        height = min(tiles_m - band * GROUP, GROUP)
-        within = t % (GROUP * tiles_n)
-        m0 = (band * GROUP + within % height) * BM
-        n0 = (within // height) * BN
+        channel, m0, n0 = _place(tile, tiles_m, tiles_n, BM, BN, GROUP)
         acc = tl.zeros((BM, BN), dtype=tl.float32)
         for step in tl.range(0, steps):
             k0 = step * BK
@@ -72,21 +88,11 @@ def bmm_kernel(
             acc = tl.dot(lhs, rhs, acc)
         if SCALED:
             acc = acc * tl.load(scale + channel)
-        if SUB == 1:
-            c.store([channel, m0, n0], tl.reshape(acc.to(c.dtype), (1, BM, BN)))
-        else:
-            halves = tl.permute(tl.reshape(acc, (BM, 2, BN // 2)), (0, 2, 1))
-            left, right = tl.split(halves)
-            if SUB == 2:
-                c.store([channel, m0, n0], tl.reshape(left.to(c.dtype), (1, BM, BN // 2)))
-                c.store([channel, m0, n0 + BN // 2], tl.reshape(right.to(c.dtype), (1, BM, BN // 2)))
-            else:
-                l0, l1 = tl.split(tl.permute(tl.reshape(left, (BM, 2, BN // 4)), (0, 2, 1)))
-                r0, r1 = tl.split(tl.permute(tl.reshape(right, (BM, 2, BN // 4)), (0, 2, 1)))
-                c.store([channel, m0, n0], tl.reshape(l0.to(c.dtype), (1, BM, BN // 4)))
-                c.store([channel, m0, n0 + BN // 4], tl.reshape(l1.to(c.dtype), (1, BM, BN // 4)))
-                c.store([channel, m0, n0 + BN // 2], tl.reshape(r0.to(c.dtype), (1, BM, BN // 4)))
-                c.store([channel, m0, n0 + 3 * BN // 4], tl.reshape(r1.to(c.dtype), (1, BM, BN // 4)))
+        _store(c, channel, m0, n0, acc, BM, BN, SUB)
+
+
+def _multiprocessors(a: torch.Tensor) -> int:
+    return torch.cuda.get_device_properties(a.device).multi_processor_count if a.is_cuda else 2
 
 
 def bmm(
@@ -114,9 +120,7 @@ def bmm(
     if out.numel() == 0 or k == 0:
         return out.zero_()
     if programs is None:
-        programs = config.programs_per_sm * (
-            torch.cuda.get_device_properties(a.device).multi_processor_count if a.is_cuda else 2
-        )
+        programs = config.programs_per_sm * _multiprocessors(a)
     tiles = r * triton.cdiv(m, config.bm) * triton.cdiv(n, config.bn)
     programs = min(programs, tiles)
     b_block = [1, config.bn, config.bk] if b_transposed else [1, config.bk, config.bn]
@@ -129,6 +133,88 @@ def bmm(
         BK=config.bk, GROUP=config.group, SUB=config.sub, TRANS_B=b_transposed, SCALED=scale is not None,
         FLATTEN=config.flatten and not config.specialise, WS=config.specialise, num_warps=config.warps,
         num_stages=config.stages, **extra,
+    )  # fmt: skip
+    return out
+
+
+SPLIT = Config(bm=128, bn=128, bk=64, stages=3)  #: two accumulators of 64 registers a thread, halves of A and B
+
+
+@triton.jit
+def split_kernel(
+    a, a_lo, b, b_lo, c, R, M, N, K,
+    PROGRAMS: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, GROUP: tl.constexpr,
+    SUB: tl.constexpr, PROMOTE: tl.constexpr, FLATTEN: tl.constexpr,
+):  # fmt: skip
+    """(a + a_lo)(b + b_lo) without the product of the low parts; the small products are summed first.
+
+    The matrix units truncate when they accumulate, so every PROMOTE blocks of columns the sum moves to an
+    accumulator that is added to with rounding (0: never).
+    """
+    tiles_m = tl.cdiv(M, BM)
+    tiles_n = tl.cdiv(N, BN)
+    steps = tl.cdiv(K, BK)
+    for tile in tl.range(tl.program_id(0), R * tiles_m * tiles_n, PROGRAMS, flatten=FLATTEN):
+        channel, m0, n0 = _place(tile, tiles_m, tiles_n, BM, BN, GROUP)
+        total = tl.zeros((BM, BN), dtype=tl.float32)
+        if PROMOTE == 1 or PROMOTE == 0:
+            for step in tl.range(0, steps):
+                k0 = step * BK
+                lhs = tl.reshape(a.load([channel, m0, k0]), (BM, BK))
+                rhs = tl.reshape(b.load([channel, k0, n0]), (BK, BN))
+                lhs_lo = tl.reshape(a_lo.load([channel, m0, k0]), (BM, BK))
+                rhs_lo = tl.reshape(b_lo.load([channel, k0, n0]), (BK, BN))
+                if PROMOTE == 1:
+                    part = tl.dot(lhs_lo, rhs)
+                    part = tl.dot(lhs, rhs_lo, part)
+                    total += tl.dot(lhs, rhs, part)
+                else:
+                    total = tl.dot(lhs_lo, rhs, total)
+                    total = tl.dot(lhs, rhs_lo, total)
+                    total = tl.dot(lhs, rhs, total)
+        else:
+            for first in tl.range(0, steps, PROMOTE):
+                part = tl.zeros((BM, BN), dtype=tl.float32)
+                for step in tl.range(first, min(first + PROMOTE, steps)):
+                    k0 = step * BK
+                    lhs = tl.reshape(a.load([channel, m0, k0]), (BM, BK))
+                    rhs = tl.reshape(b.load([channel, k0, n0]), (BK, BN))
+                    lhs_lo = tl.reshape(a_lo.load([channel, m0, k0]), (BM, BK))
+                    rhs_lo = tl.reshape(b_lo.load([channel, k0, n0]), (BK, BN))
+                    part = tl.dot(lhs_lo, rhs, part)
+                    part = tl.dot(lhs, rhs_lo, part)
+                    part = tl.dot(lhs, rhs, part)
+                total += part
+        _store(c, channel, m0, n0, total, BM, BN, SUB)
+
+
+def bmm_split(
+    a: torch.Tensor, b: torch.Tensor, *, promote: int = 64, out: torch.Tensor | None = None,
+    config: Config = SPLIT, programs: int | None = None,
+) -> torch.Tensor:  # fmt: skip
+    """Product of numbers held as two halves: (2, r, M, K) × (2, r, K, N) in 16 bits → (r, M, N) float32.
+
+    Parameters
+    ----------
+    a, b : what :func:`suits`
+    promote : int
+        Columns between promotions to a rounding accumulator, in units of ``config.bk``; 0 for none.
+    """
+    _, r, m, k = a.shape
+    n = b.shape[3]
+    if out is None:
+        out = torch.empty((r, m, -(-n // 4) * 4), device=a.device, dtype=torch.float32)[..., :n]
+    if out.numel() == 0 or k == 0:
+        return out.zero_()
+    if programs is None:
+        programs = config.programs_per_sm * _multiprocessors(a)
+    lhs, rhs = [1, config.bm, config.bk], [1, config.bk, config.bn]
+    split_kernel[(min(programs, r * triton.cdiv(m, config.bm) * triton.cdiv(n, config.bn)),)](
+        TensorDescriptor.from_tensor(a[0], lhs), TensorDescriptor.from_tensor(a[1], lhs),
+        TensorDescriptor.from_tensor(b[0], rhs), TensorDescriptor.from_tensor(b[1], rhs),
+        TensorDescriptor.from_tensor(out, [1, config.bm, config.bn // config.sub]), r, m, n, k, PROGRAMS=programs,
+        BM=config.bm, BN=config.bn, BK=config.bk, GROUP=config.group, SUB=config.sub,
+        PROMOTE=-(-promote // config.bk), FLATTEN=config.flatten, num_warps=config.warps, num_stages=config.stages,
     )  # fmt: skip
     return out
 

@@ -1,0 +1,182 @@
+"""Power-of-two scales for split products: exponents of rows and columns, exact scaling, halves, and repair.
+
+An exponent of a row is the largest binary exponent of its finite entries; scaling by powers of two is exact. Results
+are integers and maxima, so they do not depend on the order in which blocks arrive. Non-finite entries are counted as
+zero here and flagged; :func:`repair` recomputes the entries of a product that meet one, as IEEE arithmetic would.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+
+__all__ = ["column_exponents", "repair", "row_exponents"]
+
+NOTHING = -(1 << 20)  #: exponent of a row without a finite nonzero entry, before clamping
+
+
+def _blank(size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Exponents (N,), flags (N,) and "any flag" (1,), int32, zero, in one allocation."""
+    values, flags, some = torch.zeros(2 * size + 1, device=device, dtype=torch.int32).split([size, size, 1])
+    return values, flags, some
+
+
+@triton.jit
+def power_of_two(e):
+    """2^e for -126 ≤ e ≤ 127, clamped to that range."""
+    e = tl.minimum(tl.maximum(e, -126), 127)
+    return ((e + 127) << 23).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def scaled(x, e):
+    """x·2^e with one rounding at most (where the result is subnormal), for -252 ≤ e ≤ 254."""
+    half = e >> 1
+    return x * power_of_two(half) * power_of_two(e - half)
+
+
+@triton.jit
+def finite(x):
+    """x, with NaN and ±Inf replaced by zero."""
+    return tl.where(tl.abs(x) <= 3.4028234663852886e38, x, 0.0)
+
+
+@triton.jit
+def store_halves(hi, lo, value, mask):
+    """``value`` (float32) as the sum of two numbers of hi's type: 22 bits in float16."""
+    top = value.to(hi.dtype.element_ty)
+    tl.store(hi, top, mask=mask)
+    tl.store(lo, (value - top.to(tl.float32)).to(hi.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def _exponent(x, NOTHING: tl.constexpr):
+    """⌊log₂|x|⌋, subnormals included; NOTHING for zero and for what is not finite."""
+    y = tl.abs(x)
+    small = y < 1.1754943508222875e-38
+    field = tl.where(small, y * 1.8446744073709552e19, y).to(tl.int32, bitcast=True) >> 23
+    e = field - 127 - tl.where(small, 64, 0)
+    return tl.where((y > 0.0) & (field < 255), e, NOTHING)
+
+
+@triton.jit
+def row_kernel(x, shift, out, flags, some, height, width, sx0, sx1, least, target,
+               ROWS: tl.constexpr, BLOCK: tl.constexpr, NOTHING: tl.constexpr):  # fmt: skip
+    """ROWS whole rows a program: out_i = max_k (e(x_ik) + shift_k) − target, and whether a row is not finite."""
+    i = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    at = x + i.to(tl.int64)[:, None] * sx0
+    best = tl.full((ROWS, BLOCK), NOTHING, tl.int32)
+    bad = tl.zeros((ROWS, BLOCK), tl.int32)
+    for k0 in range(0, width, BLOCK):
+        k = k0 + tl.arange(0, BLOCK)
+        known = (i < height)[:, None] & (k < width)[None, :]
+        block = tl.load(at + k.to(tl.int64)[None, :] * sx1, mask=known, other=0.0)
+        by = tl.load(shift + k, mask=k < width, other=0)
+        best = tl.maximum(best, _exponent(block, NOTHING) + by[None, :])
+        bad |= (tl.abs(block) <= 3.4028234663852886e38).to(tl.int32) ^ 1
+    top = tl.max(best, 1)
+    top = tl.where(top < NOTHING // 2, 0, tl.maximum(top - target, least))
+    tl.store(out + i, top, mask=i < height)
+    flag = tl.max(bad, 1)
+    tl.store(flags + i, flag, mask=i < height)
+    if tl.max(flag, 0) > 0:
+        tl.atomic_max(some, 1)
+
+
+@triton.jit
+def column_kernel(x, out, flags, some, height, width, sx0, sx1,
+                  ROWS: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr, NOTHING: tl.constexpr):  # fmt: skip
+    """STEPS·ROWS rows of BLOCK columns a program, joined by an atomic maximum."""
+    k = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    best = tl.full((ROWS, BLOCK), NOTHING, tl.int32)
+    bad = tl.zeros((ROWS, BLOCK), tl.int32)
+    for step in range(STEPS):
+        i = (tl.program_id(1) * STEPS + step) * ROWS + tl.arange(0, ROWS)
+        at = x + i.to(tl.int64)[:, None] * sx0 + k.to(tl.int64)[None, :] * sx1
+        block = tl.load(at, mask=(i < height)[:, None] & (k < width)[None, :], other=0.0)
+        best = tl.maximum(best, _exponent(block, NOTHING))
+        bad |= (tl.abs(block) <= 3.4028234663852886e38).to(tl.int32) ^ 1
+    tl.atomic_max(out + k, tl.max(best, 0), mask=k < width)
+    flag = tl.max(bad, 0)
+    if tl.max(flag, 0) > 0:
+        tl.atomic_max(flags + k, flag, mask=k < width)
+        tl.atomic_max(some, 1)
+
+
+def row_exponents(x: torch.Tensor, shift: torch.Tensor, *, least: int, target: int) -> tuple[torch.Tensor, ...]:
+    """Exponents e of the rows of ``x·2^shift`` such that the largest entry of ``x·2^(shift − e)`` is in [2^t, 2^(t+1)).
+
+    Parameters
+    ----------
+    x : (N, K) float32, any strides.
+    shift : (K,) int32
+        Exponents added to the columns.
+    least : int
+        Rows smaller than this keep it as their exponent.
+    target : int
+        t.
+
+    Returns
+    -------
+    Exponents (N,), 0 for zero rows; whether a row holds a NaN or an infinity (N,); whether any does (1,): int32.
+    """
+    height, width = x.shape
+    out = _blank(height, x.device)
+    if height:
+        block = max(16, min(1024, triton.next_power_of_2(max(width, 1))))
+        row_kernel[(triton.cdiv(height, 4),)](x, shift, *out, height, width, *x.stride(), least, target,
+                                              ROWS=4, BLOCK=block, NOTHING=NOTHING)  # fmt: skip
+    return out
+
+
+def column_exponents(x: torch.Tensor, *, least: int) -> tuple[torch.Tensor, ...]:
+    """Largest exponents of the M columns of a (K, M) float32 matrix; returns what :func:`row_exponents` does."""
+    height, width = x.shape
+    out = _blank(width, x.device)
+    if height == 0 or width == 0:
+        return out
+    out[0].fill_(NOTHING)
+    steps = 8
+    column_kernel[(triton.cdiv(width, 128), triton.cdiv(height, 8 * steps))](
+        x, *out, height, width, *x.stride(), ROWS=8, STEPS=steps, BLOCK=128, NOTHING=NOTHING)  # fmt: skip
+    return torch.where(out[0] < NOTHING // 2, 0, out[0].clamp_min(least)), out[1], out[2]
+
+
+@triton.jit
+def repair_kernel(a, b, y, rows, cols, N, K, M, sa0, sa1, sb0, sb1, sy0, sy1, some_rows, some_cols,
+                  B: tl.constexpr, BK: tl.constexpr):  # fmt: skip
+    """Entries of flagged rows and columns, recomputed in plain float32; ends at once when nothing is flagged."""
+    if tl.load(some_rows) + tl.load(some_cols) > 0:
+        tiles_m = tl.cdiv(M, B)
+        for tile in range(tl.program_id(0), tl.cdiv(N, B) * tiles_m, tl.num_programs(0)):
+            i = (tile // tiles_m) * B + tl.arange(0, B)
+            j = (tile % tiles_m) * B + tl.arange(0, B)
+            row = tl.load(rows + i, mask=i < N, other=0)
+            col = tl.load(cols + j, mask=j < M, other=0)
+            if tl.max(row, 0) + tl.max(col, 0) > 0:
+                acc = tl.zeros((B, B), tl.float32)
+                for k0 in range(0, K, BK):
+                    k = k0 + tl.arange(0, BK)
+                    lhs = tl.load(a + i.to(tl.int64)[:, None] * sa0 + k.to(tl.int64)[None, :] * sa1,
+                                  mask=(i < N)[:, None] & (k < K)[None, :], other=0.0)  # fmt: skip
+                    rhs = tl.load(b + k.to(tl.int64)[:, None] * sb0 + j.to(tl.int64)[None, :] * sb1,
+                                  mask=(k < K)[:, None] & (j < M)[None, :], other=0.0)  # fmt: skip
+                    acc = tl.dot(lhs, rhs, acc, input_precision="ieee")
+                wrong = (row[:, None] + col[None, :] > 0) & (i < N)[:, None] & (j < M)[None, :]
+                tl.store(y + i.to(tl.int64)[:, None] * sy0 + j.to(tl.int64)[None, :] * sy1, acc, mask=wrong)
+
+
+def repair(
+    a: torch.Tensor, b: torch.Tensor, y: torch.Tensor, rows: tuple[torch.Tensor, ...], cols: tuple[torch.Tensor, ...]
+) -> None:
+    """Overwrite the entries of y (N, M) in flagged rows and columns by those of a @ b in plain float32.
+
+    ``rows``, ``cols``: what :func:`row_exponents` and :func:`column_exponents` return.
+    """
+    (n, k), m = a.shape, b.shape[1]
+    if min(n, k, m) == 0:
+        return
+    programs = 4 * torch.cuda.get_device_properties(a.device).multi_processor_count if a.is_cuda else 4
+    repair_kernel[(programs,)](a, b, y, rows[1], cols[1], n, k, m, *a.stride(), *b.stride(), *y.stride(),
+                               rows[2], cols[2], B=32, BK=32)  # fmt: skip

@@ -10,7 +10,10 @@ from stl_algebra.scores import unit_rounding2
 
 from .codec import Codec
 
-__all__ = ["NAMES", "closed_form", "staged_error"]
+#: Mean relative loss of a float32 accumulator of the matrix units per 16 products (they truncate), fitted on an H100.
+TRUNCATION = 3.4e-8
+
+__all__ = ["NAMES", "closed_form", "split_error", "staged_error"]
 
 NAMES = {torch.float64: "fp64", torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
@@ -41,3 +44,25 @@ def staged_error(stages: Sequence[Codec], dtype: torch.dtype, inner: int) -> flo
 
 
 _STANDARD = Codec((1, 1, 1), [[1.0]], [[1.0]], [[1.0]])  # type: ignore[arg-type]
+
+
+def split_error(codec: Codec, inner: int, promote: int) -> float:
+    """Predicted relative error of `kernels.split` for sums of ``inner`` products, promoted every ``promote`` columns.
+
+    Three parts. *Held numbers*: two halves of float16 leave u₁₆² relative to the number, the product of the low
+    halves that is left out as much again, and encode, decode and promotions round to float32; all of it is
+    independent and grows with κ². *Truncation*: after s steps of 16 columns a partial sum has variance s, and each
+    step loses the fraction β = `TRUNCATION` of it on average. The losses point the same way in every channel, so
+    the decoder adds them up like the product itself, without κ²: β·S/√3 for S steps. *Its scatter* around the mean,
+    uniform over one unit in the last place, is independent: κ²(0.6 β)² S/2. Without promotion the small products
+    are added at full size too, and S is three times as large.
+    """
+    length = -(-inner // codec.format[1])
+    chunk = min(promote or length, length)
+    steps = -(-chunk // 16) * (1 if promote else 3)
+    u16, u32 = unit_rounding2("fp16"), unit_rounding2("fp32")
+    promotions = -(-length // chunk)
+    held = 3 * u16**2 + 3 * u32 + u32 * (promotions + 1) / 2
+    scatter = (0.6 * TRUNCATION) ** 2 * steps / 2
+    bias = TRUNCATION**2 * steps**2 / 3
+    return float((codec.epsilon2 + codec.kappa2 * (held + scatter) + bias) ** 0.5)

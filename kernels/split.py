@@ -3,20 +3,20 @@
 x = x₁ + x₂ with x₁, x₂ in float16 holds 22 bits, and x·w ≈ x₂w₁ + x₁w₂ + x₁w₁ costs three products that run an order
 of magnitude faster than float32 ones (Markidis et al. 2018, Ootomo and Yokota 2022). Two things are added here.
 
-*An encoder around it.* The encoder is applied in float32 and its channels are split in the same pass, so the halves cost
-the bytes of the float32 channel; the three products of all channels are one launch, and an exact encoder of rank r < nmp
-saves r/nmp of them. The matrix units truncate when they accumulate, an error that grows with the length of the sum:
+*An encoder around it.* The encoder is applied in float32 and its channels are split in the same pass, so the halves
+cost the bytes of the float32 channel; the three products of all channels are one launch, and an exact encoder needs
+r/nmp of them. The matrix units truncate when they accumulate, an error that grows with the length of the sum:
 an encoder divides that length by m, and the sum moves to a rounding accumulator every few columns (`PROMOTE`).
 
 *Scales.* float16 has five bits of exponent, and an encoder mixes the rows and columns of a tile. So A and B are
-scaled by powers of two, exactly, before they are encoded (outside and inside scaling of Ballard, Benson, Druinsky,
+scaled by powers of two, exactly, before they are encoded (outside and inside scaling, Ballard, Benson, Druinsky,
 Lipshitz and Schwartz 2016)::
 
     A = 2^r A′ 2^-s,   B = 2^s B′ 2^c,   AB = 2^r (A′B′) 2^c
 
-with c from the columns of B, then s from the rows of what remains, then r from the rows of A·2^s: the rows and columns
-of B′ and the rows of A′ reach the same magnitude. Over- and underflow happen at the end only. An entry of the
-product that meets a NaN or an infinity is recomputed in plain float32.
+with s_k the mean exponent of row k of B (a mean, because one large or one missing entry must not decide), then c and
+r from the largest entries of the columns of 2^-s B and of the rows of A 2^s. Over- and underflow happen at the end
+only. An entry of the product that meets a NaN or an infinity is recomputed in plain float32.
 
 The error is relative to max_k|a_ik 2^s_k| · max_k|b_kj 2^-s_k|, as for any algorithm that mixes rows, not to
 Σ_k |a_ik b_kj|: entries much smaller than their row and column allow lose relative accuracy.
@@ -36,16 +36,16 @@ from stl_algebra.errors import StlError
 from . import reference
 from ._compat import is_hopper_or_newer, runs_triton, triton_status
 from .codec import Codec, EncoderLike, as_codec
+from .dispatch import PROMOTE
 
-__all__ = ["PROMOTE", "SplitWeight", "matmul_split", "reference_split", "split_weight", "supports_split"]
+__all__ = ["SplitWeight", "matmul_split", "reference_split", "split_weight", "supports_split"]
 
-PROMOTE = 64  #: columns between promotions of the accumulator; 0 trades accuracy for a little speed
 TOP = 14  # encoded entries stay below 2^(TOP + 1), inside float16
-LEAST_COLUMN, LEAST_INNER, LEAST_ROW = -130, -110, -252  # so that no scale leaves the exponents of float32
+NONE = -1000  # the exponent of rows and columns without a finite nonzero entry: what they give is scaled to zero
 
 
 class Exponents(NamedTuple):
-    """Exponents of rows or columns, where a NaN or an infinity was met, and whether anywhere: int32, (N,), (N,), (1,)."""
+    """Of rows or columns: exponents (N,), where a NaN or an infinity was met (N,), whether anywhere (1,); int32."""
 
     values: torch.Tensor
     flags: torch.Tensor
@@ -56,13 +56,13 @@ class Exponents(NamedTuple):
 class SplitWeight:
     """A weight (K, M) scaled, encoded and split once.
 
-    ``halves`` (2, r, ⌈K/m⌉, ⌈M/p⌉) float16; ``inner`` the exponents s of the K rows, ``outer`` the exponents c of
-    the M columns; ``weight`` the original, for products that meet a NaN or an infinity.
+    ``halves`` (2, r, ⌈K/m⌉, ⌈M/p⌉) float16; ``inner`` the exponents s (K,) of the rows, ``outer`` c (M,) of the
+    columns; ``weight`` the original, for products that meet a NaN or an infinity.
     """
 
     codec: Codec
     halves: torch.Tensor
-    inner: Exponents
+    inner: torch.Tensor
     outer: Exponents
     weight: torch.Tensor
 
@@ -83,8 +83,8 @@ def split_weight(w: torch.Tensor, encoder: EncoderLike | Codec) -> SplitWeight:
     """
     codec = _checked("w", w, as_codec(encoder))
     ours = _path(w)
-    outer = ours.column_exponents(w, least=LEAST_COLUMN)
-    inner = ours.row_exponents(w, -outer.values, least=LEAST_INNER, target=_headroom(codec.e_w))
+    inner = ours.row_levels(w)
+    outer = ours.column_exponents(w, inner, _headroom(codec.e_w))
     return SplitWeight(codec, ours.encode(w, codec, 1, inner, -outer.values), inner, outer, w)
 
 
@@ -117,8 +117,8 @@ def matmul_split(
     if x.shape[1] != size or x.device != weight.halves.device:
         raise StlError("x", f"{tuple(x.shape)} on {x.device}", f"(N, {size}) on {weight.halves.device}, as the weight")
     ours = _path(x)
-    rows = ours.row_exponents(x, weight.inner.values, least=LEAST_ROW, target=_headroom(codec.e_x))
-    products = ours.product(ours.encode(x, codec, 0, rows, weight.inner.values), weight.halves, promote)
+    rows = ours.row_exponents(x, weight.inner, _headroom(codec.e_x))
+    products = ours.product(ours.encode(x, codec, 0, rows.values, weight.inner), weight.halves, promote)
     y = torch.empty((x.shape[0], width), device=x.device) if out is None else out
     ours.decode(products, codec, rows, weight.outer, y)
     ours.repair(x, weight.weight, y, rows, weight.outer)
@@ -128,10 +128,10 @@ def matmul_split(
 def reference_split(a: torch.Tensor, b: torch.Tensor, encoder: EncoderLike | Codec) -> torch.Tensor:
     """The same rounding in plain torch on any device, products summed in float64: (N, K), (K, M) → (N, M)."""
     codec = as_codec(encoder)
-    outer = Plain.column_exponents(b, least=LEAST_COLUMN)
-    inner = Plain.row_exponents(b, -outer.values, least=LEAST_INNER, target=_headroom(codec.e_w))
-    rows = Plain.row_exponents(a, inner.values, least=LEAST_ROW, target=_headroom(codec.e_x))
-    lhs = Plain.encode(a, codec, 0, rows, inner.values).double()
+    inner = Plain.row_levels(b)
+    outer = Plain.column_exponents(b, inner, _headroom(codec.e_w))
+    rows = Plain.row_exponents(a, inner, _headroom(codec.e_x))
+    lhs = Plain.encode(a, codec, 0, rows.values, inner).double()
     rhs = Plain.encode(b, codec, 1, inner, -outer.values).double()
     y = torch.empty((a.shape[0], b.shape[1]), device=a.device)
     Plain.decode((lhs[0] @ rhs[0] + (lhs[0] @ rhs[1] + lhs[1] @ rhs[0])).float(), codec, rows, outer, y)
@@ -162,25 +162,34 @@ class Plain:
     """Every step in plain torch; :class:`Compiled` has the same steps as Triton kernels."""
 
     @staticmethod
-    def row_exponents(x: torch.Tensor, shift: torch.Tensor, *, least: int, target: int) -> Exponents:
-        """e_i = max_k ⌊log₂|x_ik|⌋ + shift_k − target, at least ``least``; 0 for zero rows."""
+    def row_levels(x: torch.Tensor) -> torch.Tensor:
+        """⌊Mean exponent⌋ of the finite nonzero entries of each row; `NONE` for zero rows."""
         known = torch.isfinite(x) & (x != 0)
-        e = torch.where(known, torch.frexp(x).exponent - 1 + shift, _NOTHING)
-        top = e.amax(1) if x.shape[1] else torch.full((x.shape[0],), _NOTHING, device=x.device)
-        top = torch.where(top == _NOTHING, 0, (top - target).clamp_min(least)).to(torch.int32)
+        count = known.sum(1)
+        total = torch.where(known, torch.frexp(x).exponent - 1, 0).sum(1)
+        mean = torch.div(total, count.clamp_min(1), rounding_mode="floor")
+        return torch.where(count > 0, mean, NONE).to(torch.int32)
+
+    @staticmethod
+    def row_exponents(x: torch.Tensor, shift: torch.Tensor, target: int) -> Exponents:
+        """e_i = max_k ⌊log₂|x_ik|⌋ + shift_k − target; `NONE` for zero rows."""
+        nothing = -(1 << 20)
+        known = torch.isfinite(x) & (x != 0)
+        e = torch.where(known, torch.frexp(x).exponent - 1 + shift, nothing)
+        top = e.amax(1) if x.shape[1] else torch.full((x.shape[0],), nothing, device=x.device)
         flags = (~torch.isfinite(x)).any(1).to(torch.int32)
-        return Exponents(top, flags, flags.any().to(torch.int32)[None])
+        return Exponents(torch.where(top == nothing, NONE, top - target).to(torch.int32), flags,
+                         flags.any().to(torch.int32)[None])  # fmt: skip
 
     @staticmethod
-    def column_exponents(x: torch.Tensor, *, least: int) -> Exponents:
-        """The same for columns."""
-        return Plain.row_exponents(x.t(), torch.zeros(x.shape[0], dtype=torch.int32, device=x.device),
-                                   least=least, target=0)  # fmt: skip
+    def column_exponents(x: torch.Tensor, shift: torch.Tensor, target: int) -> Exponents:
+        """f_j = max_k ⌊log₂|x_kj|⌋ − shift_k − target."""
+        return Plain.row_exponents(x.t(), -shift, target)
 
     @staticmethod
-    def encode(x: torch.Tensor, codec: Codec, side: int, rows: Exponents, cols_by: torch.Tensor) -> torch.Tensor:
-        """Scale, encode and split by E_X (side 0) or E_W (side 1) → (2, r, a, b) float16."""
-        scaled = torch.ldexp(torch.nan_to_num(x.double(), 0.0, 0.0, 0.0), cols_by[None, :] - rows.values[:, None])
+    def encode(x: torch.Tensor, codec: Codec, side: int, rows: torch.Tensor, cols_by: torch.Tensor) -> torch.Tensor:
+        """Scale by 2^(cols_by − rows), encode and split by E_X (side 0) or E_W (side 1) → (2, r, a, b) float16."""
+        scaled = torch.ldexp(torch.nan_to_num(x.double(), 0.0, 0.0, 0.0), cols_by[None, :] - rows[:, None])
         factor = codec.tensors(x.device, torch.float32)[side]
         wide = reference.encode(scaled.float(), factor, *codec.format[side : side + 2])
         top = wide.half()
@@ -206,35 +215,39 @@ class Plain:
             y.copy_(torch.where((rows.flags[:, None] | cols.flags[None, :]).bool(), a @ b, y))
 
 
-_NOTHING = -(1 << 20)
-
-
 class Compiled(Plain):
     """The steps as Triton kernels: one pass per exponent, encode with the split, one launch for all products."""
 
     @staticmethod
-    def row_exponents(x: torch.Tensor, shift: torch.Tensor, *, least: int, target: int) -> Exponents:
+    def row_levels(x: torch.Tensor) -> torch.Tensor:
         """See `kernels.triton.scaling`."""
         from .triton import scaling
 
-        return Exponents(*scaling.row_exponents(x, shift, least=least, target=target))
+        return scaling.row_levels(x)
 
     @staticmethod
-    def column_exponents(x: torch.Tensor, *, least: int) -> Exponents:
+    def row_exponents(x: torch.Tensor, shift: torch.Tensor, target: int) -> Exponents:
         """See `kernels.triton.scaling`."""
         from .triton import scaling
 
-        return Exponents(*scaling.column_exponents(x, least=least))
+        return Exponents(*scaling.row_exponents(x, shift, target))
 
     @staticmethod
-    def encode(x: torch.Tensor, codec: Codec, side: int, rows: Exponents, cols_by: torch.Tensor) -> torch.Tensor:
+    def column_exponents(x: torch.Tensor, shift: torch.Tensor, target: int) -> Exponents:
+        """See `kernels.triton.scaling`."""
+        from .triton import scaling
+
+        return Exponents(*scaling.column_exponents(x, shift, target))
+
+    @staticmethod
+    def encode(x: torch.Tensor, codec: Codec, side: int, rows: torch.Tensor, cols_by: torch.Tensor) -> torch.Tensor:
         """See `kernels.triton.unrolled`; rows padded to 16 bytes, as the products need them."""
         from .triton import unrolled
 
         n, m = codec.format[side : side + 2]
         a, b = -(-x.shape[0] // n), -(-x.shape[1] // m)
         out = torch.empty((2, codec.rank, a, -(-b // 8) * 8), device=x.device, dtype=torch.float16)[..., :b]
-        return unrolled.encode_halves(x, codec.recipes[side], rows.values, cols_by, out)
+        return unrolled.encode_halves(x, codec.recipes[side], rows, cols_by, out)
 
     @staticmethod
     def product(lhs: torch.Tensor, rhs: torch.Tensor, promote: int) -> torch.Tensor:

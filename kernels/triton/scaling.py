@@ -1,8 +1,8 @@
 """Power-of-two scales for split products: exponents of rows and columns, exact scaling, halves, and repair.
 
-An exponent of a row is the largest binary exponent of its finite entries; scaling by powers of two is exact. Results
-are integers and maxima, so they do not depend on the order in which blocks arrive. Non-finite entries are counted as
-zero here and flagged; :func:`repair` recomputes the entries of a product that meet one, as IEEE arithmetic would.
+Scaling by powers of two is exact, and exponents are integers: sums and maxima of them do not depend on the order in
+which blocks arrive. Non-finite entries are counted as zero here and flagged; :func:`repair` recomputes the entries of a
+product that meet one, as IEEE arithmetic would.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import torch
 import triton
 import triton.language as tl
 
-__all__ = ["column_exponents", "repair", "row_exponents"]
+__all__ = ["column_exponents", "repair", "row_exponents", "row_levels"]
 
-NOTHING = -(1 << 20)  #: exponent of a row without a finite nonzero entry, before clamping
+NONE = -1000  #: the exponent of rows and columns without a finite nonzero entry: what they give is scaled to zero
+NOTHING = -(1 << 20)  # while it is being found
 
 
 def _blank(size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -61,86 +62,102 @@ def _exponent(x, NOTHING: tl.constexpr):
 
 
 @triton.jit
-def row_kernel(x, shift, out, flags, some, height, width, sx0, sx1, least, target,
-               ROWS: tl.constexpr, BLOCK: tl.constexpr, NOTHING: tl.constexpr):  # fmt: skip
-    """ROWS whole rows a program: out_i = max_k (e(x_ik) + shift_k) − target, and whether a row is not finite."""
+def row_kernel(x, shift, out, flags, some, height, width, sx0, sx1, target, NOTHING: tl.constexpr, NONE: tl.constexpr,
+               ROWS: tl.constexpr, BLOCK: tl.constexpr, MEAN: tl.constexpr):  # fmt: skip
+    """ROWS whole rows a program: the largest e(x_ik) + shift_k less target, or the mean of e(x_ik); and flags."""
     i = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     at = x + i.to(tl.int64)[:, None] * sx0
     best = tl.full((ROWS, BLOCK), NOTHING, tl.int32)
+    total = tl.zeros((ROWS, BLOCK), tl.int32)
+    count = tl.zeros((ROWS, BLOCK), tl.int32)
     bad = tl.zeros((ROWS, BLOCK), tl.int32)
     for k0 in range(0, width, BLOCK):
         k = k0 + tl.arange(0, BLOCK)
         known = (i < height)[:, None] & (k < width)[None, :]
         block = tl.load(at + k.to(tl.int64)[None, :] * sx1, mask=known, other=0.0)
-        by = tl.load(shift + k, mask=k < width, other=0)
-        best = tl.maximum(best, _exponent(block, NOTHING) + by[None, :])
-        bad |= (tl.abs(block) <= 3.4028234663852886e38).to(tl.int32) ^ 1
-    top = tl.max(best, 1)
-    top = tl.where(top < NOTHING // 2, 0, tl.maximum(top - target, least))
-    tl.store(out + i, top, mask=i < height)
-    flag = tl.max(bad, 1)
-    tl.store(flags + i, flag, mask=i < height)
-    if tl.max(flag, 0) > 0:
-        tl.atomic_max(some, 1)
+        e = _exponent(block, NOTHING)
+        if MEAN:
+            total += tl.where(e == NOTHING, 0, e)
+            count += (e != NOTHING).to(tl.int32)
+        else:
+            best = tl.maximum(best, e + tl.load(shift + k, mask=k < width, other=0)[None, :])
+            bad |= (tl.abs(block) <= 3.4028234663852886e38).to(tl.int32) ^ 1
+    if MEAN:
+        many = tl.maximum(tl.sum(count, 1), 1)
+        sums = tl.sum(total, 1)
+        mean = sums // many  # towards zero
+        mean -= (sums - mean * many < 0).to(tl.int32)
+        tl.store(out + i, tl.where(tl.sum(count, 1) > 0, mean, NONE), mask=i < height)
+    else:
+        top = tl.max(best, 1)
+        tl.store(out + i, tl.where(top < NOTHING // 2, NONE, top - target), mask=i < height)
+        flag = tl.max(bad, 1)
+        tl.store(flags + i, flag, mask=i < height)
+        if tl.max(flag, 0) > 0:
+            tl.atomic_max(some, 1)
 
 
 @triton.jit
-def column_kernel(x, out, flags, some, height, width, sx0, sx1,
-                  ROWS: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr, NOTHING: tl.constexpr):  # fmt: skip
-    """STEPS·ROWS rows of BLOCK columns a program, joined by an atomic maximum."""
-    k = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+def column_kernel(x, shift, out, flags, some, height, width, sx0, sx1, NOTHING: tl.constexpr,
+                  ROWS: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+    """STEPS·ROWS rows of BLOCK columns a program, the largest e(x_kj) − shift_k joined by an atomic maximum."""
+    j = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     best = tl.full((ROWS, BLOCK), NOTHING, tl.int32)
     bad = tl.zeros((ROWS, BLOCK), tl.int32)
     for step in range(STEPS):
         i = (tl.program_id(1) * STEPS + step) * ROWS + tl.arange(0, ROWS)
-        at = x + i.to(tl.int64)[:, None] * sx0 + k.to(tl.int64)[None, :] * sx1
-        block = tl.load(at, mask=(i < height)[:, None] & (k < width)[None, :], other=0.0)
-        best = tl.maximum(best, _exponent(block, NOTHING))
+        at = x + i.to(tl.int64)[:, None] * sx0 + j.to(tl.int64)[None, :] * sx1
+        block = tl.load(at, mask=(i < height)[:, None] & (j < width)[None, :], other=0.0)
+        best = tl.maximum(best, _exponent(block, NOTHING) - tl.load(shift + i, mask=i < height, other=0)[:, None])
         bad |= (tl.abs(block) <= 3.4028234663852886e38).to(tl.int32) ^ 1
-    tl.atomic_max(out + k, tl.max(best, 0), mask=k < width)
+    tl.atomic_max(out + j, tl.max(best, 0), mask=j < width)
     flag = tl.max(bad, 0)
     if tl.max(flag, 0) > 0:
-        tl.atomic_max(flags + k, flag, mask=k < width)
+        tl.atomic_max(flags + j, flag, mask=j < width)
         tl.atomic_max(some, 1)
 
 
-def row_exponents(x: torch.Tensor, shift: torch.Tensor, *, least: int, target: int) -> tuple[torch.Tensor, ...]:
-    """Exponents e of the rows of ``x·2^shift`` such that the largest entry of ``x·2^(shift − e)`` is in [2^t, 2^(t+1)).
+def _rows(x: torch.Tensor, shift: torch.Tensor, target: int, mean: bool) -> tuple[torch.Tensor, ...]:
+    height, width = x.shape
+    out = _blank(height, x.device)
+    if height:
+        block = max(16, min(1024, triton.next_power_of_2(max(width, 1))))
+        row_kernel[(triton.cdiv(height, 4),)](x, shift, *out, height, width, *x.stride(), target, NOTHING=NOTHING,
+                                              NONE=NONE, ROWS=4, BLOCK=block, MEAN=mean)  # fmt: skip
+    return out
+
+
+def row_levels(x: torch.Tensor) -> torch.Tensor:
+    """⌊Mean exponent⌋ of the finite nonzero entries of each row: (K, M) float32 → (K,) int32."""
+    return _rows(x, x, 0, True)[0]
+
+
+def row_exponents(x: torch.Tensor, shift: torch.Tensor, target: int) -> tuple[torch.Tensor, ...]:
+    """Exponents e such that the largest entry of a row of ``x·2^(shift − e)`` is in [2^target, 2^(target+1)).
 
     Parameters
     ----------
     x : (N, K) float32, any strides.
     shift : (K,) int32
         Exponents added to the columns.
-    least : int
-        Rows smaller than this keep it as their exponent.
-    target : int
-        t.
 
     Returns
     -------
-    Exponents (N,), 0 for zero rows; whether a row holds a NaN or an infinity (N,); whether any does (1,): int32.
+    Exponents (N,), `NONE` for zero rows; whether a row holds a NaN or an infinity (N,); whether any does (1,): int32.
     """
-    height, width = x.shape
-    out = _blank(height, x.device)
-    if height:
-        block = max(16, min(1024, triton.next_power_of_2(max(width, 1))))
-        row_kernel[(triton.cdiv(height, 4),)](x, shift, *out, height, width, *x.stride(), least, target,
-                                              ROWS=4, BLOCK=block, NOTHING=NOTHING)  # fmt: skip
-    return out
+    return _rows(x, shift, target, False)
 
 
-def column_exponents(x: torch.Tensor, *, least: int) -> tuple[torch.Tensor, ...]:
-    """Largest exponents of the M columns of a (K, M) float32 matrix; returns what :func:`row_exponents` does."""
+def column_exponents(x: torch.Tensor, shift: torch.Tensor, target: int) -> tuple[torch.Tensor, ...]:
+    """The same for the columns of ``x·2^(−shift − e)``: (K, M), (K,) → (M,), (M,), (1,)."""
     height, width = x.shape
     out = _blank(width, x.device)
     if height == 0 or width == 0:
         return out
     out[0].fill_(NOTHING)
-    steps = 8
-    column_kernel[(triton.cdiv(width, 128), triton.cdiv(height, 8 * steps))](
-        x, *out, height, width, *x.stride(), ROWS=8, STEPS=steps, BLOCK=128, NOTHING=NOTHING)  # fmt: skip
-    return torch.where(out[0] < NOTHING // 2, 0, out[0].clamp_min(least)), out[1], out[2]
+    column_kernel[(triton.cdiv(width, 128), triton.cdiv(height, 64))](
+        x, shift, *out, height, width, *x.stride(), NOTHING=NOTHING, ROWS=8, STEPS=8, BLOCK=128)  # fmt: skip
+    return torch.where(out[0] < NOTHING // 2, NONE, out[0] - target), out[1], out[2]
 
 
 @triton.jit

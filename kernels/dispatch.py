@@ -14,6 +14,7 @@ import torch
 from stl_algebra.errors import StlError
 from stl_algebra.schemes import strassen
 
+from ._compat import tf32_products
 from .codec import Codec, EncoderLike, as_codec
 from .devices import DeviceData, load_device
 from .rounding import NAMES, split_error, staged_error
@@ -188,7 +189,7 @@ def plan_matmul(n: int, k: int, m: int, dtype: torch.dtype, device: torch.device
         raise StlError("encoder", encoder, "'auto', 'dense', or an stl_algebra.Encoder")
     data = load_device(device)
     chosen = encoder if isinstance(encoder, str) else as_codec(encoder)
-    if dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32 and "cpu" not in data.name:
+    if dtype == torch.float32 and tf32_products() and data.name != "cpu":
         chosen = "dense"  # ``@`` runs in TF32 then: faster and coarser than anything offered here
     return _plan(n, k, m, dtype, data, chosen, rtol)
 

@@ -30,8 +30,8 @@ LADDER: tuple[tuple[int, ...], ...] = ((1,), (2,), (3,), (1, 3))
 #: A plan has to be this much faster than dense in the model: a model errs, and dense must not be lost to it.
 MARGIN = 0.96
 
-#: Columns between promotions of a split product, and what a product without them takes in comparison.
-PROMOTE, FAST = 64, 0.97
+#: What a split product takes with promoted accumulators, in comparison.
+PROMOTED = 1.22
 
 PLAIN = Codec((1, 1, 1), np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 1)))  #: no algebra: the standard product
 
@@ -45,8 +45,8 @@ class Plan:
     """A way to multiply, with what the model expects of it.
 
     ``stages`` are the codecs applied one inside the other (empty: dense); times in milliseconds; ``error`` is
-    the closed-form relative error; ``split``: float32 by products of halves (`kernels.split`), one stage, with
-    ``promote`` columns between promotions.
+    the closed-form relative error; ``split``: float32 by products of halves (`kernels.split`), one stage, with or
+    without ``promoted`` accumulators.
     """
 
     stages: tuple[Codec, ...]
@@ -55,7 +55,7 @@ class Plan:
     dense_milliseconds: float
     error: float
     split: bool = False
-    promote: int = 0
+    promoted: bool = False
 
     @property
     def speedup(self) -> float:
@@ -166,8 +166,8 @@ def plan_matmul(n: int, k: int, m: int, dtype: torch.dtype, device: torch.device
         "auto" tries dense and up to four levels of Strassen, in float32 also as split products where the device has
         the units for it; an encoder is tried against dense, alone and with one Strassen level inside its channels.
     rtol : float, optional
-        Largest closed-form relative error allowed; default by dtype (`DEFAULT_RTOL`). Named in float32, it also
-        admits split products whose accumulator is never promoted.
+        Largest closed-form relative error allowed; default by dtype (`DEFAULT_RTOL`), for split products that of
+        the plain float32 product.
 
     Returns
     -------
@@ -202,15 +202,15 @@ def _plan(n: int, k: int, m: int, dtype: torch.dtype, data: DeviceData, encoder:
     best = Plan((), "dense", dense, dense, 0.0)
     if encoder == "dense" or min(n, k, m) == 0 or not math.isfinite(dense):
         return best
-    limit = dense * MARGIN
-    for plan in _candidates(n, k, m, dtype, data, encoder, rtol, dense):
-        if plan.error <= budget and plan.milliseconds < min(limit, best.milliseconds):
+    limit, plain = dense * MARGIN, staged_error((), dtype, k)
+    for plan in _candidates(n, k, m, dtype, data, encoder, dense):
+        allowed = plain if plan.split and rtol is None else budget
+        if plan.error <= allowed and plan.milliseconds < min(limit, best.milliseconds):
             best = plan
     return best
 
 
-def _candidates(n: int, k: int, m: int, dtype: torch.dtype, data: DeviceData, encoder: Codec | str,
-                rtol: float | None, dense: float) -> Iterator[Plan]:  # fmt: skip
+def _candidates(n: int, k: int, m: int, dtype: torch.dtype, data: DeviceData, encoder: Codec | str, dense: float) -> Iterator[Plan]:  # fmt: skip
     """Every way to multiply that is considered."""
     if isinstance(encoder, Codec):
         found = [c for c in (encoder, _deeper(encoder)) if c is not None]
@@ -226,6 +226,6 @@ def _candidates(n: int, k: int, m: int, dtype: torch.dtype, data: DeviceData, en
     for codec, label in (*plain, *((stages[0], label) for stages, label in ladder if len(stages) == 1)):
         if all(codec.recipes):
             ms = predict_ms(n, k, m, (codec,), dtype, data, encoded_weight=False, split=True)
-            for promote in (PROMOTE,) if rtol is None else (PROMOTE, 0):
-                error = split_error(codec, k, promote)
-                yield Plan((codec,), f"split {label}", ms * (1 if promote else FAST), dense, error, True, promote)
+            for promoted in (False, True):
+                error = split_error(codec, k, promoted)
+                yield Plan((codec,), f"split {label}", ms * (PROMOTED if promoted else 1), dense, error, True, promoted)

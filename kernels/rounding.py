@@ -46,23 +46,26 @@ def staged_error(stages: Sequence[Codec], dtype: torch.dtype, inner: int) -> flo
 _STANDARD = Codec((1, 1, 1), [[1.0]], [[1.0]], [[1.0]])  # type: ignore[arg-type]
 
 
-def split_error(codec: Codec, inner: int, promote: int) -> float:
-    """Predicted relative error of `kernels.split` for sums of ``inner`` products, promoted every ``promote`` columns.
+def split_error(codec: Codec, inner: int, promoted: bool) -> float:
+    """Predicted relative error of `kernels.split` for sums of ``inner`` products.
 
     Three parts. *Held numbers*: two halves of float16 leave u₁₆² relative to the number, the product of the low
     halves that is left out as much again, and encode, decode and promotions round to float32; all of it is
-    independent and grows with κ². *Truncation*: after s steps of 16 columns a partial sum has variance s, and each
+    independent and grows with κ². *Truncation*: a partial sum after s of S steps of 16 columns has variance s, and each
     step loses the fraction β = `TRUNCATION` of it on average. The losses point the same way in every channel, so
-    the decoder adds them up like the product itself, without κ²: β·S/√3 for S steps. *Its scatter* around the mean,
-    uniform over one unit in the last place, is independent: κ²(0.6 β)² S/2. Without promotion the small products
-    are added at full size too, and S is three times as large.
+    the decoder adds them up like the product itself, without κ²: β·S/√3 for S steps, of which the part that is
+    proportional to the result is put back, which leaves β·S/√12. *Its scatter* around the mean, uniform
+    over one unit in the last place, is independent: κ²(0.6 β)² S/2. Promoted sums have four steps.
     """
     length = -(-inner // codec.format[1])
-    chunk = min(promote or length, length)
-    steps = -(-chunk // 16) * (1 if promote else 3)
     u16, u32 = unit_rounding2("fp16"), unit_rounding2("fp32")
-    promotions = -(-length // chunk)
-    held = 3 * u16**2 + 3 * u32 + u32 * (promotions + 1) / 2
+    held = 3 * u16**2 + 3 * u32
+    if promoted:
+        steps = 4
+        held += u32 * (length / 64 + 1) / 2
+        bias = TRUNCATION**2 * steps**2 / 3
+    else:
+        steps = -(-length // 16)
+        bias = TRUNCATION**2 * steps**2 / 12
     scatter = (0.6 * TRUNCATION) ** 2 * steps / 2
-    bias = TRUNCATION**2 * steps**2 / 3
     return float((codec.epsilon2 + codec.kappa2 * (held + scatter) + bias) ** 0.5)

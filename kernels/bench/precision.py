@@ -19,7 +19,7 @@ import torch
 
 from .. import split
 from ..codec import Codec
-from ..dispatch import PLAIN, PROMOTE
+from ..dispatch import PLAIN
 from ..rounding import closed_form, split_error
 from . import measure, peers
 from .cases import strassen
@@ -87,11 +87,12 @@ def _fp32(a: torch.Tensor, b: torch.Tensor, levels: tuple[int, ...], small: bool
     for level in levels:
         (codec,) = strassen(level)
         weight = split.split_weight(b, codec)
-        for promote, mode in ((PROMOTE, "forward"), (0, "fast")):
-            run = functools.partial(split.matmul_split, a, weight, promote=promote)
-            yield Entry("split", run, mode, codec, split_error(codec, k, promote), gated=promote > 0)
+        for promoted, mode in ((False, "forward"), (True, "promoted")):
+            run = functools.partial(split.matmul_split, a, weight, promoted=promoted)
+            yield Entry("split", run, mode, codec, split_error(codec, k, promoted), not small)
         del weight
-        yield Entry("split", functools.partial(_both, a, b, codec), "both", codec, split_error(codec, k, PROMOTE), True)
+        both = functools.partial(_both, a, b, codec)
+        yield Entry("split", both, "both", codec, split_error(codec, k, False), not small)
 
 
 def _both(a: torch.Tensor, b: torch.Tensor, codec: Codec) -> torch.Tensor:
@@ -156,7 +157,7 @@ def _errors(a: torch.Tensor, b: torch.Tensor) -> dict[str, float]:
         w1, w2 = peers.halves(b)
         found["fp16x3"] = torch.mm(torch.cat([x2, x1, x1], 1), torch.cat([w1, w2, w1], 0), out_dtype=torch.float32)
         weight = split.split_weight(b, strassen(2)[0])
-        found["split_fast"] = split.matmul_split(a, weight, promote=0)
+        found["split_promoted"] = split.matmul_split(a, weight, promoted=True)
     return {name: float(((y.double() - exact) / scale).pow(2).mean().sqrt() / level) for name, y in found.items()}
 
 
@@ -167,7 +168,7 @@ def _against_k(make: Callable[..., measure.Row], device: torch.device, small: bo
         a, b = torch.randn(n, k, device=device), torch.randn(k, n, device=device)
         for name, error in _errors(a, b).items():
             codec = strassen(2)[0] if name.startswith("split") else None
-            predicted = split_error(codec, k, 0 if "fast" in name else PROMOTE) if codec else None
+            predicted = split_error(codec, k, "promoted" in name) if codec else None
             yield make("precision_k", Entry(name, None, "", codec, predicted), "fp32", (n, k, n), "error", "1",
                        error, error)  # fmt: skip
 

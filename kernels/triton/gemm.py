@@ -19,7 +19,9 @@ import triton
 import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-__all__ = ["FP8", "INT8", "SPLIT", "Config", "bmm", "bmm_residues", "bmm_split", "suits"]
+from ..rounding import TRUNCATION
+
+__all__ = ["FP8", "INT8", "PROMOTED", "SPLIT", "Config", "bmm", "bmm_residues", "bmm_split", "suits"]
 
 
 @dataclass(frozen=True)
@@ -137,84 +139,79 @@ def bmm(
     return out
 
 
-SPLIT = Config(bm=128, bn=128, bk=64, stages=3)  #: two accumulators of 64 registers a thread, halves of A and B
+SPLIT = Config(stages=4, sub=4)  #: products of halves, one after the other
+PROMOTED = Config(bn=128, stages=3)  #: the same with two accumulators, of 64 registers a thread each
 
 
 @triton.jit
 def split_kernel(
-    a, a_lo, b, b_lo, c, R, M, N, K,
+    a, b, c, R, M, N, K, gain,
     PROGRAMS: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, GROUP: tl.constexpr,
-    SUB: tl.constexpr, PROMOTE: tl.constexpr, FLATTEN: tl.constexpr,
+    SUB: tl.constexpr, PROMOTED: tl.constexpr, FLATTEN: tl.constexpr,
 ):  # fmt: skip
-    """(a + a_lo)(b + b_lo) without the product of the low parts; the small products are summed first.
+    """a and b hold R channels of larger and R of smaller halves; the product of the smaller ones is left out.
 
-    The matrix units truncate when they accumulate, so every PROMOTE blocks of columns the sum moves to an
-    accumulator that is added to with rounding (0: never).
+    One sum over 3K columns, the small products first: what is truncated while the sum is small does not count.
+    PROMOTED: the three products of every BK columns are summed alone, then added with rounding.
     """
     tiles_m = tl.cdiv(M, BM)
     tiles_n = tl.cdiv(N, BN)
     steps = tl.cdiv(K, BK)
     for tile in tl.range(tl.program_id(0), R * tiles_m * tiles_n, PROGRAMS, flatten=FLATTEN):
         channel, m0, n0 = _place(tile, tiles_m, tiles_n, BM, BN, GROUP)
-        total = tl.zeros((BM, BN), dtype=tl.float32)
-        if PROMOTE == 1 or PROMOTE == 0:
+        acc = tl.zeros((BM, BN), dtype=tl.float32)
+        if PROMOTED:
             for step in tl.range(0, steps):
-                k0 = step * BK
-                lhs = tl.reshape(a.load([channel, m0, k0]), (BM, BK))
-                rhs = tl.reshape(b.load([channel, k0, n0]), (BK, BN))
-                lhs_lo = tl.reshape(a_lo.load([channel, m0, k0]), (BM, BK))
-                rhs_lo = tl.reshape(b_lo.load([channel, k0, n0]), (BK, BN))
-                if PROMOTE == 1:
-                    part = tl.dot(lhs_lo, rhs)
-                    part = tl.dot(lhs, rhs_lo, part)
-                    total += tl.dot(lhs, rhs, part)
-                else:
-                    total = tl.dot(lhs_lo, rhs, total)
-                    total = tl.dot(lhs, rhs_lo, total)
-                    total = tl.dot(lhs, rhs, total)
+                lhs = tl.reshape(a.load([channel, m0, step * BK]), (BM, BK))
+                rhs = tl.reshape(b.load([channel, step * BK, n0]), (BK, BN))
+                lhs_low = tl.reshape(a.load([channel + R, m0, step * BK]), (BM, BK))
+                rhs_low = tl.reshape(b.load([channel + R, step * BK, n0]), (BK, BN))
+                part = tl.dot(lhs_low, rhs)
+                part = tl.dot(lhs, rhs_low, part)
+                acc += tl.dot(lhs, rhs, part)
         else:
-            for first in tl.range(0, steps, PROMOTE):
-                part = tl.zeros((BM, BN), dtype=tl.float32)
-                for step in tl.range(first, min(first + PROMOTE, steps)):
-                    k0 = step * BK
-                    lhs = tl.reshape(a.load([channel, m0, k0]), (BM, BK))
-                    rhs = tl.reshape(b.load([channel, k0, n0]), (BK, BN))
-                    lhs_lo = tl.reshape(a_lo.load([channel, m0, k0]), (BM, BK))
-                    rhs_lo = tl.reshape(b_lo.load([channel, k0, n0]), (BK, BN))
-                    part = tl.dot(lhs_lo, rhs, part)
-                    part = tl.dot(lhs, rhs_lo, part)
-                    part = tl.dot(lhs, rhs, part)
-                total += part
-        _store(c, channel, m0, n0, total, BM, BN, SUB)
+            for step in tl.range(0, 3 * steps):
+                second = (step >= steps).to(tl.int32)
+                third = (step >= 2 * steps).to(tl.int32)
+                k0 = (step - (second + third) * steps) * BK
+                lhs = tl.reshape(a.load([channel + (1 - second) * R, m0, k0]), (BM, BK))
+                rhs = tl.reshape(b.load([channel + (second - third) * R, k0, n0]), (BK, BN))
+                acc = tl.dot(lhs, rhs, acc)
+            acc = acc * gain
+        _store(c, channel, m0, n0, acc, BM, BN, SUB)
 
 
 def bmm_split(
-    a: torch.Tensor, b: torch.Tensor, *, promote: int = 64, out: torch.Tensor | None = None,
-    config: Config = SPLIT, programs: int | None = None,
+    a: torch.Tensor, b: torch.Tensor, *, promoted: bool = False, out: torch.Tensor | None = None,
+    config: Config | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """Product of numbers held as two halves: (2, r, M, K) × (2, r, K, N) in 16 bits → (r, M, N) float32.
 
+    The matrix units truncate their sums, which pulls a sum of K products towards zero: of S = K/16 steps each loses
+    `TRUNCATION` of the sum so far. A sum that grows steadily or at random has half its size on average on the way,
+    so the result is multiplied by 1 + S/2·TRUNCATION: what is left is half the error for independent terms, and
+    almost none for terms of one sign.
+
     Parameters
     ----------
-    a, b : what :func:`suits`
-    promote : int
-        Columns between promotions to a rounding accumulator, in units of ``config.bk``; 0 for none.
+    a, b : what :func:`suits`, each half contiguous after the other
+    promoted : bool
+        Add every ``config.bk`` columns to a second accumulator with rounding: slower, without the error above.
     """
     _, r, m, k = a.shape
     n = b.shape[3]
+    config = config or (PROMOTED if promoted else SPLIT)
     if out is None:
         out = torch.empty((r, m, -(-n // 4) * 4), device=a.device, dtype=torch.float32)[..., :n]
     if out.numel() == 0 or k == 0:
         return out.zero_()
-    if programs is None:
-        programs = config.programs_per_sm * _multiprocessors(a)
-    lhs, rhs = [1, config.bm, config.bk], [1, config.bk, config.bn]
+    programs = config.programs_per_sm * _multiprocessors(a)
     split_kernel[(min(programs, r * triton.cdiv(m, config.bm) * triton.cdiv(n, config.bn)),)](
-        TensorDescriptor.from_tensor(a[0], lhs), TensorDescriptor.from_tensor(a[1], lhs),
-        TensorDescriptor.from_tensor(b[0], rhs), TensorDescriptor.from_tensor(b[1], rhs),
-        TensorDescriptor.from_tensor(out, [1, config.bm, config.bn // config.sub]), r, m, n, k, PROGRAMS=programs,
-        BM=config.bm, BN=config.bn, BK=config.bk, GROUP=config.group, SUB=config.sub,
-        PROMOTE=-(-promote // config.bk), FLATTEN=config.flatten, num_warps=config.warps, num_stages=config.stages,
+        TensorDescriptor.from_tensor(a.flatten(0, 1), [1, config.bm, config.bk]),
+        TensorDescriptor.from_tensor(b.flatten(0, 1), [1, config.bk, config.bn]),
+        TensorDescriptor.from_tensor(out, [1, config.bm, config.bn // config.sub]), r, m, n, k,
+        1 + TRUNCATION * k / 32, PROGRAMS=programs, BM=config.bm, BN=config.bn, BK=config.bk, GROUP=config.group,
+        SUB=config.sub, PROMOTED=promoted, FLATTEN=config.flatten, num_warps=config.warps, num_stages=config.stages,
     )  # fmt: skip
     return out
 

@@ -210,7 +210,8 @@ def _plan(n: int, k: int, m: int, dtype: torch.dtype, data: DeviceData, encoder:
     return best
 
 
-def _candidates(n: int, k: int, m: int, dtype: torch.dtype, data: DeviceData, encoder: Codec | str, dense: float) -> Iterator[Plan]:  # fmt: skip
+def _candidates(n: int, k: int, m: int, dtype: torch.dtype, data: DeviceData, encoder: Codec | str,
+                dense: float) -> Iterator[Plan]:  # fmt: skip
     """Every way to multiply that is considered."""
     if isinstance(encoder, Codec):
         found = [c for c in (encoder, _deeper(encoder)) if c is not None]

@@ -181,6 +181,11 @@ def split_kernel(
         _store(c, channel, m0, n0, acc, BM, BN, SUB)
 
 
+def _stacked(x: torch.Tensor) -> torch.Tensor:
+    """(2, r, a, b) as (2r, a, b), the strides of sizes one kept as they are (`flatten` would not)."""
+    return x.as_strided((2 * x.shape[1], *x.shape[2:]), x.stride()[1:])
+
+
 def bmm_split(
     a: torch.Tensor, b: torch.Tensor, *, promoted: bool = False, out: torch.Tensor | None = None,
     config: Config | None = None,
@@ -207,8 +212,8 @@ def bmm_split(
         return out.zero_()
     programs = config.programs_per_sm * _multiprocessors(a)
     split_kernel[(min(programs, r * triton.cdiv(m, config.bm) * triton.cdiv(n, config.bn)),)](
-        TensorDescriptor.from_tensor(a.flatten(0, 1), [1, config.bm, config.bk]),
-        TensorDescriptor.from_tensor(b.flatten(0, 1), [1, config.bk, config.bn]),
+        TensorDescriptor.from_tensor(_stacked(a), [1, config.bm, config.bk]),
+        TensorDescriptor.from_tensor(_stacked(b), [1, config.bk, config.bn]),
         TensorDescriptor.from_tensor(out, [1, config.bm, config.bn // config.sub]), r, m, n, k,
         1 + TRUNCATION * k / 32, PROGRAMS=programs, BM=config.bm, BN=config.bn, BK=config.bk, GROUP=config.group,
         SUB=config.sub, PROMOTED=promoted, FLATTEN=config.flatten, num_warps=config.warps, num_stages=config.stages,

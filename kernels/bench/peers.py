@@ -13,7 +13,7 @@ import torch
 from .. import split
 from ..dispatch import PLAIN
 
-__all__ = ["emulated_fp64", "fp32_peers", "fp64_error", "halves", "tf32"]
+__all__ = ["emulated_fp64", "fp32_peers", "fp64_error", "halves", "tf32", "triton_dot"]
 
 Run = Callable[[], torch.Tensor]
 
@@ -37,7 +37,7 @@ def fp32_peers(a: torch.Tensor, b: torch.Tensor) -> dict[str, Run]:
     plain = split.split_weight(b, PLAIN)
     found["split_plain"] = lambda: split.matmul_split(a, plain)
     for name in ("tf32x3", "bf16x6"):
-        found[name] = lambda name=name: _triton_dot(a, b, name)
+        found[name] = lambda name=name: triton_dot(a, b, name)
     return found
 
 
@@ -47,7 +47,7 @@ def halves(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return top, (x - top.float()).half()
 
 
-def _triton_dot(a: torch.Tensor, b: torch.Tensor, precision: str) -> torch.Tensor:
+def triton_dot(a: torch.Tensor, b: torch.Tensor, precision: str) -> torch.Tensor:
     """Triton's own split products: ``tl.dot`` with input_precision tf32x3 or bf16x6."""
     from ._peers_triton import dot
 
@@ -57,8 +57,9 @@ def _triton_dot(a: torch.Tensor, b: torch.Tensor, precision: str) -> torch.Tenso
 _EMULATION = """
 import sys, torch
 from triton.testing import do_bench
-from kernels.bench.peers import fp64_error
-for n in map(int, sys.argv[1:]):
+from importlib import import_module
+fp64_error = import_module(sys.argv[1]).fp64_error
+for n in map(int, sys.argv[2:]):
     a, b = (torch.randn(n, n, device="cuda", dtype=torch.float64) for _ in range(2))
     print(n, do_bench(lambda: a @ b, warmup=60, rep=150, return_mode="median"), fp64_error(a @ b, a, b))
 """
@@ -67,7 +68,7 @@ for n in map(int, sys.argv[1:]):
 def emulated_fp64(sizes: tuple[int, ...]) -> dict[int, tuple[float, float]]:
     """Size → (ms, error) of cuBLAS's float64 emulation (CUBLAS_EMULATE_DOUBLE_PRECISION), in its own process."""
     environment = os.environ | {"CUBLAS_EMULATE_DOUBLE_PRECISION": "1", "CUBLAS_EMULATION_STRATEGY": "eager"}
-    done = subprocess.run([sys.executable, "-c", _EMULATION, *map(str, sizes)], env=environment, capture_output=True,
+    done = subprocess.run([sys.executable, "-c", _EMULATION, __name__, *map(str, sizes)], env=environment, capture_output=True,
                           text=True, timeout=120, check=False)  # fmt: skip
     lines = [line.split() for line in done.stdout.splitlines()]
     return {int(line[0]): (float(line[1]), float(line[2])) for line in lines if len(line) == 3}

@@ -156,6 +156,7 @@ def _errors(a: torch.Tensor, b: torch.Tensor) -> dict[str, float]:
         x1, x2 = peers.halves(a)
         w1, w2 = peers.halves(b)
         found["fp16x3"] = torch.mm(torch.cat([x2, x1, x1], 1), torch.cat([w1, w2, w1], 0), out_dtype=torch.float32)
+        found["bf16x6"] = peers.triton_dot(a, b, "bf16x6")
         weight = split.split_weight(b, strassen(2)[0])
         found["split_promoted"] = split.matmul_split(a, weight, promoted=True)
     return {name: float(((y.double() - exact) / scale).pow(2).mean().sqrt() / level) for name, y in found.items()}

@@ -5,7 +5,8 @@ Example::
     python -m kernels.bench.figures results/measurements.csv --out results/figures
 
 Draws the measured speed-up over dense against size for every rank with its FLOP limit, and where the time of
-each product goes, and the error of float32 products against K and dynamic range. Nothing is measured here; needs matplotlib (``pip install 'stl-algebra[notebooks]'``).
+each product goes, and the error of float32 products against K and dynamic range. Nothing is measured here; needs
+matplotlib (``pip install 'stl-algebra[notebooks]'``).
 """
 
 from __future__ import annotations

@@ -68,8 +68,8 @@ for n in map(int, sys.argv[2:]):
 def emulated_fp64(sizes: tuple[int, ...]) -> dict[int, tuple[float, float]]:
     """Size → (ms, error) of cuBLAS's float64 emulation (CUBLAS_EMULATE_DOUBLE_PRECISION), in its own process."""
     environment = os.environ | {"CUBLAS_EMULATE_DOUBLE_PRECISION": "1", "CUBLAS_EMULATION_STRATEGY": "eager"}
-    done = subprocess.run([sys.executable, "-c", _EMULATION, __name__, *map(str, sizes)], env=environment, capture_output=True,
-                          text=True, timeout=120, check=False)  # fmt: skip
+    command = [sys.executable, "-c", _EMULATION, __name__, *map(str, sizes)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     lines = [line.split() for line in done.stdout.splitlines()]
     return {int(line[0]): (float(line[1]), float(line[2])) for line in lines if len(line) == 3}
 

@@ -80,11 +80,7 @@ def split_weight(w: torch.Tensor, encoder: EncoderLike | Codec) -> SplitWeight:
     StlError
         If ``w`` is not a float32 matrix, or the encoder has too many coefficients to be compiled.
     """
-    codec = _checked("w", w, as_codec(encoder))
-    ours = _path(w)
-    inner = ours.row_levels(w)
-    outer = ours.column_exponents(w, inner, _headroom(codec.e_w))
-    return SplitWeight(codec, ours.encode(w, codec, 1, inner, -outer.values), inner, outer, w)
+    return _prepared(_path(w), w, _checked("w", w, as_codec(encoder)))
 
 
 def matmul_split(
@@ -113,29 +109,32 @@ def matmul_split(
     >>> bool((y - a @ b).abs().max() < 1e-4)
     True
     """
-    codec, (size, width) = _checked("x", x, weight.codec), weight.weight.shape
+    _checked("x", x, weight.codec)
+    size = weight.weight.shape[0]
     if x.shape[1] != size or x.device != weight.halves.device:
         raise StlError("x", f"{tuple(x.shape)} on {x.device}", f"(N, {size}) on {weight.halves.device}, as the weight")
-    ours = _path(x)
-    rows = ours.row_exponents(x, weight.inner, _headroom(codec.e_x))
-    products = ours.product(ours.encode(x, codec, 0, rows.values, weight.inner), weight.halves, promoted)
-    y = torch.empty((x.shape[0], width), device=x.device) if out is None else out
-    ours.decode(products, codec, rows, weight.outer, y)
-    ours.repair(x, weight.weight, y, rows, weight.outer)
-    return y
+    return _multiplied(_path(x), x, weight, promoted, out)
 
 
 def reference_split(a: torch.Tensor, b: torch.Tensor, encoder: EncoderLike | Codec) -> torch.Tensor:
     """The same rounding in plain torch on any device, products summed in float64: (N, K), (K, M) → (N, M)."""
-    codec = as_codec(encoder)
-    inner = Plain.row_levels(b)
-    outer = Plain.column_exponents(b, inner, _headroom(codec.e_w))
-    rows = Plain.row_exponents(a, inner, _headroom(codec.e_x))
-    lhs = Plain.encode(a, codec, 0, rows.values, inner).double()
-    rhs = Plain.encode(b, codec, 1, inner, -outer.values).double()
-    y = torch.empty((a.shape[0], b.shape[1]), device=a.device)
-    Plain.decode((lhs[0] @ rhs[0] + (lhs[0] @ rhs[1] + lhs[1] @ rhs[0])).float(), codec, rows, outer, y)
-    Plain.repair(a, b, y, rows, outer)
+    return _multiplied(Plain, a, _prepared(Plain, b, as_codec(encoder)), False, None)
+
+
+def _prepared(path: type[Plain], w: torch.Tensor, codec: Codec) -> SplitWeight:
+    inner = path.row_levels(w)
+    outer = path.column_exponents(w, inner, _headroom(codec.e_w))
+    return SplitWeight(codec, path.encode(w, codec, 1, inner, -outer.values), inner, outer, w)
+
+
+def _multiplied(path: type[Plain], x: torch.Tensor, weight: SplitWeight, promoted: bool,
+                out: torch.Tensor | None) -> torch.Tensor:  # fmt: skip
+    codec = weight.codec
+    rows = path.row_exponents(x, weight.inner, _headroom(codec.e_x))
+    products = path.product(path.encode(x, codec, 0, rows.values, weight.inner), weight.halves, promoted)
+    y = torch.empty((x.shape[0], weight.weight.shape[1]), device=x.device) if out is None else out
+    path.decode(products, codec, rows, weight.outer, y)
+    path.repair(x, weight.weight, y, rows, weight.outer)
     return y
 
 
@@ -198,8 +197,8 @@ class Plain:
     @staticmethod
     def product(lhs: torch.Tensor, rhs: torch.Tensor, promoted: bool) -> torch.Tensor:
         """Channel products of halves → (r, a, c) float32."""
-        (a, a_lo), (b, b_lo) = lhs.float(), rhs.float()
-        return torch.bmm(a, b) + (torch.bmm(a_lo, b) + torch.bmm(a, b_lo))
+        (a, a_lo), (b, b_lo) = lhs.double(), rhs.double()
+        return (torch.bmm(a, b) + (torch.bmm(a_lo, b) + torch.bmm(a, b_lo))).float()
 
     @staticmethod
     def decode(p: torch.Tensor, codec: Codec, rows: Exponents, cols: Exponents, y: torch.Tensor) -> None:

@@ -214,15 +214,15 @@ def steady(
 
 
 def energy(fn: Callable[[], Any], device: torch.device | str, milliseconds: float) -> float | None:
-    """Millijoules of one call, from the board's own counter over about a second of calls; None without a counter."""
+    """Millijoules of one call, from the board's own counter over half a second of calls; None without a counter."""
     counter = _energy_counter() if torch.device(device).type == "cuda" else None
     if counter is None:
         return None
     run = capture(fn)
-    for _ in range(max(1, int(200 / milliseconds))):
+    calls = max(2, int(500 / milliseconds))
+    for _ in range(calls // 2):
         run()
     torch.cuda.synchronize()
-    calls = max(2, int(600 / milliseconds))
     before = counter()
     for _ in range(calls):
         run()

@@ -36,7 +36,7 @@ def fp32_peers(a: torch.Tensor, b: torch.Tensor) -> dict[str, Run]:
     found["fp16x3"] = lambda: torch.mm(lhs, rhs, out_dtype=torch.float32)
     plain = split.split_weight(b, PLAIN)
     found["split_plain"] = lambda: split.matmul_split(a, plain)
-    for name in ("tf32x3", "bf16x6"):
+    for name in ("tf32x3", "bf16x6") if a.shape[0] <= 8192 else ():
         found[name] = lambda name=name: triton_dot(a, b, name)
     return found
 

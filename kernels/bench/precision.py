@@ -17,17 +17,19 @@ from typing import Any
 
 import torch
 
+from stl_algebra import catalogue
+
 from .. import split
-from ..codec import Codec
+from ..codec import Codec, as_codec
 from ..dispatch import PLAIN
 from ..rounding import closed_form, split_error
 from . import measure, peers
 from .cases import strassen
 
-__all__ = ["precision_rows"]
+__all__ = ["codecs", "fp32_rows", "precision_rows", "row_maker"]
 
 Run = Callable[[], torch.Tensor]
-SIZES = {4096: (1, 2), 8192: (2, 3), 16384: (2, 3)}  #: levels of Strassen tried
+SIZES = (4096, 8192, 16384)
 
 
 @dataclass(frozen=True)
@@ -44,20 +46,34 @@ class Entry:
 
 def precision_rows(device: torch.device, head: dict[str, Any], run_id: str, small: bool) -> list[measure.Row]:
     """Rows of op "precision": times, speed-ups over cuBLAS fp32, energies; errors against K and dynamic range."""
-    make = _row(head, run_id)
+    make = row_maker(head, run_id)
     rows: list[measure.Row] = []
-    for n, levels in ({96: (1, 2)} if small else SIZES).items():
-        a, b = (torch.randn(n, n, device=device) for _ in range(2))
-        rows += _compared(make, n, a, b, _fp32(a, b, levels, small))
-        del a, b
-        _free(device)
-    rows += _fp64(make, device, small)
-    rows += _against_k(make, device, small)
-    rows += _against_range(make, device, small)
+    for n in (96,) if small else SIZES:
+        rows += fp32_rows(make, n, device, small)
+    for study in (fp64_rows, errors_against_k, errors_against_range):
+        rows += study(make, device, small)
     return rows
 
 
-def _row(head: dict[str, Any], run_id: str) -> Callable[..., measure.Row]:
+def fp32_rows(make: Callable[..., measure.Row], n: int, device: torch.device, small: bool) -> list[measure.Row]:
+    """One size against its rivals."""
+    a, b = (torch.randn(n, n, device=device) for _ in range(2))
+    rows = list(_compared(make, n, a, b, _fp32(a, b, codecs(n), small)))
+    del a, b
+    _free(device)
+    return rows
+
+
+def codecs(n: int) -> list[Codec]:
+    """What is tried at size n: levels of Strassen, and the most accurate ⟨4,4,4;48⟩ of the catalogue."""
+    (one,), (two,), (three,) = strassen(1), strassen(2), strassen(3)
+    if n < 4096:
+        return [one, two]
+    r48 = as_codec(catalogue.best("4x4x4", rank=48))
+    return [one, two, r48] if n < 8192 else [two, three, r48, one.kron(r48)]
+
+
+def row_maker(head: dict[str, Any], run_id: str) -> Callable[..., measure.Row]:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
     def make(op: str, entry: Entry, dtype: str, sizes: tuple[int, int, int], metric: str, unit: str, value: float,
@@ -77,15 +93,14 @@ def _free(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def _fp32(a: torch.Tensor, b: torch.Tensor, levels: tuple[int, ...], small: bool) -> Iterator[Entry]:
+def _fp32(a: torch.Tensor, b: torch.Tensor, tried: list[Codec], small: bool) -> Iterator[Entry]:
     """The plain product first, then the rivals, then ours."""
     k = a.shape[1]
     yield Entry("dense", lambda: a @ b, predicted=closed_form(PLAIN, torch.float32, k))
     if not small:
         for name, run in peers.fp32_peers(a, b).items():
             yield Entry(name, run)
-    for level in levels:
-        (codec,) = strassen(level)
+    for codec in tried:
         weight = split.split_weight(b, codec)
         for promoted, mode in ((False, "forward"), (True, "promoted")):
             run = functools.partial(split.matmul_split, a, weight, promoted=promoted)
@@ -123,13 +138,13 @@ def _compared(make: Callable[..., measure.Row], n: int, a: torch.Tensor, b: torc
         base = base or t[0]
         yield here("time", "ms", t[0], found.rms, t[1:])
         yield here("speedup", "x", base / t[0], found.rms)
-        joules = measure.energy(entry.run, a.device, t[0])
+        joules = measure.energy(entry.run, a.device, t[0]) if entry.mode == "forward" else None
         if joules is not None:
             yield here("energy", "mJ", joules, found.rms)
         _free(a.device)
 
 
-def _fp64(make: Callable[..., measure.Row], device: torch.device, small: bool) -> Iterator[measure.Row]:
+def fp64_rows(make: Callable[..., measure.Row], device: torch.device, small: bool) -> Iterator[measure.Row]:
     """The native float64 product and cuBLAS's emulation of it."""
     sizes = (64,) if small else (4096, 8192)
     emulated = peers.emulated_fp64(sizes) if device.type == "cuda" else {}
@@ -162,7 +177,7 @@ def _errors(a: torch.Tensor, b: torch.Tensor) -> dict[str, float]:
     return {name: float(((y.double() - exact) / scale).pow(2).mean().sqrt() / level) for name, y in found.items()}
 
 
-def _against_k(make: Callable[..., measure.Row], device: torch.device, small: bool) -> Iterator[measure.Row]:
+def errors_against_k(make: Callable[..., measure.Row], device: torch.device, small: bool) -> Iterator[measure.Row]:
     """Error against the length of the sum."""
     n = 32 if small else 1024
     for k in (64, 256) if small else (256, 1024, 4096, 16384, 65536):
@@ -174,7 +189,7 @@ def _against_k(make: Callable[..., measure.Row], device: torch.device, small: bo
                        error, error)  # fmt: skip
 
 
-def _against_range(make: Callable[..., measure.Row], device: torch.device, small: bool) -> Iterator[measure.Row]:
+def errors_against_range(make: Callable[..., measure.Row], device: torch.device, small: bool) -> Iterator[measure.Row]:
     """Error when rows of A, columns of B, and inversely columns of A and rows of B, spread over 2^±e."""
     n, k = (32, 64) if small else (1024, 4096)
     for e in (0, 10, 20, 40):

@@ -130,8 +130,8 @@ def _prepared(path: type[Plain], w: torch.Tensor, codec: Codec) -> SplitWeight:
 def _multiplied(path: type[Plain], x: torch.Tensor, weight: SplitWeight, promoted: bool,
                 out: torch.Tensor | None) -> torch.Tensor:  # fmt: skip
     codec = weight.codec
-    rows = path.row_exponents(x, weight.inner, _headroom(codec.e_x))
-    products = path.product(path.encode(x, codec, 0, rows.values, weight.inner), weight.halves, promoted)
+    rows, halves = path.encode_rows(x, codec, weight.inner)
+    products = path.product(halves, weight.halves, promoted)
     y = torch.empty((x.shape[0], weight.weight.shape[1]), device=x.device) if out is None else out
     path.decode(products, codec, rows, weight.outer, y)
     path.repair(x, weight.weight, y, rows, weight.outer)
@@ -194,6 +194,12 @@ class Plain:
         top = wide.half()
         return torch.stack([top, (wide - top.float()).half()])
 
+    @classmethod
+    def encode_rows(cls, x: torch.Tensor, codec: Codec, shift: torch.Tensor) -> tuple[Exponents, torch.Tensor]:
+        """Scales of the rows of x·2^shift and its halves encoded by E_X."""
+        rows = cls.row_exponents(x, shift, _headroom(codec.e_x))
+        return rows, cls.encode(x, codec, 0, rows.values, shift)
+
     @staticmethod
     def product(lhs: torch.Tensor, rhs: torch.Tensor, promoted: bool) -> torch.Tensor:
         """Channel products of halves → (r, a, c) float32."""
@@ -240,13 +246,20 @@ class Compiled(Plain):
 
     @staticmethod
     def encode(x: torch.Tensor, codec: Codec, side: int, rows: torch.Tensor, cols_by: torch.Tensor) -> torch.Tensor:
-        """See `kernels.triton.unrolled`; rows padded to 16 bytes, as the products need them."""
+        """See `kernels.triton.unrolled`."""
         from .triton import unrolled
 
-        n, m = codec.format[side : side + 2]
-        a, b = -(-x.shape[0] // n), -(-x.shape[1] // m)
-        out = torch.empty((2, codec.rank, a, -(-b // 8) * 8), device=x.device, dtype=torch.float16)[..., :b]
-        return unrolled.encode_halves(x, codec.recipes[side], rows, cols_by, out)
+        return unrolled.encode_halves(x, codec.recipes[side], rows, cols_by, _empty_halves(x, codec, side))
+
+    @classmethod
+    def encode_rows(cls, x: torch.Tensor, codec: Codec, shift: torch.Tensor) -> tuple[Exponents, torch.Tensor]:
+        """One pass over x where a program can hold a row of tiles, else two."""
+        from .triton import unrolled
+
+        if not unrolled.holds_whole_rows(x, codec.recipes[0]):
+            return super().encode_rows(x, codec, shift)
+        halves = _empty_halves(x, codec, 0)
+        return Exponents(*unrolled.encode_whole_rows(x, codec.recipes[0], shift, _headroom(codec.e_x), halves)), halves
 
     @staticmethod
     def product(lhs: torch.Tensor, rhs: torch.Tensor, promoted: bool) -> torch.Tensor:
@@ -268,3 +281,10 @@ class Compiled(Plain):
         from .triton import scaling
 
         scaling.repair(a, b, y, rows, cols)
+
+
+def _empty_halves(x: torch.Tensor, codec: Codec, side: int) -> torch.Tensor:
+    """(2, r, a, b) float16, rows padded to 16 bytes as the products need them."""
+    n, m = codec.format[side : side + 2]
+    a, b = -(-x.shape[0] // n), -(-x.shape[1] // m)
+    return torch.empty((2, codec.rank, a, -(-b // 8) * 8), device=x.device, dtype=torch.float16)[..., :b]

@@ -220,10 +220,31 @@ def _decode_walk(
     return {(i, k): tile.get((i, k), "ZERO") for i in range(n1 * n2) for k in range(m1 * m2)}
 
 
-def encode_source(factors: tuple[Factor, ...], contiguous: bool, name: str, split: bool = False) -> str:
+def _row_exponents(w: _Writer, planes: Tile, rows: int, cols: int) -> None:
+    """Exponents of whole tile rows held by one program, as `kernels.triton.scaling` finds them, into down0, down1, …"""
+    for i in range(rows):
+        best = [f"exponent({planes[i, k]}, NOTHING) + by{k}" for k in range(cols)]
+        w.do(f"best = {best[0]}")
+        w.do(f"bad = infinite({planes[i, 0]})")
+        for k in range(1, cols):
+            w.do(f"best = tl.maximum(best, {best[k]})")
+            w.do(f"bad |= infinite({planes[i, k]})")
+        w.do("top = tl.max(best, 0)")
+        w.do(f"down{i} = tl.where(top < NOTHING // 2, NONE, top - TARGET)")
+        w.do("flag = tl.max(bad, 0)")
+        w.do(f"tl.store(er + row * {rows} + {i}, down{i}, mask=row * {rows} + {i} < height)")
+        w.do(f"tl.store(flags + row * {rows} + {i}, flag, mask=row * {rows} + {i} < height)")
+        w.do("if flag > 0:")
+        w.do("    tl.atomic_max(some, 1)")
+
+
+def encode_source(
+    factors: tuple[Factor, ...], contiguous: bool, name: str, split: bool = False, whole: bool = False
+) -> str:
     """(N, K) → channels: load a tile, combine, store each channel once.
 
-    With ``split`` the entries are scaled by 2^(ec_k − er_i) first and every channel is stored as two halves.
+    With ``split`` the entries are scaled by 2^(ec_k − er_i) first and every channel is stored as two halves; with
+    ``whole`` too, a program holds a whole row of tiles and finds er and its flags itself.
     """
     rows = int(np.prod([f[1] for f in factors]))
     cols = int(np.prod([f[2] for f in factors]))
@@ -239,8 +260,8 @@ def encode_source(factors: tuple[Factor, ...], contiguous: bool, name: str, spli
         w.do(f"c = t.to(tl.int64)[:, None] * {cols} + tl.arange(0, {cols})[None, :]")
     for i in range(rows):
         w.do(f"real = rows_at + {i} < height")
-        if split:
-            w.do(f"down = tl.load(er + rows_at + {i}, mask=real, other=0)")
+        if split and not whole:
+            w.do(f"down{i} = tl.load(er + rows_at + {i}, mask=real, other=0)")
         if wide:
             block = w.let(f"tl.load(x + {i} * sx0 + c, mask=(c < width) & real[:, None], other=0.0).to(ACC)")
             found = _unzip(w, block, cols)
@@ -253,10 +274,19 @@ def encode_source(factors: tuple[Factor, ...], contiguous: bool, name: str, spli
                 for k in range(cols)
             ]
         for k, plane in enumerate(found):
-            planes[i, k] = w.let(f"scaled(finite({plane}), by{k} - down)") if split else plane
+            planes[i, k] = plane
+    if whole:
+        _row_exponents(w, planes, rows, cols)
+    if split:
+        for (i, k), plane in planes.items():
+            planes[i, k] = w.let(f"scaled(finite({plane}), by{k} - down{i})")
 
     _encode_walk(w, factors, planes)
-    head = _HEAD_ENCODE.format(name=name, rows=rows, extra="lo, er, ec, " if split else "")
+    extra = "lo, er, ec, " if split else ""
+    head = _HEAD_ENCODE.format(name=name, rows=rows, extra=extra + ("flags, some, " if whole else ""))
+    if whole:
+        head = head.replace("BT: tl.constexpr,", "BT: tl.constexpr, TARGET: tl.constexpr, NOTHING: tl.constexpr, "
+                            "NONE: tl.constexpr,")  # fmt: skip
     return head + "\n".join(w.lines) + "\n"
 
 

@@ -17,7 +17,7 @@ NONE = -1000  #: the exponent of rows and columns without a finite nonzero entry
 NOTHING = -(1 << 20)  # while it is being found
 
 
-def _blank(size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def blank(size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Exponents (N,), flags (N,) and "any flag" (1,), int32, zero, in one allocation."""
     values, flags, some = torch.zeros(2 * size + 1, device=device, dtype=torch.int32).split([size, size, 1])
     return values, flags, some
@@ -44,6 +44,12 @@ def finite(x):
 
 
 @triton.jit
+def infinite(x):
+    """1 where x is NaN or ±Inf, else 0."""
+    return (tl.abs(x) <= 3.4028234663852886e38).to(tl.int32) ^ 1
+
+
+@triton.jit
 def store_halves(hi, lo, value, mask):
     """``value`` (float32) as the sum of two numbers of hi's type: 22 bits in float16."""
     top = value.to(hi.dtype.element_ty)
@@ -52,7 +58,7 @@ def store_halves(hi, lo, value, mask):
 
 
 @triton.jit
-def _exponent(x, NOTHING: tl.constexpr):
+def exponent(x, NOTHING: tl.constexpr):
     """⌊log₂|x|⌋, subnormals included; NOTHING for zero and for what is not finite."""
     y = tl.abs(x)
     small = y < 1.1754943508222875e-38
@@ -75,13 +81,13 @@ def row_kernel(x, shift, out, flags, some, height, width, sx0, sx1, target, NOTH
         k = k0 + tl.arange(0, BLOCK)
         known = (i < height)[:, None] & (k < width)[None, :]
         block = tl.load(at + k.to(tl.int64)[None, :] * sx1, mask=known, other=0.0)
-        e = _exponent(block, NOTHING)
+        e = exponent(block, NOTHING)
         if MEAN:
             total += tl.where(e == NOTHING, 0, e)
             count += (e != NOTHING).to(tl.int32)
         else:
             best = tl.maximum(best, e + tl.load(shift + k, mask=k < width, other=0)[None, :])
-            bad |= (tl.abs(block) <= 3.4028234663852886e38).to(tl.int32) ^ 1
+            bad |= infinite(block)
     if MEAN:
         many = tl.maximum(tl.sum(count, 1), 1)
         sums = tl.sum(total, 1)
@@ -108,8 +114,8 @@ def column_kernel(x, shift, out, flags, some, height, width, sx0, sx1, NOTHING: 
         i = (tl.program_id(1) * STEPS + step) * ROWS + tl.arange(0, ROWS)
         at = x + i.to(tl.int64)[:, None] * sx0 + j.to(tl.int64)[None, :] * sx1
         block = tl.load(at, mask=(i < height)[:, None] & (j < width)[None, :], other=0.0)
-        best = tl.maximum(best, _exponent(block, NOTHING) - tl.load(shift + i, mask=i < height, other=0)[:, None])
-        bad |= (tl.abs(block) <= 3.4028234663852886e38).to(tl.int32) ^ 1
+        best = tl.maximum(best, exponent(block, NOTHING) - tl.load(shift + i, mask=i < height, other=0)[:, None])
+        bad |= infinite(block)
     tl.atomic_max(out + j, tl.max(best, 0), mask=j < width)
     flag = tl.max(bad, 0)
     if tl.max(flag, 0) > 0:
@@ -119,7 +125,7 @@ def column_kernel(x, shift, out, flags, some, height, width, sx0, sx1, NOTHING: 
 
 def _rows(x: torch.Tensor, shift: torch.Tensor, target: int, mean: bool) -> tuple[torch.Tensor, ...]:
     height, width = x.shape
-    out = _blank(height, x.device)
+    out = blank(height, x.device)
     if height:
         block = max(16, min(1024, triton.next_power_of_2(max(width, 1))))
         row_kernel[(triton.cdiv(height, 4),)](x, shift, *out, height, width, *x.stride(), target, NOTHING=NOTHING,
@@ -151,7 +157,7 @@ def row_exponents(x: torch.Tensor, shift: torch.Tensor, target: int) -> tuple[to
 def column_exponents(x: torch.Tensor, shift: torch.Tensor, target: int) -> tuple[torch.Tensor, ...]:
     """The same for the columns of ``x·2^(−shift − e)``: (K, M), (K,) → (M,), (M,), (1,)."""
     height, width = x.shape
-    out = _blank(width, x.device)
+    out = blank(width, x.device)
     if height == 0 or width == 0:
         return out
     out[0].fill_(NOTHING)

@@ -21,9 +21,9 @@ from stl_algebra.errors import StlError
 from ..recipes import parse, tile_of
 from .codegen import decode_source, encode_source, transcode_source
 from .dense import ACTIVATIONS, _activate
-from .scaling import finite, scaled, store_halves
+from .scaling import NONE, NOTHING, blank, exponent, finite, infinite, scaled, store_halves
 
-__all__ = ["decode", "encode", "encode_halves", "source", "transcode"]
+__all__ = ["decode", "encode", "encode_halves", "encode_whole_rows", "source", "transcode"]
 
 GRID = 65535  # a launch's second axis, over tile rows, ends here
 
@@ -36,11 +36,13 @@ def source(text: str, direction: str, contiguous: bool = True) -> str:
     """The generated Triton source for a recipe.
 
     ``direction`` is "encode", "decode" (recipe of Dᵀ), the same with "_split" (scaled by powers of two, channels as
-    two halves), or "transcode" (recipes of Dᵀ and of the next E_X joined by ``>``).
+    two halves), "encode_whole" (that, and the scales of the rows found on the way), or "transcode" (recipes of Dᵀ and
+    of the next E_X joined by ``>``).
     """
     name = _name(text, direction)
     if direction.startswith("encode"):
-        return encode_source(parse(text), contiguous, name, split=direction.endswith("split"))
+        whole = direction.endswith("whole")
+        return encode_source(parse(text), contiguous, name, split=direction != "encode", whole=whole)
     if direction.startswith("decode"):
         return decode_source(parse(text), name, split=direction.endswith("split"))
     first, second = text.split(">")
@@ -55,7 +57,8 @@ def _kernel(text: str, direction: str, contiguous: bool) -> Any:
     filename = f"<stl {name} {int(contiguous)}>"
     linecache.cache[filename] = (len(code), None, code.splitlines(keepends=True), filename)
     scope: dict[str, Any] = {"triton": triton, "tl": tl, "_activate": _activate, "finite": finite, "scaled": scaled,
-                             "store_halves": store_halves, "__name__": __name__}  # fmt: skip
+                             "exponent": exponent, "infinite": infinite, "store_halves": store_halves,
+                             "__name__": __name__}  # fmt: skip
     exec(compile(code, filename, "exec"), scope)  # our own generated text, numbers only
     return scope[name]
 
@@ -117,6 +120,38 @@ def encode_halves(
             width, b, *x.stride(), out.stride(1), out.stride(2), **fixed,
         )  # fmt: skip
     return out
+
+
+WHOLE = 0  #: most entries in a row of tiles for which one program holding them all is faster than two passes
+
+
+def holds_whole_rows(x: torch.Tensor, text: str) -> bool:
+    """Should one program hold a row of tiles of x?"""
+    _, rows, cols = tile_of(parse(text))
+    return rows * cols <= 16 and rows * cols * triton.next_power_of_2(max(-(-x.shape[1] // cols), 1)) <= WHOLE
+
+
+def encode_whole_rows(
+    x: torch.Tensor, text: str, cols_by: torch.Tensor, target: int, out: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    """`scaling.row_exponents` and :func:`encode_halves` in one pass, where :func:`holds_whole_rows`; the exponents."""
+    _, rows, cols = tile_of(parse(text))
+    height, width = x.shape
+    a, b = -(-height // rows), -(-width // cols)
+    found = blank(height, x.device)
+    if out.numel() == 0:
+        found[0].fill_(NONE)
+        return found
+    bt = max(16, triton.next_power_of_2(b))
+    kernel, table = _kernel(text, "encode_whole", x.stride(1) == 1), _table(text, str(x.device), x.dtype)
+    for at in range(0, a, GRID):
+        er, flags = (t[at * rows :] for t in found[:2])
+        kernel[(1, min(GRID, a - at))](
+            x[at * rows :], table, out[0, :, at:], out[1, :, at:], er, cols_by, flags, found[2], height - at * rows,
+            width, b, *x.stride(), out.stride(1), out.stride(2), BT=bt, ACC=tl.float32, TARGET=target,
+            NOTHING=NOTHING, NONE=NONE, num_warps=max(1, min(32, bt // 128)),
+        )  # fmt: skip
+    return found
 
 
 def decode(

@@ -58,6 +58,9 @@ def fast_matmul(a: torch.Tensor, b: torch.Tensor, encoder: EncoderLike | Codec |
             _check(a, b)
             raise
     _check(a, b)
+    cast = functional.autocast(a, b)
+    assert cast[0] is not None and cast[1] is not None
+    a, b = cast[0], cast[1]
     if b.dim() > 2:
         return _batched(a, b, encoder, rtol, out)
     flat = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])

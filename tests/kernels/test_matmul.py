@@ -101,6 +101,13 @@ def test_small_products_are_torchs_own() -> None:
 
 
 @pytest.mark.usefixtures("eager")
+def test_autocast_decides_the_dtype() -> None:
+    a, b = torch.randn(20, 30), torch.randn(30, 10)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert fast_matmul(a, b).dtype == torch.matmul(a, b).dtype == torch.bfloat16
+
+
+@pytest.mark.usefixtures("eager")
 def test_out_of_the_wrong_kind_is_refused() -> None:
     a, b = draw(8, 6), draw(6, 4)
     with pytest.raises(StlError, match="out"):

@@ -193,6 +193,6 @@ def test_scales_found_while_encoding_are_those_of_two_passes(
     assert all(torch.equal(one, other) for one, other in zip(found, rows, strict=True))
     assert torch.equal(out, expected)
     assert unrolled.holds_whole_rows(x, strassen.recipes[0])
-    (rows, halves), (expected_rows, expected) = (p.encode_rows(x, strassen, shift) for p in (split.Compiled, split.Plain))
+    (rows, halves), (two, expected) = (p.encode_rows(x, strassen, shift) for p in (split.Compiled, split.Plain))
     assert torch.equal(halves, expected)
-    assert torch.equal(rows.values, expected_rows.values)
+    assert torch.equal(rows.values, two.values)

@@ -30,8 +30,8 @@ LADDER: tuple[tuple[int, ...], ...] = ((1,), (2,), (3,), (1, 3))
 #: A plan has to be this much faster than dense in the model: a model errs, and dense must not be lost to it.
 MARGIN = 0.96
 
-#: What a split product takes with promoted accumulators, in comparison.
-PROMOTED = 1.22
+#: What a split product takes without promoted accumulators, in comparison.
+FAST = 0.82
 
 PLAIN = Codec((1, 1, 1), np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 1)))  #: no algebra: the standard product
 
@@ -204,7 +204,8 @@ def _plan(n: int, k: int, m: int, dtype: torch.dtype, data: DeviceData, encoder:
         return best
     limit, plain = dense * MARGIN, staged_error((), dtype, k)
     for plan in _candidates(n, k, m, dtype, data, encoder, dense):
-        allowed = plain if plan.split and rtol is None else budget
+        # without a tolerance a split product must be as accurate as float32, also for terms of one sign
+        allowed = budget if rtol is not None or not plan.split else plain * plan.promoted
         if plan.error <= allowed and plan.milliseconds < min(limit, best.milliseconds):
             best = plan
     return best
@@ -227,6 +228,6 @@ def _candidates(n: int, k: int, m: int, dtype: torch.dtype, data: DeviceData, en
     for codec, label in (*plain, *((stages[0], label) for stages, label in ladder if len(stages) == 1)):
         if all(codec.recipes):
             ms = predict_ms(n, k, m, (codec,), dtype, data, encoded_weight=False, split=True)
-            for promoted in (False, True):
+            for promoted in (True, False):
                 error = split_error(codec, k, promoted)
-                yield Plan((codec,), f"split {label}", ms * (PROMOTED if promoted else 1), dense, error, True, promoted)
+                yield Plan((codec,), f"split {label}", ms * (1 if promoted else FAST), dense, error, True, promoted)

@@ -84,7 +84,7 @@ def split_weight(w: torch.Tensor, encoder: EncoderLike | Codec) -> SplitWeight:
 
 
 def matmul_split(
-    x: torch.Tensor, weight: SplitWeight, *, promoted: bool = False, out: torch.Tensor | None = None
+    x: torch.Tensor, weight: SplitWeight, *, promoted: bool = True, out: torch.Tensor | None = None
 ) -> torch.Tensor:
     """``x @ w`` in float32 by split products: (N, K) → (N, M).
 
@@ -118,7 +118,7 @@ def matmul_split(
 
 def reference_split(a: torch.Tensor, b: torch.Tensor, encoder: EncoderLike | Codec) -> torch.Tensor:
     """The same rounding in plain torch on any device, products summed in float64: (N, K), (K, M) → (N, M)."""
-    return _multiplied(Plain, a, _prepared(Plain, b, as_codec(encoder)), False, None)
+    return _multiplied(Plain, a, _prepared(Plain, b, as_codec(encoder)), True, None)
 
 
 def _prepared(path: type[Plain], w: torch.Tensor, codec: Codec) -> SplitWeight:

@@ -187,7 +187,7 @@ def _stacked(x: torch.Tensor) -> torch.Tensor:
 
 
 def bmm_split(
-    a: torch.Tensor, b: torch.Tensor, *, promoted: bool = False, out: torch.Tensor | None = None,
+    a: torch.Tensor, b: torch.Tensor, *, promoted: bool = True, out: torch.Tensor | None = None,
     config: Config | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """Product of numbers held as two halves: (2, r, M, K) × (2, r, K, N) in 16 bits → (r, M, N) float32.
@@ -239,7 +239,7 @@ def residue_kernel(
         for step in tl.range(0, tl.cdiv(K, BK)):
             lhs = tl.reshape(a.load([channel, m0, step * BK]), (BM, BK))
             rhs = tl.trans(tl.reshape(b.load([channel, n0, step * BK]), (BN, BK)))
-            acc = tl.dot(lhs, rhs, acc)
+            acc = tl.dot(lhs, rhs, acc, out_dtype=tl.int32)
         near = tl.floor(acc.to(tl.float32) / MODULUS + 0.5).to(tl.int32)  # off by less than 2⁸ from the quotient
         acc -= near * MODULUS
         acc -= tl.floor(acc.to(tl.float32) / MODULUS + 0.5).to(tl.int32) * MODULUS

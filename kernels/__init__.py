@@ -8,10 +8,12 @@ The name is ours by the project's layout: Hugging Face ships an unrelated distri
 from .codec import Codec, as_codec
 from .convert import ConversionReport, convert_linear
 from .dispatch import DenseFallback, Plan, deepen, plan_matmul
+from .exact import exact_matmul
 from .functional import encode_weight, stl_matmul, stl_matmul_encoded
 from .fused import mlp
 from .linear import STLLinear
-from .matmul import fast_matmul
+from .matmul import fast_matmul, routed
+from .split import SplitWeight, matmul_split, split_weight
 
 __all__ = [
     "Codec",
@@ -19,13 +21,18 @@ __all__ = [
     "DenseFallback",
     "Plan",
     "STLLinear",
+    "SplitWeight",
     "as_codec",
     "convert_linear",
     "deepen",
     "encode_weight",
+    "exact_matmul",
     "fast_matmul",
+    "matmul_split",
     "mlp",
     "plan_matmul",
+    "routed",
+    "split_weight",
     "stl_matmul",
     "stl_matmul_encoded",
 ]

@@ -1,0 +1,24 @@
+"""Tables and figures of what the experiments wrote."""
+
+from __future__ import annotations
+
+from .table import Table, markdown
+
+__all__ = ["table"]
+
+COLUMNS = {
+    "starts": (("arm", "rank", "group", "epsilon2", "kappa2"), ("accuracy", "loss", "ms_graph")),
+    "vit": (("arm", "rank", "group", "multiplications", "parameters"), ("accuracy", "ms_eager", "ms_graph")),
+    "gpt": (("arm", "rank", "rows", "multiplications", "parameters"),
+            ("nats", "nats_copies", "leak_time", "leak_batch", "ms_graph")),
+    "minilm": (("arm", "rank", "epsilon2", "multiplications", "stage"), ("cosine", "recall")),
+}  # fmt: skip
+
+
+def table(name: str, rows: Table) -> str:
+    """The experiment's summary as Markdown: mean and 95 % half-width over the seeds, best first."""
+    by, values = COLUMNS[name]
+    lines = rows.summary(by, values)
+    first = values[0]
+    lines.sort(key=lambda line: line[first], reverse=first not in ("nats",))
+    return markdown(lines)

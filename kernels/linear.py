@@ -9,7 +9,7 @@ from torch import nn
 
 from stl_algebra.errors import StlError
 
-from . import dispatch, functional, ops, reference, straightline
+from . import dispatch, functional, reference, straightline
 from .codec import Codec, EncoderLike, as_codec
 from .rows import arrange, check_rows, power_of_two_scales
 
@@ -98,11 +98,11 @@ class STLLinear(nn.Module):
         self.train_codec, self.scale_rows = train_codec, scale_rows
         meta = torch.device(device or "cpu").type == "meta"
         if mode == "frozen" and weight is None and not meta:
-            raise StlError("mode", mode, "weights to freeze", "Use STLLinear.from_linear(layer, encoder), pass weight=, "
-                           "or build with device='meta' and load a state.")  # fmt: skip
+            raise StlError("mode", mode, "weights to freeze", "Use STLLinear.from_linear(layer, encoder), "
+                           "pass weight=, or build with device='meta' and load a state.")  # fmt: skip
         dtype = dtype or torch.get_default_dtype()
-        for name, value in zip(CODEC, codec.tensors("cpu" if meta else device or "cpu",
-                                                    torch.promote_types(dtype, torch.float32)), strict=True):  # fmt: skip
+        factors = codec.tensors("cpu" if meta else device or "cpu", torch.promote_types(dtype, torch.float32))
+        for name, value in zip(CODEC, factors, strict=True):
             self._hold(name, value.clone(), train_codec and name != "e_w")
         self.recipes = ("", codec.recipes[1], "") if train_codec else codec.recipes
         learns = mode != "frozen"
@@ -154,8 +154,7 @@ class STLLinear(nn.Module):
 
     def _encoded(self, weight: torch.Tensor) -> torch.Tensor:
         _, m, p = self.format
-        out: torch.Tensor = ops.encode(weight.t(), self.e_w.to(weight.device), m, p, self.recipes[1])
-        return out
+        return functional.encode(weight.t(), self.e_w.to(weight.device), m, p, self.recipes[1])
 
     @classmethod
     def from_linear(
@@ -201,8 +200,8 @@ class STLLinear(nn.Module):
         if tokens is not None and mode == "frozen" and not train_codec and rows == "tokens":
             encoder = dispatch.deepen(encoder, tokens, linear.in_features, linear.out_features, weight.dtype,
                                       weight.device)  # fmt: skip
-        layer = cls(linear.in_features, linear.out_features, encoder, bias=linear.bias is not None, mode=mode, rows=rows,
-                    weight=weight.detach(), train_codec=train_codec, activation=activation, scale_rows=scale_rows,
+        layer = cls(linear.in_features, linear.out_features, encoder, bias=linear.bias is not None, mode=mode,
+                    rows=rows, weight=weight.detach(), train_codec=train_codec, activation=activation, scale_rows=scale_rows,
                     device=weight.device, dtype=weight.dtype)  # fmt: skip
         if layer.bias is not None:
             layer.bias.data.copy_(linear.bias.detach())

@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--ranks", default="", help="comma-separated; default by experiment")
     p.add_argument("--arms", default="", help="only arms whose name contains this")
     p.add_argument("--seconds", type=float, default=float("inf"), help="begin no training after this")
-    p.add_argument("--at-once", type=int, default=8, help="trainings side by side (default 8)")
+    p.add_argument("--at-once", type=int, default=25, help="vision models in an ensemble (default 25)")
     p.add_argument("--short", action="store_true", help="a few steps on little data, to see that it runs")
     p.add_argument("--table", action="store_true", help="only print the table of what is there")
     return p
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     a = parser().parse_args(arguments)
     ranks = [int(r) for r in a.ranks.split(",")] if a.ranks else None
-    table = Table(a.out / f"{a.name}.csv", vision.KEY)
+    table = Table(a.out / f"{a.name}.csv", pretrained.KEY if a.name == "minilm" else vision.KEY)
     try:
         if a.table:
             print(report.table(a.name, table))
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
                               front="patch" if a.name == "starts" else "t2t", epochs=1 if a.short else 12,
                               limit=2000 if a.short else 60000, **wanted)  # fmt: skip
         elif a.name == "gpt":
-            language.train_arms(only(lambda seed: language.gpt_arms(seed, a.encoders)), table, at_once=a.at_once,
+            language.train_arms(only(lambda seed: language.gpt_arms(seed, a.encoders)), table,
                                 steps=3 if a.short else 900, **wanted)  # fmt: skip
         else:
             pretrained.run(table, a.model, a.encoders, ranks or [24, 32, 40, 44, 46], short=a.short, only=a.arms,

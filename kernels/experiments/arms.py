@@ -18,8 +18,10 @@ def keep_two_of_four(weight: torch.Tensor, score: torch.Tensor | None = None) ->
     """Mask of the two entries of largest score (default: magnitude) in every four along the last axis."""
     score = weight.abs() if score is None else score
     groups = score.reshape(*score.shape[:-1], -1, 4)
-    kept = torch.zeros_like(groups).scatter_(-1, groups.topk(2, -1).indices, 1.0)
-    return kept.reshape(score.shape)
+    one, other = groups[..., :, None], groups[..., None, :]
+    earlier = torch.ones(4, 4, dtype=torch.bool, device=score.device).tril(-1)  # of equals the first ones stay
+    beaten = ((other > one) | ((other == one) & earlier)).sum(-1)
+    return (beaten < 2).to(weight.dtype).reshape(score.shape)
 
 
 class Sparse24Linear(nn.Linear):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,11 +16,11 @@ from .arms import Arm
 from .data import library_source
 from .models import GPT
 from .table import Table
-from .training import Training, train_together
+from .training import Training
 
 __all__ = ["gpt_arms", "train_arms"]
 
-BATCH, CONTEXT, WIDTH = 64, 256, 256
+BATCH, CONTEXT, WIDTH = 32, 256, 256
 
 
 def gpt_arms(seed: int, folder: Path | None) -> list[Arm]:
@@ -68,7 +69,6 @@ def train_arms(
     seeds: Sequence[int],
     device: str,
     steps: int = 900,
-    at_once: int = 3,
     seconds: float = float("inf"),
 ) -> None:
     """Train every arm for every seed and append nats, leaks and time a step to the table."""
@@ -77,27 +77,24 @@ def train_arms(
     work = [(seed, arm) for seed in seeds for arm in arms_of(seed) if (arm.name, str(seed)) not in done]
     count = 1024 if steps > 10 else 64
 
-    def job(seed: int, arm: Arm) -> Callable[[], Training]:
-        def make() -> Training:
-            torch.manual_seed(seed)
-            model = GPT(arm, arm.width, context=CONTEXT).to(device)
-            generator = torch.Generator().manual_seed(seed)
-            begin = torch.randint(0, len(train) - CONTEXT - 1, (steps, BATCH, 1), generator=generator).to(device)
-            span = torch.arange(CONTEXT + 1, device=device)
+    start = time.perf_counter()
+    span = torch.arange(CONTEXT + 1, device=device)
+    for seed, arm in work:
+        if time.perf_counter() - start > seconds:
+            return
+        torch.manual_seed(seed)
+        model = GPT(arm, arm.width, context=CONTEXT).to(device)
+        generator = torch.Generator().manual_seed(seed)
+        begin = torch.randint(0, len(train) - CONTEXT - 1, (steps, BATCH, 1), generator=generator).to(device)
 
-            def loss(net: nn.Module, step: torch.Tensor) -> torch.Tensor:
-                x = train[begin[step][0] + span]
-                with torch.autocast(torch.device(device).type, torch.bfloat16, cache_enabled=False):
-                    logits = net(x[:, :-1])
-                return F.cross_entropy(logits.flatten(0, 1).float(), x[:, 1:].reshape(-1))
+        def loss(call: Callable[..., torch.Tensor], step: torch.Tensor, begin: torch.Tensor = begin) -> torch.Tensor:
+            x = train[begin[step][0] + span]
+            with torch.autocast(torch.device(device).type, torch.bfloat16, cache_enabled=False):
+                logits = call(x[:, :-1])
+            return F.cross_entropy(logits.flatten(0, 1).float(), x[:, 1:].reshape(-1))
 
-            return Training(model, loss, steps=steps, peak=2e-3, weight_decay=0.05, betas=(0.9, 0.95))
-
-        return make
-
-    for index, training, took in train_together([job(*pair) for pair in work], at_once, seconds):
-        seed, arm = work[index]
-        model = training.model
+        training = Training(model, loss, steps=steps, peak=2e-3, weight_decay=0.05, betas=(0.9, 0.95))
+        training.run()
         leak = leak_test(model, windows(held_out, 16, 2)[:, :-1])
         row = arm.describe() | {
             "seed": seed, "steps": steps, "nats": round(evaluate(model, held_out, 1, count), 4),
@@ -105,7 +102,7 @@ def train_arms(
             "leak_time": f"{leak.time:.1e}", "leak_batch": f"{leak.batch:.1e}",
             "parameters": sum(p.numel() for p in model.parameters()),
             "ms_eager": round(training.milliseconds["eager"], 3), "ms_graph": round(training.milliseconds["graph"], 3),
-            "seconds_of_group": round(took, 1), "bytes": len(train) + len(held_out),
+            "bytes": len(train) + len(held_out),
             "device": torch.cuda.get_device_name() if device != "cpu" else "cpu",
         }  # fmt: skip
         table.add(row)

@@ -7,8 +7,8 @@ from .table import Table, markdown
 __all__ = ["table"]
 
 COLUMNS = {
-    "starts": (("arm", "rank", "group", "epsilon2", "kappa2"), ("accuracy", "loss", "ms_graph")),
-    "vit": (("arm", "rank", "group", "multiplications", "parameters"), ("accuracy", "ms_eager", "ms_graph")),
+    "starts": (("arm", "rank", "group"), ("accuracy", "epsilon2", "kappa2")),
+    "vit": (("arm", "rank", "group", "multiplications", "parameters"), ("accuracy", "loss")),
     "gpt": (("arm", "rank", "rows", "multiplications", "parameters"),
             ("nats", "nats_copies", "leak_time", "leak_batch", "ms_graph")),
     "minilm": (("arm", "rank", "epsilon2", "multiplications", "stage"), ("cosine", "recall")),

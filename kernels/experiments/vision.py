@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from .arms import Arm
 from .data import mnist
 from .models import ViT
 from .table import Table
-from .training import Training, train_together
+from .training import Ensemble
 
 __all__ = ["start_arms", "train_arms", "vit_arms"]
 
@@ -63,48 +64,82 @@ def train_arms(
     device: str,
     epochs: int = 12,
     front: str = "patch",
-    at_once: int = 8,
+    at_once: int = 20,
     seconds: float = float("inf"),
     limit: int = 60000,
 ) -> None:
-    """Train every arm for every seed (seeds outermost) and append accuracy, time a step and leaks to the table."""
+    """Train every arm for every seed, models of one shape together, and append accuracy and leaks to the table."""
     images, labels, test_images, test_labels = mnist(data, device)
     images, labels = images[:limit], labels[:limit]
     done = table.done()
-    work = [(seed, arm) for seed in seeds for arm in arms_of(seed) if (arm.name, str(seed)) not in done]
-    per_epoch = len(images) // BATCH
-
-    def job(seed: int, arm: Arm) -> Callable[[], Training]:
-        def make() -> Training:
+    per_epoch, begin, longest = len(images) // BATCH, time.perf_counter(), 0.0
+    orders = {seed: _orders(seed, len(images), epochs) for seed in seeds}
+    order, shift = (torch.stack([orders[seed][part] for seed in seeds]).to(device) for part in (0, 1))
+    pixels = torch.arange(28, device=device)
+    for group in _groups(arms_of, seeds, done, at_once):
+        if time.perf_counter() - begin + longest > seconds:
+            return
+        start = time.perf_counter()
+        which = torch.tensor([list(seeds).index(seed) for seed, _ in group], device=device)
+        models = []
+        for seed, arm in group:
             torch.manual_seed(seed)
-            model = ViT(arm, arm.width or WIDTH, DEPTH, front=front).to(device)
-            generator = torch.Generator().manual_seed(seed)
-            order = torch.stack([torch.randperm(len(images), generator=generator)[: per_epoch * BATCH]
-                                 for _ in range(epochs)]).view(-1, BATCH).to(device)  # fmt: skip
-            shift = torch.randint(-2, 3, (len(order), 2), generator=generator).to(device)
-            pixels = torch.arange(28, device=device)
+            models.append(ViT(arm, arm.width or WIDTH, DEPTH, front=front).to(device))
 
-            def loss(net: torch.nn.Module, step: torch.Tensor) -> torch.Tensor:
-                chosen, moved = order[step][0], shift[step][0]
-                x = images[chosen][:, (pixels - moved[0]) % 28][:, :, (pixels - moved[1]) % 28]
-                return F.cross_entropy(net(x), labels[chosen])
+        def loss(call: Callable[..., torch.Tensor], step: torch.Tensor, which: torch.Tensor = which) -> torch.Tensor:
+            chosen, moved = order[:, step][:, 0], shift[:, step][:, 0]  # (seeds, batch), (seeds, 2)
+            down, right = ((pixels - moved[:, axis, None]) % 28 for axis in (0, 1))
+            every = torch.arange(len(moved), device=device)[:, None, None]
+            x = images[chosen][every[..., None], torch.arange(BATCH, device=device)[:, None, None],
+                               down[:, None, :, None], right[:, None, None, :]]  # fmt: skip
+            logits = call(x[which])
+            wanted = labels[chosen][which]
+            return F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view(len(which), -1).mean(1)
 
-            return Training(model, loss, steps=len(order), peak=2e-3, warm_up=0.15)
+        training = Ensemble(models, loss, steps=per_epoch * epochs, peak=2e-3, warm_up=0.15)
+        training.run()
+        longest = max(longest, time.perf_counter() - start)
+        for index, (seed, arm) in enumerate(group):
+            _record(table, arm, models[index], test_images, test_labels, {
+                "seed": seed, "front": front, "epochs": epochs, "loss": round(training.last[index].item(), 5),
+                "trained_together": len(group), "seconds_of_group": round(time.perf_counter() - start, 1),
+            })  # fmt: skip
 
-        return make
 
-    for index, training, took in train_together([job(*pair) for pair in work], at_once, seconds):
-        seed, arm = work[index]
-        with torch.no_grad():
-            right = [(training.model(x).argmax(1) == y).float().mean().item()
-                     for x, y in zip(test_images.split(1000), test_labels.split(1000), strict=True)]  # fmt: skip
-        leak = leak_test(training.model, test_images[:8])
-        row = arm.describe() | {
-            "seed": seed, "front": front, "epochs": epochs, "accuracy": round(100 * sum(right) / len(right), 3),
-            "loss": round(training.last.item(), 5), "parameters": sum(p.numel() for p in training.model.parameters()),
-            "leak_batch": f"{leak.batch:.1e}", "ms_eager": round(training.milliseconds["eager"], 3),
-            "ms_graph": round(training.milliseconds["graph"], 3), "seconds_of_group": round(took, 1),
-            "device": torch.cuda.get_device_name() if device != "cpu" else "cpu",
-        }  # fmt: skip
-        table.add(row)
-        print(*(row[k] for k in ("arm", "seed", "accuracy", "loss", "leak_batch", "ms_graph")), sep="\t", flush=True)
+def _orders(seed: int, count: int, epochs: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which images in which step, and how each batch is shifted: (steps, BATCH), (steps, 2)."""
+    generator = torch.Generator().manual_seed(seed)
+    whole = count // BATCH * BATCH
+    order = torch.cat([torch.randperm(count, generator=generator)[:whole] for _ in range(epochs)]).view(-1, BATCH)
+    return order, torch.randint(-2, 3, (len(order), 2), generator=generator)
+
+
+def _groups(arms_of: Callable[[int], list[Arm]], seeds: Sequence[int], done: set[tuple[str, ...]],
+            at_once: int) -> list[list[tuple[int, Arm]]]:  # fmt: skip
+    """What is still to train, in ensembles: models of one shape, all seeds of an arm together."""
+    shapes: dict[object, list[tuple[int, Arm]]] = {}
+    arms = {seed: arms_of(seed) for seed in seeds}
+    for position in range(max(map(len, arms.values()), default=0)):
+        for seed in seeds:
+            arm = arms[seed][position]
+            if (arm.name, str(seed)) not in done:
+                codec = arm.codec
+                shape = (arm.kind, arm.share, arm.width, arm.rows, arm.mode, arm.train_codec, arm.mixer,
+                         codec and (codec.format, codec.rank))  # fmt: skip
+                shapes.setdefault(shape, []).append((seed, arm))
+    return [work[k : k + at_once] for work in shapes.values() for k in range(0, len(work), at_once)]
+
+
+@torch.no_grad()
+def _record(table: Table, arm: Arm, model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor,
+            also: dict[str, object]) -> None:  # fmt: skip
+    """Test accuracy and leak of a trained model as a row; the layers run as they would for a user."""
+    right = [(model(x).argmax(1) == y).float().mean().item() for x, y in zip(images.split(2000), labels.split(2000),
+                                                                             strict=True)]  # fmt: skip
+    row = arm.describe() | also | {
+        "accuracy": round(100 * sum(right) / len(right), 3), "parameters": sum(p.numel() for p in model.parameters()),
+        "leak_batch": f"{leak_test(model, images[:8]).batch:.1e}",
+        "device": torch.cuda.get_device_name() if images.is_cuda else "cpu",
+    }  # fmt: skip
+    table.add(row)
+    print(*(row[k] for k in ("arm", "seed", "accuracy", "loss", "leak_batch", "seconds_of_group")), sep="\t", flush=True)

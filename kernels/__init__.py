@@ -5,12 +5,13 @@ The name is ours by the project's layout: Hugging Face ships an unrelated distri
 ``kernels``, which `transformers` looks for by distribution metadata, so ours is not mistaken for it.
 """
 
-from kernels.codec import Codec, as_codec
-from kernels.convert import ConversionReport, convert_linear
-from kernels.dispatch import DenseFallback, Plan, deepen, fast_matmul, plan_matmul
-from kernels.functional import encode_weight, stl_matmul, stl_matmul_encoded
-from kernels.fused import mlp
-from kernels.linear import STLLinear
+from .codec import Codec, as_codec
+from .convert import ConversionReport, convert_linear
+from .dispatch import DenseFallback, Plan, deepen, plan_matmul
+from .functional import encode_weight, stl_matmul, stl_matmul_encoded
+from .fused import mlp
+from .linear import STLLinear
+from .matmul import fast_matmul
 
 __all__ = [
     "Codec",

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from kernels.codec import Codec, EncoderLike, as_codec
-from kernels.linear import STLLinear
 from stl_algebra.errors import StlError
+
+from .codec import Codec, EncoderLike, as_codec
+from .linear import STLLinear
 
 __all__ = ["ConversionReport", "convert_linear"]
 

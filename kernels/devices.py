@@ -79,7 +79,7 @@ def load_device(device: torch.device | str | None = None) -> DeviceData:
 
 
 def write(rates: dict[str, Any], folder: Path) -> Path:
-    """Write what `kernels.studies.calibrate` measured as a device file, one number format a line."""
+    """Write what `kernels.bench.studies.calibrate` measured as a device file, one number format a line."""
     parts = []
     for key, value in rates.items():
         if key in ("dense", "batched"):

@@ -1,22 +1,22 @@
-"""Which way is faster: a cost model over measured rates, the dense fallback, and `fast_matmul`."""
+"""Which way is faster: a cost model over measured rates, the dense fallback, and plans for a product."""
 
 from __future__ import annotations
 
 import functools
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from kernels import functional, ops
-from kernels.codec import Codec, EncoderLike, as_codec
-from kernels.devices import DeviceData, load_device
-from kernels.measure import NAMES, closed_form
 from stl_algebra.errors import StlError
+from stl_algebra.schemes import strassen
 
-__all__ = ["DenseFallback", "Plan", "declines", "deepen", "fast_matmul", "plan_matmul", "predict_ms"]
+from .codec import Codec, EncoderLike, as_codec
+from .devices import DeviceData, load_device
+from .rounding import NAMES, staged_error
+
+__all__ = ["DenseFallback", "Plan", "declines", "deepen", "plan_matmul", "predict_ms", "strassen_power"]
 
 #: Relative error `fast_matmul` may spend when the caller names no ``rtol``.
 DEFAULT_RTOL = {"fp64": 2e-14, "fp32": 1e-5, "bf16": 2.5e-2, "fp16": 3e-3}
@@ -119,14 +119,12 @@ def _deeper(codec: Codec) -> Codec | None:
     """⟨2,2,2;7⟩ ⊗ codec, or None when the tile would be too large for one pass."""
     if max(codec.format) > 4:
         return None
-    both = _strassen_power(1).kron(codec)
+    both = strassen_power(1).kron(codec)
     return both if all(both.recipes) else None
 
 
 @functools.lru_cache(maxsize=8)
-def _strassen_power(level: int) -> Codec:
-    from stl_algebra.schemes import strassen
-
+def strassen_power(level: int) -> Codec:
     base = strassen()
     out = base
     for _ in range(level - 1):
@@ -162,7 +160,7 @@ def plan_matmul(n: int, k: int, m: int, dtype: torch.dtype, device: torch.device
     if encoder == "dense" or min(n, k, m) == 0:
         return best
     if encoder == "auto":
-        ladder = [(tuple(_strassen_power(level) for level in levels), f"strassen^{sum(levels)}")
+        ladder = [(tuple(strassen_power(level) for level in levels), f"strassen^{sum(levels)}")
                   for levels in LADDER if levels]  # fmt: skip
     elif isinstance(encoder, str):
         raise StlError("encoder", encoder, "'auto', 'dense', or an stl_algebra.Encoder")
@@ -171,97 +169,10 @@ def plan_matmul(n: int, k: int, m: int, dtype: torch.dtype, device: torch.device
         deeper = _deeper(codec)
         ladder = [((c,), "⟨{},{},{};{}⟩".format(*c.format, c.rank)) for c in (codec, deeper) if c is not None]
     for stages, label in ladder:
-        error = _staged_error(stages, dtype, k)
+        error = staged_error(stages, dtype, k)
         if error > budget:
             continue
         ms = predict_ms(n, k, m, stages, dtype, data, encoded_weight=False)
         if ms < best.milliseconds:
             best = Plan(stages, label, ms, dense, error)
     return best
-
-
-def _staged_error(stages: Sequence[Codec], dtype: torch.dtype, inner: int) -> float:
-    """Closed form for codecs applied one inside the other: κ² multiply, retained energies 1 − ε² multiply."""
-    kappa2, kept, tile = 1.0, 1.0, 1
-    for codec in stages:
-        kappa2, kept, tile = kappa2 * codec.kappa2, kept * (1 - codec.epsilon2), tile * codec.format[1]
-    standard = closed_form(_STANDARD, dtype, -(-inner // tile))
-    return float((max(1 - kept, 0.0) + kappa2 * standard**2) ** 0.5)
-
-
-_STANDARD = Codec((1, 1, 1), [[1.0]], [[1.0]], [[1.0]])  # type: ignore[arg-type]
-
-
-def fast_matmul(a: torch.Tensor, b: torch.Tensor, encoder: EncoderLike | Codec | str = "auto", *,
-                rtol: float | None = None) -> torch.Tensor:  # fmt: skip
-    """``a @ b`` for large matrices, faster where the algebra allows: (…, K), (K, M) → (…, M).
-
-    Levels of Strassen's algorithm (exact; the error is rounding, κ² times the usual variance) are chosen by the
-    cost model within the error budget; small products, budgets too tight and batched ``b`` run densely.
-    Differentiable. `plan_matmul` tells what would be chosen.
-
-    Parameters
-    ----------
-    a, b : float64, float32, bfloat16 or float16 tensors of one dtype and device
-    encoder : "auto", "dense" or an exact encoder
-    rtol : float, optional
-        Largest relative (RMS) error allowed; by default 2e-14, 1e-5, 2.5e-2, 3e-3 for fp64, fp32, bf16, fp16.
-
-    Raises
-    ------
-    StlError
-        On mismatched dtypes, devices or shapes, or an unknown ``encoder``.
-    """
-    functional.check_operand("a", a, least=1)
-    functional.check_operand("b", b, least=1)
-    functional.check_pair("a", a, "b", b)
-    if b.dim() != 2:
-        return a @ b
-    if a.shape[-1] != b.shape[0]:
-        raise StlError("b.shape", tuple(b.shape), f"({a.shape[-1]}, M), to multiply a of width {a.shape[-1]}")
-    flat = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
-    plan = plan_matmul(flat.shape[0], b.shape[0], b.shape[1], a.dtype, a.device, encoder=encoder, rtol=rtol)
-    if not plan.stages:
-        return a @ b
-    return staged_matmul(flat, b, plan.stages).reshape(*a.shape[:-1], b.shape[1])
-
-
-def staged_matmul(a: torch.Tensor, b: torch.Tensor, stages: Sequence[Codec]) -> torch.Tensor:
-    """(N, K), (K, M) → (N, M) through codecs applied one inside the other, one encode pass per stage.
-
-    Stage 2 encodes the channels of stage 1 as one tall matrix (rows padded so that tiles do not straddle
-    channels), so deep levels need no kernel for a huge tile.
-    """
-    rows, _inner, cols = a.shape[0], a.shape[1], b.shape[1]
-    tn = tm = tp = 1
-    for codec in stages:
-        n, m, p = codec.format
-        tn, tm, tp = tn * n, tm * m, tp * p
-    if len(stages) > 1:  # a single stage pads inside the kernels
-        a = _pad(a, tn, tm)
-        b = _pad(b, tm, tp)
-    lhs, rhs = a, b
-    shapes = []
-    wide = torch.promote_types(a.dtype, torch.float32)
-    for codec in stages:
-        n, m, p = codec.format
-        e_x, e_w, _ = codec.tensors(a.device, wide)
-        fixed = codec.recipes
-        shapes.append((lhs.shape[0], rhs.shape[1]))
-        lhs = ops.encode(lhs, e_x, n, m, fixed[0]).flatten(0, 1)
-        rhs = ops.encode(rhs, e_w, m, p, fixed[1]).flatten(0, 1)
-    total = 1
-    for codec in stages:
-        total *= codec.rank
-    y = torch.bmm(lhs.unflatten(0, (total, -1)), rhs.unflatten(0, (total, -1)))
-    for codec, (height, width) in zip(reversed(stages), reversed(shapes), strict=True):
-        n, _, p = codec.format
-        d = codec.tensors(a.device, wide)[2]
-        y = ops.decode(y.reshape(codec.rank, -1, y.shape[-1]), d, n, p, height, width, None,
-                       codec.recipes[2], "")  # fmt: skip
-    return y[:rows, :cols]
-
-
-def _pad(x: torch.Tensor, rows: int, cols: int) -> torch.Tensor:
-    extra = (-x.shape[0] % rows, -x.shape[1] % cols)
-    return torch.nn.functional.pad(x, (0, extra[1], 0, extra[0])) if any(extra) else x

@@ -6,10 +6,11 @@ import math
 
 import torch
 
-from kernels import ops, reference
-from kernels._compat import must_decompose
-from kernels.codec import SUPPORTED_DTYPES, Codec, EncoderLike, as_codec
 from stl_algebra.errors import StlError
+
+from . import dispatch, ops, reference
+from ._compat import must_decompose
+from .codec import SUPPORTED_DTYPES, Codec, EncoderLike, as_codec
 
 __all__ = ["encode_weight", "stl_matmul", "stl_matmul_encoded"]
 
@@ -217,18 +218,10 @@ def stl_matmul(
     cast = autocast(x, w, bias)
     assert cast[0] is not None and cast[1] is not None
     x, w, bias = cast[0], cast[1], cast[2]
-    if fallback == "dense":
-        from kernels import dispatch
-
-        if dispatch.declines(
-            x.numel() // max(x.shape[-1], 1),
-            w.shape[0],
-            w.shape[1],
-            codec,
-            x.dtype,
-            x.device,
-            encoded_weight=False,
-        ):
-            y = x @ w if bias is None else x @ w + bias
-            return reference.activate(y, activation)
+    rows = x.numel() // max(x.shape[-1], 1)
+    if fallback == "dense" and dispatch.declines(
+        rows, *w.shape, codec, x.dtype, x.device, encoded_weight=False
+    ):
+        y = x @ w if bias is None else x @ w + bias
+        return reference.activate(y, activation)
     return stl_matmul_encoded(x, encode_weight(w, codec), codec, w.shape[1], bias=bias, activation=activation)

@@ -6,9 +6,10 @@ import math
 
 import torch
 
-from kernels import functional, ops, pipeline, reference
-from kernels.linear import STLLinear
 from stl_algebra.errors import StlError
+
+from . import functional, ops, pipeline, reference
+from .linear import STLLinear
 
 __all__ = ["mlp"]
 

@@ -9,8 +9,9 @@ from torch import nn
 
 from stl_algebra.errors import StlError
 
-from . import dispatch, functional, reference, straightline
+from . import dispatch, functional, reference
 from .codec import Codec, EncoderLike, as_codec
+from .recipes import recipe_if_worth_it
 from .rows import arrange, check_rows, power_of_two_scales
 
 __all__ = ["MODES", "STLLinear"]
@@ -286,7 +287,7 @@ class STLLinear(nn.Module):
         n, m, p = self.format
         e_x, e_w, d = (v.double().cpu().numpy() for v in after)
         fixed = ((e_x, n, m), (e_w, m, p), (d.T, n, p))
-        self.recipes = tuple(straightline.recipe_if_worth_it(*factor) for factor in fixed)  # type: ignore[assignment]
+        self.recipes = tuple(recipe_if_worth_it(*factor) for factor in fixed)  # type: ignore[assignment]
 
     def extra_repr(self) -> str:
         """One line: sizes, format and rank, mode, rows."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from kernels import pipeline, reference
+from . import pipeline, reference
 
 __all__ = ["decode", "encode", "matmul_encoded", "transcode"]
 

@@ -19,8 +19,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.cli import console, friendly, parse_format, print_json
-from search.known import best_rank
-from stl_algebra import Encoder, StlError, load, save, verify
+from stl_algebra import Encoder, StlError, load, ring, save, target, verify
+from stl_algebra.known import best_rank, standing
 from stl_algebra.scores import epsilon2, kappa2, predicted_error2
 
 __all__ = ["Catalogue", "Row", "naive_line"]
@@ -54,7 +54,7 @@ class Row:
         nan = float("nan")
         numeric = encoder.ring.embeds
         fmt = encoder.target.format
-        known = best_rank(fmt) if fmt else None
+        known = best_rank(fmt, encoder.ring) if fmt else None
         eps2 = epsilon2(encoder) if numeric else (0.0 if encoder.is_exact else nan)
         return cls(
             file, encoder.target.name, encoder.rank, encoder.ring.name, encoder.ring.exact and encoder.is_exact,
@@ -75,7 +75,12 @@ class Row:
     @property
     def is_complex(self) -> bool:
         """Whether the coefficients are complex numbers."""
-        return self.ring.startswith(("Q(i", "Q(zeta", "C128"))
+        return ring(self.ring).is_complex
+
+    @property
+    def standing(self) -> int | None:
+        """0 for the best known rank over the row's own ring, 1 above it, −1 for a record; None if not comparable."""
+        return standing(target(self.target), self.rank, self.ring)
 
     @property
     def cost(self) -> float:

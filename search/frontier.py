@@ -16,8 +16,8 @@ from rich.table import Table
 
 from search.catalog import Catalogue, Row
 from search.cli import console, friendly, parse_format, print_json
-from search.known import best_rank
 from stl_algebra import StlError
+from stl_algebra.known import best_rank
 
 __all__ = ["Point", "frontier"]
 

@@ -15,11 +15,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from search.accuracy import accurate_encoders, most_accurate_bases, stacks
+from search.bases.accuracy import accurate_encoders, most_accurate_bases, stacks
+from search.bases.additions import alternative_basis, sparsest
 from search.catalog import Catalogue
 from search.cli import console, fail, friendly, print_json
 from search.formats import read
-from search.sparsity import alternative_basis, sparsest
 from search.verify import files_under
 from stl_algebra import Encoder, StlError
 from stl_algebra.scores import additions, kappa2

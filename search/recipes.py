@@ -17,7 +17,7 @@ import numpy as np
 from stl_algebra import Encoder, StlError
 
 if TYPE_CHECKING:
-    from search.optimize import LMResult
+    from search.lm import LMResult
 
 __all__ = ["RECIPES", "Finding", "Recipe", "recipe", "run_recipe"]
 
@@ -37,13 +37,13 @@ class Recipe:
         Largest ring accepted: ``"Z"``, ``"Z[1/2]"``, ``"Q"`` or ``"GF(2)"``.
     engine : {"lm", "flip"}
     group : str
-        For ``lm``: a group of :mod:`search.optimize.groups`, ``"Z3"`` or ``"free"``; for ``flip``: ``"none"``, ``"C3"``
+        For ``lm``: a group of :mod:`search.lm.groups`, ``"Z3"`` or ``"free"``; for ``flip``: ``"none"``, ``"C3"``
         or ``"C3xZ2"``.
     seconds : float
         Budget on two CPU cores (or on the GPU, for recipes that say ``gpu``).
     settings : dict
         ``lm``: counts (orbit multiplicities by orbit-type name), restarts, iterations, schedule, changes, start (where
-        restarts begin, see :mod:`search.optimize.starts`), enough (numerical solutions to stop at); ``flip``: lift
+        restarts begin, see :mod:`search.lm.starts`), enough (numerical solutions to stop at); ``flip``: lift
         (walk over GF(2), lift to Z or Q), else for `search_flips`.
     gpu : bool
         Whether the budget is meant for a GPU.
@@ -215,9 +215,9 @@ def _origin(finding: Finding, **more: Any) -> dict[str, Any]:
 
 def lm_parametrisation(job: Recipe) -> Any:
     """The parametrisation of an ``lm`` recipe."""
-    from search.optimize import CyclicZ3, Free
-    from search.optimize.groups import named_action
-    from search.optimize.orbits import Invariant, orbit_types
+    from search.lm import CyclicZ3, Free
+    from search.lm.groups import named_action
+    from search.lm.orbits import Invariant, orbit_types
     from stl_algebra.targets import matmul
 
     if job.group == "free":
@@ -235,9 +235,9 @@ def lm_parametrisation(job: Recipe) -> Any:
 
 
 def _lm(finding: Finding, budget: float, log: Log) -> None:
-    from search.optimize import SCHEDULES, minimise
-    from search.optimize.jobs import Job
-    from search.optimize.starts import starts_for
+    from search.lm import SCHEDULES, minimise
+    from search.lm.jobs import Job
+    from search.lm.starts import starts_for
     from stl_algebra.targets import matmul
 
     job = finding.recipe
@@ -275,8 +275,8 @@ def _lm(finding: Finding, budget: float, log: Log) -> None:
 
 def _rationalise(finding: Finding, result: LMResult, rows: Any, target: Any, budget: float, log: Log) -> None:
     """Hand numerical solutions to the rationaliser, least κ² first, until one is proven exact."""
-    from search.optimize.harvest import as_it_stands
-    from search.rationalize import rationalise
+    from search.exact import rationalise
+    from search.lm.harvest import as_it_stands
 
     job = finding.recipe
     end = time.perf_counter() + budget
@@ -308,7 +308,7 @@ def _rationalise(finding: Finding, result: LMResult, rows: Any, target: Any, bud
 
 
 def _flip(finding: Finding, budget: float, log: Log) -> None:
-    from search.flipgraph import search_flips
+    from search.flips import search_flips
 
     job = finding.recipe
     settings = dict(job.settings)

@@ -18,9 +18,9 @@ from rich.table import Table
 
 from search.catalog import Catalogue
 from search.cli import console, friendly, print_json
-from search.known import best_rank
 from search.recipes import RECIPES, Finding, recipe, run_recipe
 from stl_algebra import StlError
+from stl_algebra.known import best_rank
 from stl_algebra.scores import kappa2
 
 __all__ = ["main"]

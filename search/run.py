@@ -21,11 +21,10 @@ from rich.table import Table
 
 from search.catalog import Catalogue, Row, naive_line
 from search.cli import console, fail, friendly, parse_format, print_json
-from search.executor import make_executor, warm_up
-from search.known import best_rank
-from search.ledger import Ledger
-from search.pipeline import Outcome, run_unit
-from search.registry import Request, Unit, families, families_of
+from search.core.executors import make_executor, warm_up
+from search.core.ledger import Ledger
+from search.core.pipeline import Outcome, run_unit
+from search.core.unit import Request, Unit, families, families_of
 from stl_algebra import StlError
 
 __all__ = ["Summary", "search"]
@@ -91,7 +90,7 @@ def search(
     seconds : float
         Time after which no new unit is started; units in flight finish. Counted from when the workers are up.
     backend, workers
-        See `search.executor.make_executor`.
+        See `search.core.executors.make_executor`.
     progress : callable, optional
         Called with (summary, in flight) whenever something changes.
 
@@ -231,10 +230,9 @@ def best_table(rows: list[Row], title: str) -> Table:
     for r in rows:
         line = naive_line(r)
         fmt = r.target.removeprefix("matmul:").replace("x", ",")
-        known = best_rank(tuple(int(v) for v in fmt.split(","))) if r.target.startswith("matmul:") else None  # type: ignore[arg-type]
         state = "[green]proven" if r.exact else "approximate"
-        if r.exact and known is not None:
-            state += ", [bold]best known rank" if r.rank == known else ", NEW RECORD" if r.rank < known else ""
+        if r.exact:
+            state += {0: ", [bold]best known rank", -1: ", NEW RECORD"}.get(r.standing, "")
         table.add_row(
             f"⟨{fmt};{r.rank}⟩", f"{r.family} {r.group}", escape(r.ring), state, f"{r.epsilon2:.4g}",
             "" if line is None or r.exact else f"{line:.3g}", f"{r.kappa2:.4g}", f"{r.total_bf16:.3g}",

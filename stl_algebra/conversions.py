@@ -6,7 +6,6 @@ Every map here is a ring homomorphism, so an identity that holds before holds af
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from math import lcm
 
@@ -44,7 +43,7 @@ def common_ring(one: Ring, two: Ring) -> Ring:
                 if large.name in _LADDER:
                     return ring(max(one.name, two.name, key=_LADDER.index))
                 return large
-        m, n = _conductor(one), _conductor(two)
+        m, n = one.conductor, two.conductor
         if m and n:
             return ring(f"Q(zeta_{lcm(m, n)})")
     elif "Z" in (one.name, two.name):
@@ -78,14 +77,14 @@ def _homomorphism(encoder: Encoder, here: Ring, goal: Ring) -> Callable[[Factor]
             raise StlError("ring", here.name, "a ring that embeds into the reals", "Use 'C128' for complex encoders.")
         return lambda f: (_pairs(here.values(f.num, f.den)) if goal.degree == 2 else here.values(f.num, f.den), 1)
     if not here.exact:
-        raise StlError("ring", here.name, "an exact ring", "Use search.rationalize to turn floats into exact numbers.")
+        raise StlError("ring", here.name, "an exact ring", "Use search.exact to turn floats into exact numbers.")
     if here.characteristic:
         if goal.characteristic == here.characteristic and here.degree == 1:
             return lambda f: (_pad(f.num, goal.degree), 1)
         raise StlError(
-            "ring", goal.name, f"an extension of {here.name}", "Lifting to Z is a search: use search.hensel."
+            "ring", goal.name, f"an extension of {here.name}", "Lifting to Z is a search: use search.exact.hensel."
         )
-    if here.name.startswith("Q[eps]") and here.degree > 1:
+    if here.is_border:
         raise StlError("ring", goal.name, f"{here.name} itself", "A border identity holds only up to powers of eps.")
     if goal.characteristic:
         p = goal.characteristic
@@ -96,22 +95,12 @@ def _homomorphism(encoder: Encoder, here: Ring, goal: Ring) -> Callable[[Factor]
         return lambda f: (_pad(_evaluate(f.num, _root_modulo(here, p), p), goal.degree), f.den)
     if here.degree == 1:
         return lambda f: (_pad(f.num, goal.degree), f.den)
-    m, n = _conductor(here), _conductor(goal)
+    m, n = here.conductor, goal.conductor
     if m and n and n % m == 0:
         return lambda f: (_substitute(f.num, goal, n // m), f.den)
     if goal.degree == 1 and all(not (f.num[..., 1:] != 0).any() for f in encoder.factors):
         return lambda f: (f.num[..., 0], f.den)
     raise StlError("ring", goal.name, f"a ring that contains {here.name}")
-
-
-def _conductor(base: Ring) -> int:
-    """n for Q(ζ_n) (4 for Q(i), 1 for the rationals), else 0."""
-    if base.name in _LADDER:
-        return 1
-    if base.name == "Q(i)":
-        return 4
-    match = re.fullmatch(r"Q\(zeta_(\d+)\)", base.name)
-    return int(match.group(1)) if match else 0
 
 
 def _pad(num: Array, degree: int) -> Array:

@@ -197,6 +197,11 @@ class Encoder:
         state = "exact" if self.is_exact else f"ε²={epsilon2(self):.3g}"
         return f"Encoder{self.label} over {self.ring.name}, {state}, κ²={kappa2(self):.4g}"
 
+    def _repr_html_(self) -> str:
+        from ._html import encoder_html
+
+        return encoder_html(self)
+
     def __call__(self, a: Any, b: Any) -> Array:
         """Apply the encoder to exact arrays: vec(Ĉ) for A, B of the target's size (ring of degree 1 only).
 

@@ -26,7 +26,7 @@ from .identities import verify
 from .rings import Array, fit, max_abs, ring
 from .targets import target
 
-__all__ = ["CONVENTION", "SCHEMA", "file_name", "load", "save"]
+__all__ = ["CONVENTION", "SCHEMA", "file_name", "load", "read_header", "save"]
 
 SCHEMA = "stl-encoder/1"
 CONVENTION = "vec row-major, C not transposed, C = D((E_X A)(E_W B))"
@@ -155,6 +155,17 @@ def load(path: str | os.PathLike[str], trust_certificate: bool = False) -> Encod
         if holds != claim:
             raise EncoderFileError(path, "certificate.holds", claim, f"{holds}, as the identity shows")
     return encoder
+
+
+def read_header(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The string header of an encoder file (target, ring, rank, origin, certificate …); nothing is proven.
+
+    Raises
+    ------
+    EncoderFileError
+        As `load`, for files that are no encoder files.
+    """
+    return _read(path)[0]
 
 
 def _as_given(pairs: list[tuple[Array, int]], exact: bool) -> list[Any]:

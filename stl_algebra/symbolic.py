@@ -138,7 +138,7 @@ def proves_symbolically(encoder: Encoder) -> bool:
 
     a, b, _ = symbols(encoder)
     t, x = encoder.target, sympy.Dummy("x")
-    unit = x ** (encoder.ring.degree - 1) if encoder.ring.name.startswith("Q[eps]") else sympy.Integer(1)
+    unit = x ** (encoder.ring.degree - 1) if encoder.ring.is_border else sympy.Integer(1)
     wanted = [sympy.Integer(0)] * t.shape[2]
     for (i, j, k), v in zip(t.index, t.value, strict=True):
         wanted[k] += int(v) * a[i] * b[j] * unit

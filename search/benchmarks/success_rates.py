@@ -17,7 +17,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from search.optimize.campaign import wilson
+from search.lm.campaign import wilson
 
 __all__ = ["compare", "draw", "draw_starts", "label", "main", "pool"]
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.registry import Request, Start, Unit, register
+from search.core.unit import Request, Start, Unit, register
 from stl_algebra import Encoder, ring
 from stl_algebra.schemes import gauss, laderman, root_powers, standard, strassen
 from stl_algebra.targets import Target, matmul
@@ -180,7 +180,7 @@ def real_encoder(
 
 
 def build(unit: Unit) -> Start:
-    from search.optimize import Free, Schedule
+    from search.lm import Free, Schedule
 
     name = str(unit.parameters["group"])
     table, left, right = algebra(name)

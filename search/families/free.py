@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import prod
 
-from search.known import best_rank
-from search.registry import Request, Start, Unit, register
+from search.core.unit import Request, Start, Unit, register
+from stl_algebra.known import best_rank
 from stl_algebra.targets import matmul
 
 
 def build(unit: Unit) -> Start:
-    from search.optimize import Free
+    from search.lm import Free
 
     target = matmul(*unit.format)
     return Start(

@@ -12,9 +12,9 @@ from functools import lru_cache
 from math import prod
 from typing import Any
 
-from search.known import best_rank, lower_bound
-from search.registry import Request, Start, Unit, register
+from search.core.unit import Request, Start, Unit, register
 from stl_algebra import StlError
+from stl_algebra.known import best_rank, lower_bound
 from stl_algebra.targets import matmul
 
 #: Kinds of group → the actions tried, by format.
@@ -32,20 +32,20 @@ RESTARTS = {2: 24, 3: 16, 4: 4}
 
 @lru_cache(maxsize=32)
 def _types(name: str, fmt: tuple[int, int, int]) -> tuple[Any, list[Any]]:
-    from search.optimize.groups import named_action
-    from search.optimize.orbits import orbit_types
+    from search.lm.groups import named_action
+    from search.lm.orbits import orbit_types
 
     action = named_action(name, fmt)
     return action, orbit_types(action)
 
 
 def accepts(group: str) -> bool:
-    """Whether ``--group`` spells an action, e.g. ``Z3*d:2+1`` (see `search.optimize.groups`)."""
+    """Whether ``--group`` spells an action, e.g. ``Z3*d:2+1`` (see `search.lm.groups`)."""
     return group not in ("Z3",) and all(part.startswith(("Z3", "T", "d:", "c:", "E32")) for part in group.split("*"))
 
 
 def build(unit: Unit) -> Start:
-    from search.optimize.orbits import Invariant
+    from search.lm.orbits import Invariant
 
     action, types = _types(unit.group, unit.format)
     return Start(
@@ -82,7 +82,7 @@ def units(request: Request, turn: int) -> Iterator[Unit]:
 
 
 def _sampled(name: str, fmt: tuple[int, int, int], rank: int, types: list[Any], seed: int) -> Iterator[Unit]:
-    from search.optimize.orbits import sample_counts
+    from search.lm.orbits import sample_counts
 
     for counts in sample_counts(types, rank, MULTISETS_A_ROUND, seed):
         yield Unit("orbit", name, fmt, rank, {"counts": list(counts)}, seed)

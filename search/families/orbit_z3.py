@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from search.known import best_rank, lower_bound
-from search.registry import Request, Start, Unit, register
+from search.core.unit import Request, Start, Unit, register
+from stl_algebra.known import best_rank, lower_bound
 from stl_algebra.targets import matmul
 
 MAX_TILE = 6
@@ -19,7 +19,7 @@ RESTARTS = {2: 24, 3: 24, 4: 8, 5: 2, 6: 1}
 
 
 def build(unit: Unit) -> Start:
-    from search.optimize import CyclicZ3
+    from search.lm import CyclicZ3
 
     t = unit.format[0]
     return Start(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from search.registry import Request, Start, Unit, register
+from search.core.unit import Request, Start, Unit, register
 from stl_algebra.schemes import simplex
 from stl_algebra.targets import matmul
 

@@ -44,6 +44,14 @@ Q(ζ_n) and a dφ(n)×dφ(n) inversion, a lattice the number of subgroups times 
 from __future__ import annotations
 
 from stl_algebra.groups.characters import CharacterTable, character_table
+from stl_algebra.groups.cohomology import (
+    Cohomology,
+    central_extension,
+    cohomology,
+    is_cocycle,
+    schur_cover,
+    schur_multiplier,
+)
 from stl_algebra.groups.constructors import (
     abelian,
     affine,
@@ -121,6 +129,7 @@ __all__ = [
     "AbelianTransform",
     "Automorphisms",
     "CharacterTable",
+    "Cohomology",
     "ConjugacyClasses",
     "Cyclotomic",
     "FiniteGroup",
@@ -137,7 +146,9 @@ __all__ = [
     "automorphism_group",
     "best_known_rank",
     "cayley_graph",
+    "central_extension",
     "character_table",
+    "cohomology",
     "convolve",
     "cyclic",
     "dicyclic",
@@ -158,6 +169,7 @@ __all__ = [
     "irrep",
     "irreps",
     "is_centred_tight_frame",
+    "is_cocycle",
     "is_isomorphic",
     "is_projective_design",
     "is_spherical_design",
@@ -181,6 +193,8 @@ __all__ = [
     "real_multiplications",
     "realised_formats",
     "require_homomorphism",
+    "schur_cover",
+    "schur_multiplier",
     "semidihedral",
     "semidirect_product",
     "simplex",

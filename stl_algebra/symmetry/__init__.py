@@ -1,19 +1,28 @@
 """The isotropy group of matrix multiplication acting on encoders: equivalence, invariants, stabilisers."""
 
+from .actions import Action
+from .enumeration import actions
 from .invariants import rank_triples, trace_tensor
+from .orbittypes import TermType, count_multisets, multisets, term_types
 from .stabiliser import Equivalence, Stabiliser, describe_group, equivalent, signature, stabiliser
 from .transform import Transformation, canonical_form, same_up_to_order
 
 __all__ = [
+    "Action",
     "Equivalence",
     "Stabiliser",
+    "TermType",
     "Transformation",
+    "actions",
     "canonical_form",
+    "count_multisets",
     "describe_group",
     "equivalent",
+    "multisets",
     "rank_triples",
     "same_up_to_order",
     "signature",
     "stabiliser",
+    "term_types",
     "trace_tensor",
 ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kernels import Codec, STLLinear, measure, ops, reference, stl_matmul
-from kernels.dispatch import fast_matmul, plan_matmul
+from kernels import Codec, STLLinear, fast_matmul, ops, plan_matmul, reference, rounding, stl_matmul
+from kernels.bench import measure
 
 pytestmark = pytest.mark.gpu
 cuda = torch.device("cuda")
@@ -30,13 +30,13 @@ def test_error_below_twice_the_plain_one_and_on_the_closed_form(
     assert found.unwritten == 0
     assert found.rms <= 2 * plain.rms
     if dtype != torch.float64:
-        assert found.rms == pytest.approx(measure.closed_form(strassen2, dtype, k), rel=0.2)
+        assert found.rms == pytest.approx(rounding.closed_form(strassen2, dtype, k), rel=0.2)
 
 
 @pytest.mark.parametrize("rank", [16, 24, 48])
 def test_dense_random_codecs_in_bfloat16(rank: int) -> None:
     """Both forms of the kernels (coefficients at run time and in the code) on factors without structure."""
-    from kernels import straightline, triton_codec
+    from kernels.triton import dense, unrolled
 
     codec = Codec.random((4, 4, 4), rank)
     e, _, d = codec.tensors(cuda, torch.float32)
@@ -44,12 +44,12 @@ def test_dense_random_codecs_in_bfloat16(rank: int) -> None:
     expected = reference.encode(x.double(), e.double(), 4, 4)
     plain = measure.compare(reference.encode(x, e, 4, 4).flatten(1), expected.flatten(1)).rms
     poison = torch.full_like(expected, float("nan"), dtype=torch.bfloat16)
-    for found in (triton_codec.encode(x, e, 4, 4, out=poison), straightline.encode(x, codec.recipes[0])):
+    for found in (dense.encode(x, e, 4, 4, out=poison), unrolled.encode(x, codec.recipes[0])):
         assert measure.compare(found.flatten(1), expected.flatten(1)).rms < 1.1 * plain
     p = draw(rank, 65, 258, dtype=torch.bfloat16)
     expected = reference.decode(p.double(), d.double(), 4, 4, 260, 1032)
     plain = measure.compare(reference.decode(p, d, 4, 4, 260, 1032), expected).rms
-    for y in (triton_codec.decode(p, d, 4, 4, 260, 1032), straightline.decode(p, codec.recipes[2], 260, 1032)):
+    for y in (dense.decode(p, d, 4, 4, 260, 1032), unrolled.decode(p, codec.recipes[2], 260, 1032)):
         assert measure.compare(y, expected).rms < 1.1 * plain
 
 
@@ -112,17 +112,17 @@ def test_compile_graph_capture_streams_and_determinism(strassen2: Codec) -> None
 
 def test_more_than_two_to_the_31_elements(strassen: Codec) -> None:
     """An encoded activation of 2.9e9 entries: the far end is right, so indices did not wrap."""
-    from kernels import straightline, triton_codec
+    from kernels.triton import dense, unrolled
 
     x = torch.zeros(40960, 40960, device=cuda, dtype=torch.bfloat16)
     x[-2:, -2:] = torch.tensor([[1.0, 2.0], [3.0, 4.0]], device=cuda, dtype=torch.bfloat16)
     e, _, d = strassen.tensors(cuda, torch.float32)
     expected = (e @ torch.tensor([1.0, 2.0, 3.0, 4.0], device=cuda)).to(torch.bfloat16)
-    for encoded in (straightline.encode(x, strassen.recipes[0]), triton_codec.encode(x, e, 2, 2)):
+    for encoded in (unrolled.encode(x, strassen.recipes[0]), dense.encode(x, e, 2, 2)):
         assert encoded.numel() > 2**31
         assert torch.equal(encoded[:, -1, -1], expected)
         assert int(torch.count_nonzero(encoded[:, -1])) == int(torch.count_nonzero(expected))
-        y = straightline.decode(encoded, strassen.recipes[2], 40960, 40960)
+        y = unrolled.decode(encoded, strassen.recipes[2], 40960, 40960)
         corner = (d @ expected.float()).reshape(2, 2).to(torch.bfloat16)
         assert torch.equal(y[-2:, -2:], corner)
         del encoded, y

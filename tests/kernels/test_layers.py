@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from kernels import Codec, STLLinear, convert_linear
+from kernels.bench.measure import compare
 from kernels.fused import mlp
-from kernels.measure import compare
 from stl_algebra.errors import StlError
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from search.registry import Request, Start, Unit, families, family
+from search.core.unit import Request, Start, Unit, families, family
 from stl_algebra import Encoder, StlError
 from stl_algebra.conversions import restrict_scalars
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.flipgraph import (
+from search.flips import (
     Schedule,
     Scheme,
     extend,
@@ -20,9 +20,9 @@ from search.flipgraph import (
     symmetric_start,
     walk_from,
 )
-from search.flipgraph.formats import rotate
-from search.flipgraph.recipes import default_cubes
-from search.flipgraph.scheme import diagonal_blocks, holds, pack, unpack
+from search.flips.formats import rotate
+from search.flips.recipes import default_cubes
+from search.flips.scheme import diagonal_blocks, holds, pack, unpack
 from stl_algebra.errors import StlError
 
 RESTLESS = Schedule(flips=20_000, plus_after=200, plus_diff=3)
@@ -232,7 +232,7 @@ def test_command_line(tmp_path):
 
     from typer.testing import CliRunner
 
-    from search.flipgraph.__main__ import app
+    from search.flips.__main__ import app
     from stl_algebra.files import load
 
     def run(*words):

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from search.flipgraph import Schedule, search_flips, standard, symmetric_start, walk_from
-from search.flipgraph.__main__ import app
-from search.flipgraph.campaign import expand, load_schemes, main, run_job, save_schemes
-from search.flipgraph.lift import lifted, simplest
-from search.flipgraph.lift import main as lift_main
-from search.flipgraph.meta import Pools, all_formats, oriented, transposed, wandered
-from search.flipgraph.scheme import unpack
-from search.hensel import hensel_lift
+from search.exact.hensel import hensel_lift
+from search.flips import Schedule, search_flips, standard, symmetric_start, walk_from
+from search.flips.__main__ import app
+from search.flips.campaign import expand, load_schemes, main, run_job, save_schemes
+from search.flips.lift import lifted, simplest
+from search.flips.lift import main as lift_main
+from search.flips.pools import Pools, all_formats, oriented, transposed, wandered
+from search.flips.scheme import unpack
 from stl_algebra import Encoder, schemes
 from stl_algebra.errors import StlError
 from stl_algebra.files import load, save

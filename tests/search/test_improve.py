@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from search.accuracy import accurate_encoders, most_accurate_bases, orbit_kappa2, stacks
+from search.bases.accuracy import accurate_encoders, most_accurate_bases, orbit_kappa2, stacks
+from search.bases.additions import alternative_basis, sparsest
 from search.improve import app, improve
-from search.sparsity import alternative_basis, sparsest
 from stl_algebra import StlError, schemes
 from stl_algebra.files import load, save
 from stl_algebra.scores import additions, kappa2

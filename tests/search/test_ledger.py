@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from search.ledger import Ledger
-from search.pipeline import Outcome
-from search.registry import Unit
+from search.core.ledger import Ledger
+from search.core.pipeline import Outcome
+from search.core.unit import Unit
 from stl_algebra import StlError
 
 
@@ -68,7 +68,8 @@ def test_two_writers_wait_for_each_other(tmp_path):
 def test_kill_9_loses_nothing_recorded(tmp_path):
     path = tmp_path / "ledger.sqlite"
     code = (
-        "from search.ledger import Ledger\nfrom search.pipeline import Outcome\nfrom search.registry import Unit\n"
+        "from search.core.ledger import Ledger\nfrom search.core.pipeline import Outcome\n"
+        "from search.core.unit import Unit\n"
         f"ledger = Ledger({str(path)!r})\n"
         "for k in range(10**6):\n"
         "    ledger.record(Outcome(Unit('toy', 'Z2', (2, 2, 2), 7, {'k': k}, k)), [])\n    print(k, flush=True)\n"

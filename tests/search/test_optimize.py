@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from search.optimize import SCHEDULES, CyclicZ3, Free, OrbitType, Parametrisation, Schedule, minimise
-from search.optimize.campaign import Job, matmul_tensor, run_job, wilson
-from search.optimize.campaign import main as campaign
-from search.optimize.groups import named_action
-from search.optimize.orbits import Invariant, orbit_types
+from search.lm import SCHEDULES, CyclicZ3, Free, OrbitType, Parametrisation, Schedule, minimise
+from search.lm.campaign import Job, matmul_tensor, run_job, wilson
+from search.lm.campaign import main as campaign
+from search.lm.groups import named_action
+from search.lm.orbits import Invariant, orbit_types
 from stl_algebra.errors import StlError
 from stl_algebra.targets import matmul, polymul
 
@@ -173,7 +173,7 @@ def test_cuda_gives_the_same_solutions():
 def test_a_plan_runs_through_executors():
     from concurrent.futures import ThreadPoolExecutor
 
-    from search.optimize.scale import devices_here, run_plan, split_restarts
+    from search.lm.scale import devices_here, run_plan, split_restarts
 
     parts = split_restarts(Job("2x2x2", 7, "Z3", counts=((1, 4),), restarts=13, iterations=60, schedule="fast"), 2)
     assert [p.restarts for p in parts] == [7, 6] and parts[0].seed != parts[1].seed

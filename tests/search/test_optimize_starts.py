@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.optimize import CyclicZ3, Free, minimise
-from search.optimize.continuation import flip_schemes, signed, signs_by_descent
-from search.optimize.deflation import (
+from search.lm import CyclicZ3, Free, minimise
+from search.lm.continuation import flip_schemes, signed, signs_by_descent
+from search.lm.deflation import (
     Squeezed,
     cut,
     doomed,
@@ -20,12 +20,12 @@ from search.optimize.deflation import (
     strengths,
     to_copies,
 )
-from search.optimize.groups import named_action
-from search.optimize.harvest import origin_of
-from search.optimize.jobs import Job, matmul_tensor, parametrisations
-from search.optimize.orbits import Invariant, orbit_types
-from search.optimize.projection import balanced, capped, fit_orbits, of_rank, perturbed
-from search.optimize.starts import KINDS, parents_of, solve, starts_for
+from search.lm.groups import named_action
+from search.lm.harvest import origin_of
+from search.lm.jobs import Job, matmul_tensor, parametrisations
+from search.lm.orbits import Invariant, orbit_types
+from search.lm.projection import balanced, capped, fit_orbits, of_rank, perturbed
+from search.lm.starts import KINDS, parents_of, solve, starts_for
 from stl_algebra.errors import StlError
 
 T2 = matmul_tensor(2, 2, 2)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from search import pipeline, registry
-from search.pipeline import Outcome, run_unit
-from search.registry import Start, Unit, register
+from search.core import pipeline
+from search.core import unit as registry
+from search.core.pipeline import Outcome, run_unit
+from search.core.unit import Start, Unit, register
 from stl_algebra import Encoder
 from stl_algebra.schemes import strassen
 from stl_algebra.targets import matmul
@@ -44,7 +45,7 @@ def test_z3_finds_strassen_rank_and_proves_it():
 
 
 def test_numerical_results_are_kept_only_if_wanted(toy):
-    from search.optimize import Free
+    from search.lm import Free
 
     goal = matmul(1, 2, 1)
 
@@ -73,15 +74,15 @@ def test_a_lying_rationaliser_is_not_believed(toy, monkeypatch):
             success=True, e_x=x, e_w=e.e_w.num, d=e.d.num, den=1, ring="Z", reason="", invariant=True
         )
 
-    import search.rationalize
+    import search.exact
 
-    monkeypatch.setattr(search.rationalize, "rationalise", lambda *a, **k: claims(wrong))
+    monkeypatch.setattr(search.exact, "rationalise", lambda *a, **k: claims(wrong))
     factors = tuple(np.zeros(1) for _ in range(3))
     assert pipeline.rationalised(work, factors, unit, Outcome(unit)) is None
-    monkeypatch.setattr(search.rationalize, "rationalise", lambda *a, **k: claims(e.e_x.num))
+    monkeypatch.setattr(search.exact, "rationalise", lambda *a, **k: claims(e.e_x.num))
     assert pipeline.rationalised(work, factors, unit, Outcome(unit)) == e
     monkeypatch.setattr(Encoder, "is_exact", True)
-    monkeypatch.setattr(search.rationalize, "rationalise", lambda *a, **k: claims(wrong))
+    monkeypatch.setattr(search.exact, "rationalise", lambda *a, **k: claims(wrong))
     with pytest.raises(AssertionError):
         assert pipeline.rationalised(work, factors, unit, Outcome(unit)) is None
 
@@ -89,12 +90,12 @@ def test_a_lying_rationaliser_is_not_believed(toy, monkeypatch):
 def test_refusals_of_the_rationaliser_are_told(toy, monkeypatch):
     from types import SimpleNamespace
 
-    import search.rationalize
+    import search.exact
 
     unit = toy(lambda u: Start(matmul(2, 2, 2)))
     outcome = Outcome(unit)
     monkeypatch.setattr(
-        search.rationalize, "rationalise", lambda *a, **k: SimpleNamespace(success=False, reason="no frame")
+        search.exact, "rationalise", lambda *a, **k: SimpleNamespace(success=False, reason="no frame")
     )
     assert pipeline.rationalised(Start(matmul(2, 2, 2)), tuple(np.zeros(1) for _ in range(3)), unit, outcome) is None
     assert outcome.message == "not rationalised: no frame"

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from search.rationalize import free_tying, rationalise, z3_tying
-from search.rationalize.exact import clear_terms, holds, third_factor
-from search.rationalize.gauge import apply_bases, matmul_format
-from search.rationalize.model import Model
-from search.rationalize.polish import null_space, polish
+from search.exact import free_tying, rationalise, z3_tying
+from search.exact.gauge import apply_bases, matmul_format
+from search.exact.model import Model
+from search.exact.polish import null_space, polish
+from search.exact.solve import clear_terms, holds, third_factor
 from stl_algebra import StlError, schemes
 from stl_algebra.targets import matmul, polymul
 

@@ -9,9 +9,8 @@ from flint import fmpz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.optimize import Free, minimise
-from search.rationalize import free_tying, rationalise
-from search.rationalize.digits import (
+from search.exact import free_tying, rationalise
+from search.exact.digits import (
     BITS,
     minimal_polynomial,
     polynomial_text,
@@ -20,9 +19,10 @@ from search.rationalize.digits import (
     rational_from_digits,
     refine,
 )
-from search.rationalize.model import Model
-from search.rationalize.polish import polish
-from search.rationalize.snap import PROFILES, Profile, _recognise, pin_vectors, snap
+from search.exact.model import Model
+from search.exact.polish import polish
+from search.exact.snap import PROFILES, Profile, _recognise, pin_vectors, snap
+from search.lm import Free, minimise
 from stl_algebra import Encoder, schemes, target
 from stl_algebra.scores import kappa2
 

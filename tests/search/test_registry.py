@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search import registry
-from search.registry import Request, Start, Unit, families_of, family, groups, register
+from search.core import unit as registry
+from search.core.unit import Request, Start, Unit, families_of, family, groups, register
 from stl_algebra import StlError
 from stl_algebra.targets import matmul
 

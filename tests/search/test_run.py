@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from search import registry, run
-from search.executor import make_executor
-from search.ledger import Ledger
-from search.registry import Request, Start, Unit, register
+from search import run
+from search.core import unit as registry
+from search.core.executors import make_executor
+from search.core.ledger import Ledger
+from search.core.unit import Request, Start, Unit, register
 from search.run import search
 from stl_algebra import StlError, load
 from stl_algebra.schemes import strassen, winograd

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from search.benchmarks.success_rates import compare, draw_starts, label, pool
-from search.optimize.campaign import FIELDS, Job, run_job
+from search.lm.campaign import FIELDS, Job, run_job
 
 
 def write(path, rows):

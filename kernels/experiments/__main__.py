@@ -14,6 +14,7 @@ EXPERIMENTS = {
     "starts": "which codec trains best: MNIST ViT of one width and rank, codecs from everywhere",
     "vit": "MNIST ViT with a tokens-to-token front end: STL widths and ranks against dense, 2:4, low rank, token mixers",
     "gpt": "causal byte-level language model: every way to run STL, each with its leak test",
+    "speed": "milliseconds of a training step beside its FLOPs: eager, CUDA graph, compiled",
     "minilm": "a pretrained sentence encoder: converted, calibrated, distilled, beside 2:4 and low rank",
 }
 
@@ -41,12 +42,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one experiment; 0 when done, 2 on bad input, 130 when interrupted."""
-    from . import language, pretrained, report, vision
+    from . import language, pretrained, report, speed, vision
     from .table import Table
 
     a = parser().parse_args(arguments)
     ranks = [int(r) for r in a.ranks.split(",")] if a.ranks else None
-    table = Table(a.out / f"{a.name}.csv", pretrained.KEY if a.name == "minilm" else vision.KEY)
+    table = Table(a.out / f"{a.name}.csv", {"minilm": pretrained.KEY, "speed": speed.KEY}.get(a.name, vision.KEY))
     try:
         if a.table:
             print(report.table(a.name, table))
@@ -65,6 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
         elif a.name == "gpt":
             language.train_arms(only(lambda seed: language.gpt_arms(seed, a.encoders)), table,
                                 steps=3 if a.short else 900, **wanted)  # fmt: skip
+        elif a.name == "speed":
+            speed.run(table, a.encoders, device=a.device, short=a.short, only=a.arms)
         else:
             pretrained.run(table, a.model, a.encoders, ranks or [24, 32, 40, 44, 46], short=a.short, only=a.arms,
                            **wanted)  # fmt: skip

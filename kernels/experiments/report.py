@@ -11,7 +11,8 @@ COLUMNS = {
     "vit": (("arm", "rank", "group", "multiplications", "parameters"), ("accuracy", "loss")),
     "gpt": (("arm", "rank", "rows", "multiplications", "parameters"),
             ("nats", "nats_copies", "leak_time", "leak_batch", "ms_graph")),
-    "minilm": (("arm", "rank", "epsilon2", "multiplications", "stage"), ("cosine", "recall")),
+    "speed": (("model", "arm", "compiled", "multiplications"), ("ms_eager", "ms_graph", "GFLOP")),
+    "minilm": (("arm", "rank", "multiplications", "stage"), ("cosine", "recall", "epsilon2")),
 }  # fmt: skip
 
 
@@ -20,5 +21,5 @@ def table(name: str, rows: Table) -> str:
     by, values = COLUMNS[name]
     lines = rows.summary(by, values)
     first = values[0]
-    lines.sort(key=lambda line: line[first], reverse=first not in ("nats",))
+    lines.sort(key=lambda line: line[first], reverse=first not in ("nats", "ms_eager"))
     return markdown(lines)

@@ -19,7 +19,7 @@ from torch import nn
 
 __all__ = ["Ensemble", "Training", "one_cycle"]
 
-WARM_UP = 3  # eager steps before capture; they are part of the training
+WARM_UP = 6  # eager steps before capture; they are part of the training
 
 
 def one_cycle(steps: int, peak: float, warm_up: float) -> torch.Tensor:
@@ -121,7 +121,7 @@ class Training:
             warnings.warn(f"the step cannot be captured as a CUDA graph and runs eagerly: {error}", stacklevel=2)
         else:
             self.graph = graph
-            for _ in range(5):
+            for _ in range(10):
                 timed("graph", self.step)
         self.milliseconds = {kind: min(values, default=math.nan) for kind, values in times.items()}
 

@@ -5,27 +5,40 @@ The name is ours by the project's layout: Hugging Face ships an unrelated distri
 ``kernels``, which `transformers` looks for by distribution metadata, so ours is not mistaken for it.
 """
 
+from .calibrate import CalibrationReport, calibrate
 from .codec import Codec, as_codec
-from .convert import ConversionReport, convert_linear
+from .convert import ConversionReport, convert_linear, unconvert
 from .dispatch import DenseFallback, Plan, deepen, plan_matmul
 from .functional import encode_weight, stl_matmul, stl_matmul_encoded
 from .fused import mlp
+from .leak import LeakReport, leak_test
 from .linear import STLLinear
 from .matmul import fast_matmul
+from .modules import STLAttention, STLConv2d
+from .saving import layout, restore
 
 __all__ = [
+    "CalibrationReport",
     "Codec",
     "ConversionReport",
     "DenseFallback",
+    "LeakReport",
     "Plan",
+    "STLAttention",
+    "STLConv2d",
     "STLLinear",
     "as_codec",
+    "calibrate",
     "convert_linear",
     "deepen",
     "encode_weight",
     "fast_matmul",
+    "layout",
+    "leak_test",
     "mlp",
     "plan_matmul",
+    "restore",
     "stl_matmul",
     "stl_matmul_encoded",
+    "unconvert",
 ]

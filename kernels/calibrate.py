@@ -105,16 +105,16 @@ class Moments:
             layer.d.copy_(d)
             if layer.bias is not None:
                 layer.bias.copy_(bias.T.reshape(-1)[: layer.out_features])
-        layer.recipes = (layer.recipes[0], layer.recipes[1], "")
+        layer.compile_codec()
         return before, after
 
     def _error(self, w: torch.Tensor, d: torch.Tensor, bias: torch.Tensor, gram: torch.Tensor, cross: torch.Tensor,
                mean_u: torch.Tensor, mean_y: torch.Tensor) -> float:  # fmt: skip
         """E‖STL(x) + b − y‖² / E‖y‖² from the moments."""
-        n, p = cross.shape[2:4]
+        n = cross.shape[2]
         target = cross - self.tiles * mean_u[:, :, None, None, None] * bias
         s, t = _products(gram, target, w)
-        shifted = self.energy - 2 * self.tiles * float((mean_y * bias).sum()) + n * self.tiles * float(bias.square().sum())
+        shifted = self.energy + self.tiles * float(n * bias.square().sum() - 2 * (mean_y * bias).sum())
         error = shifted - 2 * float((t.T * d).sum()) + float(((d.T @ d) * s).sum())
         return error / max(self.energy, 1e-30)
 
@@ -191,8 +191,8 @@ def calibrate(
         layer = layers[name]
         unknowns = layer.rank * layer.encoded_shape[1]
         if layer.mode == "dense" or unknowns > largest:
-            why = "its weight is dense" if layer.mode == "dense" else f"{unknowns} unknowns a column, more than {largest}"
-            report.skipped.append((name, why))
+            why = f"{unknowns} unknowns a column, more than {largest}"
+            report.skipped.append((name, "its weight is dense" if layer.mode == "dense" else why))
             continue
         moments = Moments(layer)
         for x, y, keep in pairs(model, dense, name, batches, feedback=feedback):
@@ -246,7 +246,8 @@ def call(model: nn.Module, batch: Any) -> Any:
 def execution_order(model: nn.Module, layers: Mapping[str, nn.Module], batch: Any) -> list[str]:
     """Names of the layers in the order in which a forward pass first reaches them."""
     order: list[str] = []
-    handles = [layer.register_forward_pre_hook(lambda *_, name=name: order.append(name)) for name, layer in layers.items()]
+    handles = [layer.register_forward_pre_hook(lambda *_, name=name: order.append(name))
+               for name, layer in layers.items()]  # fmt: skip
     try:
         call(model, batch)
     finally:

@@ -147,6 +147,6 @@ def _tensor(result: Any) -> torch.Tensor:
     for name in ("logits", "last_hidden_state"):
         if isinstance(getattr(result, name, None), torch.Tensor):
             return result[name] if isinstance(result, Mapping) else getattr(result, name)
-    while isinstance(result, (tuple, list)) or isinstance(result, Mapping):
+    while isinstance(result, (tuple, list, Mapping)):
         result = next(iter(result.values() if isinstance(result, Mapping) else result))
     return result

@@ -281,13 +281,18 @@ class STLLinear(nn.Module):
         before = [getattr(self, name).detach().clone() for name in CODEC]
         state_dict.setdefault(prefix + "e_w", self.e_w)  # files of version 0.1 have none
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-        after = [getattr(self, name).detach() for name in CODEC]
-        if self.train_codec or all(torch.equal(a, b.to(a)) for a, b in zip(before, after, strict=True)):
-            return
+        if not all(torch.equal(getattr(self, k).detach(), b.to(getattr(self, k))) for k, b in zip(CODEC, before)):
+            self.compile_codec()
+
+    def compile_codec(self) -> None:
+        """Derive the fixed-coefficient recipes anew after the codec was changed; a codec that learns has none."""
         n, m, p = self.format
-        e_x, e_w, d = (v.double().cpu().numpy() for v in after)
-        fixed = ((e_x, n, m), (e_w, m, p), (d.T, n, p))
-        self.recipes = tuple(recipe_if_worth_it(*factor) for factor in fixed)  # type: ignore[assignment]
+        codec = self.codec()
+        fixed = [recipe_if_worth_it(codec.e_w, m, p)]
+        if not self.train_codec:
+            fixed += [recipe_if_worth_it(codec.e_x, n, m), recipe_if_worth_it(codec.d.T, n, p)]
+        e_w, e_x, d = (*fixed, "", "")[:3]
+        self.recipes = (e_x, e_w, d)
 
     def extra_repr(self) -> str:
         """One line: sizes, format and rank, mode, rows."""

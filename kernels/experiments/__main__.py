@@ -12,7 +12,7 @@ from stl_algebra.errors import StlError
 
 EXPERIMENTS = {
     "starts": "which codec trains best: MNIST ViT of one width and rank, codecs from everywhere",
-    "vit": "MNIST ViT with a tokens-to-token front end: STL widths and ranks against dense, 2:4, low rank, token mixers",
+    "vit": "MNIST ViT, tokens-to-token front end: STL widths and ranks against dense, 2:4, low rank, token mixers",
     "gpt": "causal byte-level language model: every way to run STL, each with its leak test",
     "speed": "milliseconds of a training step beside its FLOPs: eager, CUDA graph, compiled",
     "minilm": "a pretrained sentence encoder: converted, calibrated, distilled, beside 2:4 and low rank",
@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--model", type=Path, help="folder of a Hugging Face checkpoint (minilm)")
     p.add_argument("--ranks", default="", help="comma-separated; default by experiment")
     p.add_argument("--arms", default="", help="only arms whose name contains this")
+    p.add_argument("--epochs", type=int, default=12, help="of the vision experiments (default 12)")
     p.add_argument("--seconds", type=float, default=float("inf"), help="begin no training after this")
     p.add_argument("--at-once", type=int, default=25, help="vision models in an ensemble (default 25)")
     p.add_argument("--short", action="store_true", help="a few steps on little data, to see that it runs")
@@ -61,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
             make = vision.start_arms if a.name == "starts" else vision.vit_arms
             ranks = ranks or ([24, 32] if a.name == "starts" else [16, 20, 24, 32, 40, 48])
             vision.train_arms(only(lambda seed: make(seed, ranks, a.encoders)), table, data=a.data, at_once=a.at_once,
-                              front="patch" if a.name == "starts" else "t2t", epochs=1 if a.short else 12,
+                              front="patch" if a.name == "starts" else "t2t", epochs=1 if a.short else a.epochs,
                               limit=2000 if a.short else 60000, **wanted)  # fmt: skip
         elif a.name == "gpt":
             language.train_arms(only(lambda seed: language.gpt_arms(seed, a.encoders)), table,

@@ -69,7 +69,8 @@ def _replace(model: nn.Module, arm: Arm) -> None:
     """Convert in place, without any data."""
     if arm.kind == "stl":
         assert arm.codec is not None
-        convert_linear(model, arm.codec, lambda name, _: "pooler" not in name, mode="trainable", train_codec=True)
+        convert_linear(model, arm.codec, lambda name, _: "pooler" not in name, mode="trainable", train_codec=True,
+                       causal=False)  # fmt: skip
         return
     for name in _names(model):
         linear = model.get_submodule(name)
@@ -195,15 +196,16 @@ def run(table: Table, folder: Path | None, encoders: Path | None, ranks: Sequenc
         held, train = held[:60], train[:100]
     tokenizer = AutoTokenizer.from_pretrained(folder)
 
-    def batches(of: list[str]) -> list[dict[str, torch.Tensor]]:
+    def batches(of: list[str], size: int) -> list[dict[str, torch.Tensor]]:
         out = []
-        for k in range(0, len(of), BATCH):
-            b = tokenizer(of[k : k + BATCH], padding="max_length", truncation=True, max_length=LENGTH, return_tensors="pt")
+        for k in range(0, len(of), size):
+            b = tokenizer(of[k : k + size], padding="max_length", truncation=True, max_length=LENGTH,
+                          return_tensors="pt")  # fmt: skip
             out.append({k: v.to(device) for k, v in b.items() if k in ("input_ids", "attention_mask")})
         return out
 
     dense = AutoModel.from_pretrained(folder).float().eval().to(device)
-    testing, training = batches(held), batches(train)
+    testing, training = batches(held, BATCH), batches(train, 320)
     ids, mask = (torch.cat([b[k] for b in training]) for k in ("input_ids", "attention_mask"))
     with torch.no_grad():
         base = torch.cat([_embed(dense, b) for b in testing])
@@ -218,7 +220,7 @@ def run(table: Table, folder: Path | None, encoders: Path | None, ranks: Sequenc
             model = copy.deepcopy(dense)
             _replace(model, arm)
             _report(table, done, arm, "black box", seed, model, testing, base)
-            _calibrate(model, dense, arm, training[: 2 if short else 60])
+            _calibrate(model, dense, arm, training)
             _report(table, done, arm, "calibrated", seed, model, testing, base)
             refitted[arm.name] = model
         if (arm.name, "distilled", str(seed)) not in done:

@@ -25,10 +25,10 @@ KEY = ("arm", "seed")
 
 
 def start_arms(seed: int, ranks: Sequence[int], folder: Path | None) -> list[Arm]:
-    """Equal width and rank, codecs from everywhere."""
+    """Equal width and rank, codecs from everywhere; those without a search at the first rank only."""
     arms = []
     for rank in ranks:
-        found = {name: make(seed) for name, make in starts.plain_starts(rank).items()}
+        found = {name: make(seed) for name, make in starts.plain_starts(rank).items() if rank == ranks[0]}
         names = {f"{name}, r={rank}": (codec, name) for name, codec in found.items()}
         if folder is not None:
             names |= {stem.split("|")[0]: (codec, stem.split("|")[1])

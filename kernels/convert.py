@@ -17,7 +17,7 @@ from .devices import load_device
 from .dispatch import predict_ms
 from .leak import LeakReport, leak_test
 from .linear import STLLinear
-from .modules import STLAttention, conv1d_as_linear
+from .modules import STLAttention, conv1d_as_linear, leave_fused_paths
 from .rounding import NAMES
 
 __all__ = ["ConversionReport", "convert_linear", "unconvert"]
@@ -137,9 +137,8 @@ def convert_linear(
     if example is not None:
         report.leak_before = leak_test(model, example)
     report.causal = "" if causal is False else "causal=True was passed" if causal else causal_reason(model)
-    measured = report.leak_before
-    if causal is None and not report.causal and measured and measured.time is not None and not measured.leaks_time:
-        report.causal = "the example shows that no position reads a later one"
+    if causal is None and not report.causal and report.leak_before is not None and report.leak_before.is_causal:
+        report.causal = "the example shows it"
     if report.causal and report.mixes and rows == "tokens":
         what = "an inexact encoder" if codec.epsilon2 > EXACT else "an encoder whose weights or codec learn"
         raise StlError(
@@ -152,6 +151,7 @@ def convert_linear(
         seen = {} if tokens is None else {name: tokens for name, _ in model.named_modules()}
     options = {"mode": mode, "rows": rows, "train_codec": train_codec, "scale_rows": scale_rows}
     _walk(model, codec, filter_fn, smallest, report, seen, {**options, "tokens": tokens})
+    leave_fused_paths(model)
     if example is not None:
         report.leak = leak_test(model, example)
     return report
@@ -185,8 +185,6 @@ def _walk(model: nn.Module, codec: Codec, filter_fn: Callable[[str, nn.Module], 
                 report.skipped.append((name, str(error)))
                 continue
             setattr(parent, child_name, layer)
-            if isinstance(parent, nn.TransformerEncoderLayer):
-                parent.activation_relu_or_gelu = 0  # its fused path would multiply by the dense views
             report.converted.append(name)
             if id(child) not in made:
                 made[id(child)] = layer

@@ -24,12 +24,14 @@ class LeakReport:
 
     ``time``: outputs before a changed position (a bidirectional model has it by design; None without a time axis).
     ``batch``: outputs of an example while only the other examples change (None for a batch of one).
-    ``tolerance``: what is put down to rounding.
+    ``tolerance``: what is put down to rounding. ``onward``: outputs after the changed position, no leak but what a
+    causal model has and a position-wise one has not.
     """
 
     time: float | None
     batch: float | None
     tolerance: float
+    onward: float | None = None
 
     @property
     def leaks_time(self) -> bool:
@@ -40,6 +42,11 @@ class LeakReport:
     def leaks_batch(self) -> bool:
         """Does one example reach another?"""
         return self.batch is not None and not self.batch <= self.tolerance
+
+    @property
+    def is_causal(self) -> bool:
+        """Do positions read earlier ones and no later ones?"""
+        return self.onward is not None and self.onward > self.tolerance and not self.leaks_time
 
     def __str__(self) -> str:
         def show(value: float | None, leaks: bool) -> str:
@@ -105,14 +112,16 @@ def leak_test(
     try:
         base = run(x)
         scale = float(base.std()) or 1.0
-        time = batch = None
+        time = batch = onward = None
         if x.dim() > 1 and base.dim() > 1 and base.shape[1] == x.shape[1] >= 8:
             start = (x.shape[1] // 2) // 8 * 8
-            time = 0.0
+            time = onward = 0.0
             for position in range(start + 1, min(start + 4, x.shape[1])):
                 changed = x.clone()
                 changed[:, position] = _other(x)[:, position]
-                time = _worst(time, (run(changed) - base)[:, :position], scale)
+                change = run(changed) - base
+                time = _worst(time, change[:, :position], scale)
+                onward = _worst(onward, change[:, start + 4 :], scale)
         if x.shape[0] > 1:
             changed = _other(x)
             changed[0] = x[0]
@@ -121,7 +130,7 @@ def leak_test(
         for module, was in training.items():
             module.training = was
     kind = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    return LeakReport(time, batch, TOLERANCE.get(kind, 1e-3) if tolerance is None else tolerance)
+    return LeakReport(time, batch, TOLERANCE.get(kind, 1e-3) if tolerance is None else tolerance, onward)
 
 
 def _worst(so_far: float, change: torch.Tensor, scale: float) -> float:

@@ -11,7 +11,19 @@ from stl_algebra.errors import StlError
 from .codec import Codec, EncoderLike
 from .linear import STLLinear
 
-__all__ = ["STLAttention", "STLConv2d", "conv1d_as_linear"]
+__all__ = ["STLAttention", "STLConv2d", "conv1d_as_linear", "leave_fused_paths"]
+
+
+def leave_fused_paths(model: nn.Module) -> None:
+    """Keep `nn.TransformerEncoder` and its layers off their fused inference paths.
+
+    Those read ``weight`` of the linear layers instead of calling them: they would multiply by the dense views.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.TransformerEncoder):
+            module.use_nested_tensor = False
+        if isinstance(module, nn.TransformerEncoderLayer) and any(isinstance(m, STLLinear) for m in module.modules()):
+            module.activation_relu_or_gelu = 0
 
 
 def conv1d_as_linear(layer: nn.Module) -> nn.Linear:
@@ -87,7 +99,8 @@ class STLAttention(nn.Module):
                            "in_proj_weight and none of them")  # fmt: skip
         self.embed_dim, self.num_heads, self.head_dim = a.embed_dim, a.num_heads, a.head_dim
         self.batch_first, self.dropout = a.batch_first, a.dropout
-        self._qkv_same_embed_dim = False  # nn.TransformerEncoderLayer then leaves its fused path, which skips modules
+        # what nn.TransformerEncoderLayer asks before its fused path, which would read weights and skip the modules
+        self._qkv_same_embed_dim, self.in_proj_weight, self.in_proj_bias = False, None, None
 
         def projection(weight: torch.Tensor, bias: torch.Tensor | None) -> STLLinear:
             linear = nn.Linear(a.embed_dim, a.embed_dim, bias is not None, weight.device, weight.dtype)
@@ -100,6 +113,7 @@ class STLAttention(nn.Module):
         biases = a.in_proj_bias.chunk(3) if a.in_proj_bias is not None else (None, None, None)
         self.q_proj, self.k_proj, self.v_proj = map(projection, a.in_proj_weight.chunk(3), biases)
         self.out_proj = projection(a.out_proj.weight, a.out_proj.bias)
+        self.train(a.training)
 
     def forward(
         self,

@@ -12,7 +12,7 @@ from stl_algebra.errors import StlError
 
 from .codec import Codec
 from .linear import STLLinear
-from .modules import STLAttention
+from .modules import STLAttention, leave_fused_paths
 
 __all__ = ["layout", "restore"]
 
@@ -81,7 +81,6 @@ def restore(model: nn.Module, data: Mapping[str, Any], *, device: torch.device |
         if where.type != "meta":
             layer = layer.to_empty(device=where)
         parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, layer)
-        if isinstance(model.get_submodule(parent), nn.TransformerEncoderLayer):
-            model.get_submodule(parent).activation_relu_or_gelu = 0
+        setattr(model.get_submodule(parent), child, layer.train(old.training))
+    leave_fused_paths(model)
     return model

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ..codec import Codec
 from ..linear import STLLinear
 
-__all__ = ["Arm", "BlockSparseLinear", "LowRankLinear", "Sparse24Linear", "keep_two_of_four"]
+__all__ = ["Arm", "BlockSparseLinear", "DenseLinear", "LowRankLinear", "Sparse24Linear", "keep_two_of_four"]
 
 
 def keep_two_of_four(weight: torch.Tensor, score: torch.Tensor | None = None) -> torch.Tensor:
@@ -24,13 +24,24 @@ def keep_two_of_four(weight: torch.Tensor, score: torch.Tensor | None = None) ->
     return (beaten < 2).to(weight.dtype).reshape(score.shape)
 
 
-class Sparse24Linear(nn.Linear):
+class DenseLinear(nn.Linear):
+    """`nn.Linear` on flattened rows: an ensemble then runs one product a layer, not one an example."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(…, in) → (…, out)."""
+        return self._product(x, self.weight)
+
+    def _product(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return F.linear(x.reshape(-1, self.in_features), weight, self.bias).unflatten(0, x.shape[:-1])
+
+
+class Sparse24Linear(DenseLinear):
     """2:4 by magnitude, chosen anew at each step, gradients straight through to every weight."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(…, in) → (…, out)."""
         masked = self.weight.detach() * keep_two_of_four(self.weight.detach())
-        return F.linear(x, masked + self.weight - self.weight.detach(), self.bias)
+        return self._product(x, masked + self.weight - self.weight.detach())
 
 
 class LowRankLinear(nn.Module):
@@ -39,7 +50,7 @@ class LowRankLinear(nn.Module):
     def __init__(self, inputs: int, outputs: int, share: float) -> None:
         super().__init__()
         rank = max(1, round(share * inputs * outputs / (inputs + outputs)))
-        self.down, self.up = nn.Linear(inputs, rank, bias=False), nn.Linear(rank, outputs)
+        self.down, self.up = DenseLinear(inputs, rank, bias=False), DenseLinear(rank, outputs)
         with torch.no_grad():  # the product has the variance of nn.Linear's own start
             self.up.weight.normal_(0, (1 / 3 / rank) ** 0.5)
             self.down.weight.normal_(0, inputs**-0.5)
@@ -49,7 +60,7 @@ class LowRankLinear(nn.Module):
         return self.up(self.down(x))
 
 
-class BlockSparseLinear(nn.Linear):
+class BlockSparseLinear(DenseLinear):
     """A fixed random share of the 4×4 weight tiles, the rest zero: skipping K-tiles, the causal line to beat."""
 
     def __init__(self, inputs: int, outputs: int, share: float) -> None:
@@ -62,7 +73,7 @@ class BlockSparseLinear(nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(…, in) → (…, out)."""
-        return F.linear(x, self.weight * self.mask, self.bias)
+        return self._product(x, self.weight * self.mask)
 
 
 @dataclass(frozen=True)
@@ -106,7 +117,7 @@ class Arm:
             return LowRankLinear(inputs, outputs, self.share)
         if self.kind == "ktiles":
             return BlockSparseLinear(inputs, outputs, self.share)
-        return (Sparse24Linear if self.kind == "sparse24" else nn.Linear)(inputs, outputs)
+        return (Sparse24Linear if self.kind == "sparse24" else DenseLinear)(inputs, outputs)
 
     @property
     def multiplications(self) -> float:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .arms import Arm
+from .arms import Arm, DenseLinear
 
 __all__ = ["GPT", "ViT"]
 
@@ -49,9 +49,9 @@ class ViT(nn.Module):
         super().__init__()
         self.front = front
         if front == "t2t":
-            self.first = nn.Linear(49, 16)
+            self.first = DenseLinear(49, 16)
             self.mix = Block(16, 1, 16, Arm("dense"), causal=False)
-        self.embed = nn.Linear(49 if front == "patch" else 9 * 16, width)
+        self.embed = DenseLinear(49 if front == "patch" else 9 * 16, width)
         self.position = nn.Parameter(torch.randn(1, 16, width) * 0.02)
         self.blocks = nn.ModuleList(Block(width, heads, 2 * width, arm, causal=False) for _ in range(depth))
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 10)
@@ -61,9 +61,10 @@ class ViT(nn.Module):
         if self.front == "patch":
             tokens = images.view(-1, 4, 7, 4, 7).permute(0, 1, 3, 2, 4).reshape(-1, 16, 49)
         else:
-            split = F.unfold(images[:, None], 7, padding=2, stride=4).transpose(1, 2)  # (B, 49, 49)
-            grid = self.mix(self.first(split)).transpose(1, 2).reshape(-1, 16, 7, 7)
-            tokens = F.unfold(grid, 3, padding=1, stride=2).transpose(1, 2)  # (B, 16, 144)
+            split = F.pad(images, (2, 2, 2, 2)).unfold(1, 7, 4).unfold(2, 7, 4).reshape(-1, 49, 49)
+            grid = F.pad(self.mix(self.first(split)).view(-1, 7, 7, 16), (0, 0, 1, 1, 1, 1))
+            near = [grid[:, i : i + 7 : 2, j : j + 7 : 2] for i in range(3) for j in range(3)]
+            tokens = torch.cat(near, -1).reshape(-1, 16, 144)
         x = self.embed(tokens) + self.position
         for block in self.blocks:
             x = block(x)

@@ -81,11 +81,9 @@ def run(table: Table, folder: Path | None, *, device: str, short: bool = False, 
                 model.zero_grad(set_to_none=True)
                 if compiled == "yes":
                     model = torch.compile(model)
-                training = Training(model, loss, steps=40, peak=1e-4)
+                training = Training(model, loss, steps=2 if short else 40, peak=1e-4)
                 try:
-                    training.prepare()
-                    while training.done < (2 if short else 40):
-                        training.step()
+                    training.run()
                 except Exception as error:  # one arm that does not run must not take the others with it
                     warnings.warn(f"{model_name}, {arm.name}: {error}", stacklevel=1)
                 row = {"model": model_name, "arm": arm.name, "compiled": compiled, "seed": 0,

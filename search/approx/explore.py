@@ -201,6 +201,8 @@ class Explorer:
         """Optimise in an arm and keep the ends."""
         par = self.space(arm.group, arm.counts)
         before = self.pool.best(arm.rank)
+        if self.device != "cpu" and iterations <= 100:
+            schedule = schedule.with_(stall=0.0)  # a batch that keeps its size is captured once
         result = minimise(self.target, par, restarts=restarts, iterations=iterations, schedule=schedule,
                           seed=self.runs, device=self.device, init=init, seconds=self.seconds)
         origin = {"group": arm.group, "counts": list(arm.counts), "label": par.label, "seed": self.runs, "move": move,

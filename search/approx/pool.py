@@ -11,16 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.lm.jobs import matmul_tensor
+from .objective import BF16, Factors, Objective
 
-__all__ = ["BF16", "End", "Factors", "Pool", "ends_of", "scored"]
+__all__ = ["BF16", "End", "Factors", "Format", "Pool", "ends_of", "scored"]
 
 Array = NDArray[Any]
-Factors = tuple[Array, Array, Array]
 Format = tuple[int, int, int]
-
-#: Mean squared rounding of bf16 in encoded activations, encoded weights and products together (math.md §3).
-BF16 = 8.25e-6
 
 
 @dataclass
@@ -36,17 +32,11 @@ class End:
 
 
 def scored(fmt: Format, factors: Factors, origin: dict[str, Any], weight: float = BF16) -> End:
-    """An end from factors, at the best scale of every term's product (one overall factor)."""
-    x, w, d = (np.asarray(f, dtype=float) for f in factors)
-    target = matmul_tensor(*fmt)
-    hat = np.einsum("la,lb,cl->abc", x, w, d, optimize=True)
-    norm2 = float((target**2).sum())
-    strength = float(((x**2).sum(1) * (w**2).sum(1) * (d**2).sum(0)).sum())
-    scale = float((hat * target).sum()) / (float((hat**2).sum()) + weight * strength)
-    d = d * scale
-    eps2 = float(((scale * hat - target) ** 2).sum()) / norm2
-    kappa2 = scale**2 * strength / norm2
-    return End(len(x), eps2 + weight * kappa2, eps2, kappa2, (x, w, d), origin)
+    """An end from factors, at the best multiple of T̂."""
+    goal = Objective(fmt, weight)
+    factors = goal.rescaled(tuple(np.asarray(f, dtype=float) for f in factors))  # type: ignore[arg-type]
+    eps2, kappa2 = goal.scores(factors)
+    return End(len(factors[0]), eps2 + weight * kappa2, eps2, kappa2, factors, origin)
 
 
 class Pool:

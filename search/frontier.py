@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from search.catalog import Catalogue, Row
-from search.cli import console, friendly, parse_format, print_json
+from search.cli import console, friendly, parsed_format, print_json
+from search.core.catalogue import Catalogue, Row
 from stl_algebra import StlError
 from stl_algebra.known import best_rank
 
@@ -102,7 +102,7 @@ def main(
 ) -> None:
     """Tabulate ε², κ² and total bf16 error against rank and FLOP ratio; also writes frontier.csv."""
     with friendly():
-        formats = [f for text in format or ["2,2,2", "3,3,3", "4,4,4"] if (f := parse_format(text))]
+        formats = [f for text in format or ["2,2,2", "3,3,3", "4,4,4"] if (f := parsed_format(text))]
         catalogue = Catalogue(out)
         tables = [frontier(catalogue.rows, f) for f in formats]
         points = [p for t in tables for p in t]

@@ -17,8 +17,8 @@ from rich.table import Table
 
 from search.bases.accuracy import accurate_encoders, most_accurate_bases, stacks
 from search.bases.additions import alternative_basis, sparsest
-from search.catalog import Catalogue
 from search.cli import console, fail, friendly, print_json
+from search.core.catalogue import Catalogue
 from search.formats import read
 from search.verify import files_under
 from stl_algebra import Encoder, StlError

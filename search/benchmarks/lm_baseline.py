@@ -18,8 +18,8 @@ from torch import Tensor
 
 from search.lm import CyclicZ3, Parametrisation, Schedule, minimise
 from search.lm.assembly import Model
-from search.lm.campaign import matmul_tensor
 from search.lm.engine import random_starts
+from search.lm.problem import matmul_tensor
 
 __all__ = ["DenseEquations", "dense_jacobian", "minimise_dense"]
 

@@ -8,9 +8,9 @@ import sys
 import time
 
 import pytest
+from search.core.pipeline import Outcome
 
 from search.core.ledger import Ledger
-from search.core.pipeline import Outcome
 from search.core.unit import Unit
 from stl_algebra import StlError
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from search.core.pipeline import Outcome, run_unit
 
 from search.core import pipeline
 from search.core import unit as registry
-from search.core.pipeline import Outcome, run_unit
 from search.core.unit import Start, Unit, register
 from stl_algebra import Encoder
 from stl_algebra.schemes import strassen

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from search.lm.jobs import matmul_tensor
+from ..lm.problem import matmul_tensor
 from stl_algebra import Encoder
 from stl_algebra.errors import StlError
 

@@ -41,7 +41,7 @@ def trials(
         for rank in ranks:
             sides = {
                 name: (Explorer(fmt, [rank], chosen, pool, device, seed, restarts, slice_seconds, 0.35), pool)
-                for name, chosen, pool in (("groups", list(groups), Pool()), ("free", ["free"], Pool()))
+                for name, chosen, pool in (("groups", list(groups), Pool()), ("none", ["none"], Pool()))
             }
             spent = dict.fromkeys(sides, 0.0)
             while min(spent.values()) < seconds:

@@ -20,15 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.lm.actions import Action, Element, conjugation, cyclic_shift, generate
-from search.lm.deflation import from_copies, to_copies
-from search.lm.engine import minimise
-from search.lm.groups import named_action
-from search.lm.jobs import matmul_tensor
-from search.lm.orbits import Invariant, orbit_types, sample_counts
-from search.lm.parametrisation import OrbitType, Parametrisation
-from search.lm.projection import balanced
-from search.lm.schedules import SCHEDULES
+from ..lm.actions import Action, Element, conjugation, cyclic_shift, generate
+from ..lm.deflation import from_copies, to_copies
+from ..lm.engine import minimise
+from ..lm.problem import matmul_tensor, types_of
+from ..lm.orbits import Invariant, orbit_types, sample_counts
+from ..lm.parametrisation import OrbitType, Parametrisation
+from ..lm.projection import balanced
+from ..lm.schedules import SCHEDULES
 
 from .pool import BF16, End, Factors, Format, Pool, ends_of
 from .restrict import restricted
@@ -49,23 +48,23 @@ KEEP = 1 / 3
 
 @lru_cache(maxsize=512)
 def action_of(name: str, fmt: Format) -> tuple[Action, tuple[OrbitType, ...]]:
-    """An action and its orbit types: ``free``, a name of :mod:`search.lm.groups`, or one with a part ``Z3~PART``.
+    """An action and its orbit types: ``none``, a name of :mod:`search.lm.groups`, or one with a part ``Z3~PART``.
 
     ``Z3~PART`` is the cyclic shift after PART on the first side alone; its cube is PART on all sides.
     """
-    if name == "free":
+    if name == "none":
         n, m, p = fmt
         one = Element((0, 1, 2), (np.eye(n * m), np.eye(m * p), np.eye(n * p)))
-        action = Action([one], np.zeros((1, 1), dtype=int), "free")
+        action = Action([one], np.zeros((1, 1), dtype=int), "none")
     elif "Z3~" not in name:
-        action = named_action(name, fmt)
+        return types_of(name, fmt)
     else:
         elements: list[Element] = []
         for part in name.split("*"):
             if not part.startswith("Z3~"):
-                elements += named_action(part, fmt).elements[1:]
+                elements += types_of(part, fmt)[0].elements[1:]
                 continue
-            big = named_action(part[3:], fmt).elements[1].maps[0].reshape([fmt[0]] * 4)
+            big = types_of(part[3:], fmt)[0].elements[1].maps[0].reshape([fmt[0]] * 4)
             i, j = np.unravel_index(np.abs(np.einsum("ikik->ik", big.transpose(0, 2, 1, 3))).argmax(), (fmt[0],) * 2)
             row = big[i, :, j, :]
             one_side = row / np.sqrt(abs(row[i, j]))  # P from P ⊗ P, up to sign
@@ -75,12 +74,12 @@ def action_of(name: str, fmt: Format) -> tuple[Action, tuple[OrbitType, ...]]:
 
 
 def subgroups_of(name: str) -> list[str]:
-    """Names of the subgroups reached by leaving out parts of a name, largest first, and ``free``."""
+    """Names of the subgroups reached by leaving out parts of a name, largest first, and ``none``."""
     parts = name.split("*")
-    if name == "free":
+    if name == "none":
         return []
     smaller = ["*".join(p for j, p in enumerate(parts) if j != i) for i in range(len(parts))] if len(parts) > 1 else []
-    return [*smaller, "free"]
+    return [*smaller, "none"]
 
 
 def removal_costs(factors: Factors) -> Array:
@@ -167,8 +166,8 @@ class Explorer:
         return Invariant(action, counts, types=types)
 
     def adopt(self, end: End) -> None:
-        """Make an arm of an encoder found elsewhere: under the group in its origin if it is invariant, else free."""
-        for group in (str(end.origin.get("group", "free")), "free"):
+        """Make an arm of an encoder found elsewhere: under the group in its origin if it is invariant, else none."""
+        for group in (str(end.origin.get("group", "none")), "none"):
             try:
                 action, types = action_of(group, self.fmt)
                 found = restricted(end.factors, action, types)
@@ -328,7 +327,7 @@ class Explorer:
         return from_copies(blocks_out)[0]
 
     def _release(self, rank: int) -> None:
-        here = sorted((a for a in self.arms[rank].values() if a.thetas and a.group != "free"), key=lambda a: a.total)
+        here = sorted((a for a in self.arms[rank].values() if a.thetas and a.group != "none"), key=lambda a: a.total)
         if not here:
             return self._shake(rank)
         arm = here[min(len(here) - 1, int(self.rng.exponential(2)))]

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.lm.jobs import matmul_tensor
+from ..lm.problem import matmul_tensor
 from stl_algebra.errors import StlError
 
 __all__ = ["BF16", "FORMATS", "Factors", "Objective"]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.lm.actions import Action
-from search.lm.parametrisation import OrbitType
-from search.lm.projection import _tied, balanced
+from ..lm.actions import Action
+from ..lm.parametrisation import OrbitType
+from ..lm.projection import _tied, balanced
 
 __all__ = ["restricted"]
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from search.lm.engine import minimise
-from search.lm.jobs import matmul_tensor
-from search.lm.parametrisation import Free
-from search.lm.projection import balanced
+from ..lm.engine import minimise
+from ..lm.problem import matmul_tensor
+from ..lm.parametrisation import Free
+from ..lm.projection import balanced
 
 from .explore import WARM
 from .pool import End, Factors, Format, scored

@@ -138,19 +138,21 @@ class Explorer:
         Share of the runs that go to random multisets and their promotion.
     widest : int
         Unknowns of the largest space entered.
+    most : int
+        Restarts of a run, at most.
     log : callable
     """
 
     def __init__(
         self, fmt: Format, ranks: Sequence[int], groups: Sequence[str], pool: Pool, device: str = "cpu", seed: int = 0,
         restarts: int = 1, seconds: float = 8.0, explore: float = 0.35, widest: int = 10_000,
-        log: Callable[[str], None] = print,
+        most: int = 256, log: Callable[[str], None] = print,
     ) -> None:
         self.fmt, self.pool, self.device, self.log = fmt, pool, device, log
         self.target, self.rng = matmul_tensor(*fmt), np.random.default_rng(seed)
         self.arms: dict[int, dict[tuple[str, Counts], Arm]] = {r: {} for r in ranks}
         self.groups, self.scale, self.seconds, self.explore = list(groups), restarts, seconds, explore
-        self.widest = widest
+        self.widest, self.most = widest, most
         self.runs = 0
         self.gains: dict[str, list[int]] = {}
 
@@ -214,7 +216,7 @@ class Explorer:
         tally[1] += self.pool.best(arm.rank) < before * 0.9995
 
     def _many(self, size: int, most: int) -> int:
-        return int(np.clip(most * self.scale * min(1.0, (400 / size) ** 2), 6 if self.scale == 1 else 32, 256))
+        return int(np.clip(most * self.scale * min(1.0, (400 / size) ** 2), 6 if self.scale == 1 else 32, self.most))
 
     def _cold(self, rank: int) -> None:
         arm = self._promotable(rank) or self._fresh(rank)
@@ -235,6 +237,12 @@ class Explorer:
 
     def _fresh(self, rank: int) -> Arm | None:
         for _ in range(20):
+            model = self.elite(rank) if self.rng.random() < 0.4 else None
+            if model is not None and model.group in self.groups:
+                counts = self._edited(model, [t.size for t in action_of(model.group, self.fmt)[1]], rank)
+                if counts is not None and (model.group, counts) not in self.arms[rank]:
+                    return self.arm(model.group, counts, rank)
+                continue
             group = str(self.rng.choice(self.groups))
             try:
                 _, types = action_of(group, self.fmt)

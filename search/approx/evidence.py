@@ -40,7 +40,8 @@ def trials(
     for seed in range(first_seed, first_seed + repeats):
         for rank in ranks:
             sides = {
-                name: (Explorer(fmt, [rank], chosen, pool, device, seed, restarts, slice_seconds, 0.35), pool)
+                name: (Explorer(
+                    fmt, [rank], chosen, pool, device=device, seed=seed, restarts=restarts, seconds=slice_seconds), pool)
                 for name, chosen, pool in (("groups", list(groups), Pool()), ("none", ["none"], Pool()))
             }
             spent = dict.fromkeys(sides, 0.0)

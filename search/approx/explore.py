@@ -153,7 +153,7 @@ class Explorer:
         self.arms: dict[int, dict[tuple[str, Counts], Arm]] = {r: {} for r in ranks}
         self.groups, self.scale, self.seconds, self.explore = list(groups), restarts, seconds, explore
         self.widest, self.most = widest, most
-        self.runs = 0
+        self.runs, self.seed = 0, seed
         self.gains: dict[str, list[int]] = {}
 
     # -- bookkeeping ---------------------------------------------------------------------------------------
@@ -192,11 +192,14 @@ class Explorer:
     def step(self, rank: int) -> None:
         """One run for a rank."""
         self.runs += 1
-        if self.rng.random() < self.explore or self.elite(rank) is None:
+        near = [r for r in self.arms if abs(r - rank) <= 4 and self.elite(r) is not None]
+        if self.rng.random() < self.explore or not near:
             self._cold(rank)
-            return
-        draw = self.rng.random()
-        (self._exchange if draw < 0.6 else self._release if draw < 0.8 else self._shake)(rank)
+        elif self.elite(rank) is None:
+            self._exchange(rank)
+        else:
+            draw = self.rng.random()
+            (self._exchange if draw < 0.6 else self.release if draw < 0.8 else self._shake)(rank)
 
     def run(self, arm: Arm, move: str, init: Array | None, restarts: int, iterations: int, schedule: Any) -> None:
         """Optimise in an arm and keep the ends."""
@@ -205,8 +208,8 @@ class Explorer:
         if self.device != "cpu" and iterations <= 100:
             schedule = schedule.with_(stall=0.0)  # a batch that keeps its size is captured once
         result = minimise(self.target, par, restarts=restarts, iterations=iterations, schedule=schedule,
-                          seed=self.runs, device=self.device, init=init, seconds=self.seconds)
-        origin = {"group": arm.group, "counts": list(arm.counts), "label": par.label, "seed": self.runs, "move": move,
+                          seed=1_000_003 * self.seed + self.runs, device=self.device, init=init, seconds=self.seconds)
+        origin = {"group": arm.group, "counts": list(arm.counts), "label": par.label, "seed": self.seed, "run": self.runs, "move": move,
                   "trail": arm.trail[-10:]}
         for end in ends_of(result, origin):
             arm.keep(end.total, result.theta[end.origin["row"]])
@@ -334,24 +337,25 @@ class Explorer:
             blocks_out.append(blocks)
         return from_copies(blocks_out)[0]
 
-    def _release(self, rank: int) -> None:
-        here = sorted((a for a in self.arms[rank].values() if a.thetas and a.group != "none"), key=lambda a: a.total)
+    def release(self, rank: int, group: str | None = None) -> None:
+        """The encoders of a good arm under a subgroup: `group`, or one drawn from those its name shows."""
+        arms = self.arms.get(rank, {}).values()
+        here = sorted((a for a in arms if a.thetas and a.group not in ("none", group)), key=lambda a: a.total)
         if not here:
-            return self._shake(rank)
-        arm = here[min(len(here) - 1, int(self.rng.exponential(2)))]
-        smaller = subgroups_of(arm.group)
+            return
+        arm = here[0 if group else min(len(here) - 1, int(self.rng.exponential(2)))]
+        smaller = [group] if group else subgroups_of(arm.group)
         group = smaller[int(self.rng.integers(len(smaller)))]
         action, types = action_of(group, self.fmt)
         par = self.space(arm.group, arm.counts)
-        found = [restricted(par.expand(theta), action, types) for _, theta in arm.thetas[:4]]
-        same = [f for f in found if f is not None and found[0] is not None and f[0] == found[0][0]]
+        found = [f for _, theta in arm.thetas[:4] if (f := restricted(par.expand(theta), action, types)) is not None]
+        same = [f for f in found if f[0] == found[0][0]]
         if not same or len(same[0][1]) > self.widest:
-            return None
+            return
         goal = self.arm(group, same[0][0], rank)
         goal.trail = [*arm.trail, f"{arm.group} r{rank} {arm.total:.4f}"]
         base = np.stack([f[1] for f in same])
         self.run(goal, "release", self._noisy(base, self._many(base.shape[1], 16)), len(base), 80, WARM)
-        return None
 
     def _shake(self, rank: int) -> None:
         arm = self.elite(rank, 1.5)

@@ -34,6 +34,7 @@ class Point:
     time_sharing: float | None
     below: bool
     ring: str
+    group: str
     file: str
     unit: str
     command: str
@@ -92,7 +93,7 @@ def best_points(
                 Point(
                     "x".join(map(str, fmt)), rank, kind, cost, cost.total(dtype), beat["dropping"],
                     beat.get("time-sharing"), cost.total(dtype) < min(beat["dropping"], beat.get("time-sharing", 1.0)),
-                    encoder.ring.name, name, json.dumps(origin.get("unit")) if origin.get("unit") else "",
+                    encoder.ring.name, str(origin.get("group", "")), name, json.dumps(origin.get("unit")) if origin.get("unit") else "",
                     str(origin.get("command", "")),
                 )
             )  # fmt: skip

@@ -41,7 +41,7 @@ def best_table(rows: list[Row], title: str) -> Table:
         fmt = r.target.removeprefix("matmul:").replace("x", ",")
         state = "[green]proven" if r.exact else "approximate"
         if r.exact:
-            state += {0: ", [bold]best known rank", -1: ", NEW RECORD"}.get(r.standing, "")
+            state += {0: ", [bold]best known rank", -1: ", NEW RECORD"}.get(9 if r.standing is None else r.standing, "")
         table.add_row(
             f"⟨{fmt};{r.rank}⟩", escape(f"{r.family} {r.group}"), escape(r.ring), state, f"{r.epsilon2:.4g}",
             "" if line is None or r.exact else f"{line:.3g}", f"{r.kappa2:.4g}", f"{r.total_bf16:.3g}",
@@ -107,8 +107,9 @@ def report(summary: Summary, out: Path) -> None:
         console.print(f"found and proven in this run: {counts}", markup=False)
     if summary.resisting:
         console.print(
-            f"{len(summary.resisting)} finds still to be made exact: python -m search.exact {out}/finds/*", markup=False
-        )
+            f"{len(summary.resisting)} finds still to be made exact: python -m search.exact {out}/finds/* "
+            f"--out {out}/encoders", markup=False,
+        )  # fmt: skip
     for message, count in sorted(summary.messages.items(), key=lambda v: -v[1])[:3]:
         console.print(f"  {count} × {message[:200]}", markup=False)
 

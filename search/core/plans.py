@@ -19,7 +19,7 @@ from .unit import Unit, family
 
 __all__ = ["names", "read", "write"]
 
-SHIPPED = Path(__file__).parents[1] / "data" / "plans"
+SHIPPED = Path(__file__).parents[1] / "data"
 MAX_BYTES = 1 << 26
 _EXTRA = ("name", "seconds", "reason")
 

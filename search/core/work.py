@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,8 +70,7 @@ def work(unit: Unit, device: str = "cpu", seconds: float = math.inf, exact: bool
     try:
         where = family(unit.family)
         where.check(unit.parameters)
-        with closing(where.run(unit, context)) as finds:  # type: ignore[type-var]
-            _take(finds, unit, context, outcome, exact)
+        _take(where.run(unit, context), unit, context, outcome, exact)
     except Exception as error:  # any fault of a family is the unit's, never the run's
         outcome.status, outcome.message = "failed", f"{type(error).__name__}: {error}"[:2000]
     outcome.seconds = time.monotonic() - context.begun

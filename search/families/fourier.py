@@ -219,8 +219,8 @@ def is_cyclic(name: str) -> bool:
 
 def accepts(name: str) -> bool:
     """Whether ``--group`` names a finite group of a size the family can use, e.g. S3, D4, C2xC2, SmallGroup(16,3)."""
-    try:
-        return 2 <= group(name).order <= MAX_ORDER
+    try:  # Z3 is the name of a symmetry, the group is C3
+        return not name.startswith("Z") and 2 <= group(name).order <= MAX_ORDER
     except StlError:
         return False
 

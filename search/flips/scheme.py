@@ -21,7 +21,7 @@ from stl_algebra.errors import StlError
 from stl_algebra.targets import matmul
 
 __all__ = [
-    "SYMMETRIES", "Scheme", "checked", "diagonal_blocks", "from_factors", "holds", "mode_of", "pack", "scheme_of",
+    "SYMMETRIES", "Scheme", "checked", "diagonal_blocks", "from_factors", "holds", "mode_of", "pack", "read_scheme",
     "standard", "symmetric_start", "unpack",
 ]  # fmt: skip
 
@@ -286,12 +286,6 @@ def from_factors(fmt: Sequence[int], e_x: Any, e_w: Any, d: Any, ring: str = "GF
     terms = np.stack([pack(part, ring) for part in parts], axis=1)
     signs = np.ones(len(terms), dtype=np.int64)
     return Scheme((n, m, p), ring, None, terms[np.all(terms != 0, axis=1)], signs[np.all(terms != 0, axis=1)])
-
-
-def scheme_of(encoder: Encoder, symmetry: str = "none") -> Scheme:
-    """The scheme behind an encoder, over Z where its entries are −1, 0, 1, else over GF(2); see `read_scheme`."""
-    ternary = all(f.den == 1 and np.abs(f.num).max(initial=0) <= 1 for f in encoder.factors)
-    return read_scheme(encoder, "Z" if encoder.ring.name == "Z" and ternary else "GF(2)", symmetry)
 
 
 def read_scheme(encoder: Encoder, ring: str, symmetry: str = "none") -> Scheme:

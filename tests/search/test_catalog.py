@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from search import catalog
-from search.catalog import Catalogue, Row, naive_line
+from search.core.catalogue import Catalogue, Row, naive_line
 from stl_algebra import EncoderFileError, StlError, load
 from stl_algebra.schemes import hopcroft, laderman, standard, strassen, winograd
 

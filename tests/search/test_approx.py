@@ -180,3 +180,23 @@ def test_causal_search_reaches_one_eighth_with_no_leak():
 def test_dense_normal_equations_have_a_limit():
     with pytest.raises(StlError, match="sides up to 3"):
         causal_ends((4, 4, 4), 10)
+
+
+# ---------------------------------------------------------------- family
+def test_family_yields_what_lies_below_both_lines_and_repeats():
+    from search.core.unit import Unit, family
+    from search.core.work import work
+
+    unit = Unit("approximate", "Z3", (2, 2, 2), 6, {"ranks": [5], "runs": 8}, 1, "R64")
+    first, second = work(unit), work(unit)
+    assert first.status == "done" and [e.digest for e in first.encoders] == [e.digest for e in second.encoders]
+    assert {e.rank for e in first.encoders} == {5, 6}
+    for encoder in first.encoders:
+        assert epsilon2(encoder) < 1 - encoder.rank / 7 and encoder.origin["unit"]["family"] == "approximate"
+    wrong = work(Unit("approximate", "Z3", (2, 2, 2), 6, {"counts": [1, 1]}, 0, "R64"))
+    assert wrong.status == "failed" and "rank 6" in wrong.message
+    learnt = family("approximate").units
+    from search.core.unit import Request
+
+    assert [u.format for u in learnt(Request(group="cyclic"), 0)] == [(4, 4, 4)] * 3
+    assert not list(learnt(Request(group="cyclic", format=(2, 2, 2), rank=7), 0))

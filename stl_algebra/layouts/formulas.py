@@ -527,7 +527,7 @@ def _factor(source: Source, entries: list[tuple[int, int, int, Fraction]], shape
         source.refuse("coefficients", f"a common denominator of {den.bit_length()} bits", "simpler fractions", CURE)
     k = base.degree if base is not None else 1
     rows = [i for i, *_ in entries]
-    if rows and not (0 <= min(rows) and max(rows) < shape[0]):
+    if rows and not (min(rows) >= 0 and max(rows) < shape[0]):
         source.refuse("index", max(rows), f"entries below {shape[0]}")
     values = [c.numerator * (den // c.denominator) for *_, c in entries]
     small = max(map(abs, values), default=0) < 2**50

@@ -31,6 +31,12 @@ def common_ring(one: Ring, two: Ring) -> Ring:
     ------
     StlError
         If none is known, e.g. for GF(2) and Q.
+
+    Examples
+    --------
+    >>> from stl_algebra import ring
+    >>> common_ring(ring("Z[1/2]"), ring("Q(i)")).name
+    'Q(i)'
     """
     if one == two:
         return one

@@ -81,7 +81,7 @@ def run(unit: Unit, context: Context) -> Iterator[Encoder]:
 
 
 @register(
-    "approximate", groups=tuple(KINDS), run=run, settings=SETTINGS,
+    "approximate", groups=tuple(KINDS), run=run, late=True, settings=SETTINGS,
     space="approximate encoders below dropping products and below time-sharing; --group cyclic, dihedral or none, "
     "formats with nmp <= 64 (by default 4,4,4), ranks below the best known exact rank",
 )  # fmt: skip

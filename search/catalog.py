@@ -20,7 +20,6 @@ from stl_algebra.layouts import read, write
 from .cli import console, friendly, parsed_format, print_json
 from .core.catalogue import Catalogue, Row
 from .core.origins import printable
-from .formats import read
 
 __all__ = ["Catalogue", "Row"]
 

@@ -16,15 +16,16 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from search.bases.accuracy import accurate_encoders, most_accurate_bases, stacks
-from search.bases.additions import alternative_basis, sparsest
-from search.cli import console, fail, friendly, print_json
-from search.core.catalogue import Catalogue
-from search.verify import files_under
 from stl_algebra import Encoder, StlError
 from stl_algebra.layouts import read
 from stl_algebra.scores import additions, kappa2
 from stl_algebra.xors import xors
+
+from .bases.accuracy import accurate_encoders, most_accurate_bases, stacks
+from .bases.additions import alternative_basis, sparsest
+from .cli import console, fail, friendly, print_json
+from .core.catalogue import Catalogue
+from .verify import files_under
 
 __all__ = ["Improvement", "Objective", "improve"]
 
@@ -78,7 +79,7 @@ class Improvement:
 def _line(encoder: Encoder, basis: str, optimum: float) -> Improvement:
     if encoder.ring.characteristic:
         pairs = [xors(f.num) for f in encoder.factors]
-        return Improvement(encoder.label, encoder.ring.name, basis, float("nan"), float("nan"), sum(p[0] for p in pairs),
+        return Improvement(encoder.label, encoder.ring.name, basis, *(2 * (float("nan"),)), sum(p[0] for p in pairs),
                            sum(p[1] for p in pairs), sum(int((f.num != 0).sum()) for f in encoder.factors), 1)
     count = additions(encoder)
     den = 1

@@ -30,7 +30,9 @@ from .source import Source, says_mod_2
 
 __all__ = ["looks_nested", "notebook_cells", "read_matlab", "read_nested"]
 
-_COMPLEX = re.compile(r"(?<![\w.])([+-]?[0-9.]+(?:e[+-]?[0-9]+)?)\s*([+-]\s*[0-9.]+(?:e[+-]?[0-9]+)?)\s*\*?[jI](?![\w])")
+_COMPLEX = re.compile(
+    r"(?<![\w.])([+-]?[0-9.]+(?:e[+-]?[0-9]+)?)\s*([+-]\s*[0-9.]+(?:e[+-]?[0-9]+)?)\s*\*?[jI](?![\w])"
+)
 _IMAGINARY = re.compile(r"(?<![\w.\"])([+-]?[0-9.]+)\*?[jI](?![\w])")
 _FRACTION = re.compile(r"(?<![\w.])(-?[0-9]+)\s*/\s*([0-9]+)")
 _NUMBER = re.compile(r"(?<![\w.\",])?(-?)\s*(\d*)\.(\d*)")
@@ -45,7 +47,7 @@ MAX_STRINGS, MAX_LISTS, MAX_ASSIGNMENTS = 1 << 18, 1 << 19, 256
 
 def looks_nested(source: Source) -> bool:
     """Opens with nested brackets, or assigns them."""
-    text = source.text[:1 << 16]
+    text = source.text[: 1 << 16]
     return re.match(r"\s*(?:\(\*.*?\*\)\s*)*\{\s*\{", text, re.DOTALL) is not None or _ASSIGN.search(text) is not None
 
 

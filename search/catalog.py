@@ -93,7 +93,8 @@ def import_(
             for reading in read(file):
                 if not reading.report.holds:
                     raise StlError(str(file), str(reading.report), "a scheme that holds")
-                row, new = catalogue.add(reading.encoder, always=True)
+                claimed = {**reading.encoder.origin, "lineage": "published"}  # whatever a stranger's file says
+                row, new = catalogue.add(reading.encoder.with_origin(**claimed), always=True)
                 console.print(f"{'added' if new else 'already there'}: {row.file}", markup=False)
         catalogue.write_index()
 

@@ -19,13 +19,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from math import gcd, isqrt, lcm, prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .encoder import Encoder
 from .errors import StlError
 from .rings import Array, Ring, max_abs
 from .targets import MAX_QUADRATIC, Target, target
+
+if TYPE_CHECKING:
+    from .encoder import Encoder
 
 __all__ = ["Equation", "Report", "proof_work", "residual_gcd", "rings_where_valid", "scaled_denominator", "verify"]
 
@@ -125,6 +128,14 @@ def verify(encoder: Encoder, of: Target | str | tuple[int, int, int] | None = No
     -----
     Brent, "Algorithms for matrix multiplication" (1970), equations (5.03). Over a truncated ring Q[eps]/eps^(h+1)
     the identity proven is T̂ = ε^h·T, an approximate algorithm of order h (Bini et al. 1979).
+
+    Examples
+    --------
+    >>> from stl_algebra.schemes import strassen
+    >>> verify(strassen()).holds
+    True
+    >>> verify(strassen().drop_terms([0])).failing > 0
+    True
     """
     start = time.perf_counter()
     goal = encoder.target if of is None else target(of)

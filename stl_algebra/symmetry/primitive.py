@@ -1,8 +1,8 @@
 """Primitive groups of PGL_n by explicit matrices, where a group is too large for central extensions.
 
 The Clifford group of one p-level system normalises the Heisenberg group p^{1+2}: modulo phases it is C_p² : SL(2, p),
-the Hessian group of order 216 for p = 3 and a group of order 3000 for p = 5.  For two two-level systems, the part of index
-2 of the Clifford group is 2⁴.A₆ of order 5760 in PGL₄.  (The whole, 2⁴.S₆ with 11520 elements, has no table here.)
+the Hessian group of order 216 for p = 3 and a group of order 3000 for p = 5.  For two two-level systems, the part of
+index 2 of the Clifford group is 2⁴.A₆ of order 5760 in PGL₄.  (The whole, 2⁴.S₆ with 11520 elements, has no table.)
 The others of degree 3, 4 and 5, A₅, A₆, A₇, PSL(2,7), PSL(2,11), …, come from `actions` by their names.
 
 Sources: Blichfeldt, Finite Collineation Groups (1917); Gottesman, LNCS 1509 (1999) 302–313.

@@ -7,7 +7,7 @@ TORCH_ARGS ?=
 # Without an NVIDIA GPU take the CPU build of torch: its local version where pip can see one, else the plain release.
 GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -c GPU)
 
-.PHONY: setup search test lint notebooks clean
+.PHONY: setup search test lint mutants notebooks clean
 
 setup: $(VENV)/.installed
 
@@ -37,3 +37,6 @@ notebooks: setup
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+
+mutants: setup
+	$(BIN)/python tests/mutants.py

@@ -9,9 +9,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from kernels import straightline
 from stl_algebra import Encoder
 from stl_algebra.errors import StlError
+
+from .recipes import recipe_if_worth_it
 
 __all__ = ["SUPPORTED_DTYPES", "Codec", "EncoderLike", "as_codec"]
 
@@ -100,7 +101,7 @@ class Codec:
                 raise StlError(f"encoder.{name}", found, f"shape {shape} for format {self.format}, rank {r}")
         fixed = ((self.e_x, n, m), (self.e_w, m, p), (self.d.T, n, p))
         # now, not at first use: a compiler tracing a caller must find plain strings
-        object.__setattr__(self, "recipes", tuple(straightline.recipe_if_worth_it(*f) for f in fixed))
+        object.__setattr__(self, "recipes", tuple(recipe_if_worth_it(*f) for f in fixed))
 
     @property
     def rank(self) -> int:
@@ -121,14 +122,14 @@ class Codec:
         e_x, e_w, d = self._views[key]
         return e_x, e_w, d
 
-    @property
+    @functools.cached_property
     def kappa2(self) -> float:
         """κ² = Σ_l ‖E_X[l]‖²‖E_W[l]‖²‖D[:,l]‖² / (nmp), the rounding amplification."""
         n, m, p = self.format
         norms = (self.e_x**2).sum(1) * (self.e_w**2).sum(1) * (self.d**2).sum(0)
         return float(norms.sum() / (n * m * p))
 
-    @property
+    @functools.cached_property
     def epsilon2(self) -> float:
         """ε² = ‖T̂ − T‖² / (nmp), from Gram matrices (no tensor is formed): 0 for an exact encoder."""
         n, m, p = self.format

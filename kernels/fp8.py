@@ -15,10 +15,12 @@ from typing import Any
 
 import torch
 
-from kernels import pipeline
-from kernels._compat import fp8_supported
-from kernels.codec import Codec, EncoderLike, as_codec
 from stl_algebra.errors import StlError
+
+from . import pipeline, reference
+from ._compat import fp8_supported
+from .codec import Codec, EncoderLike, as_codec
+from .functional import encode_weight
 
 __all__ = ["E4M3_MAX", "HEADROOM", "Fp8Weight", "encode_weight_fp8", "matmul_fp8", "reference_fp8"]
 
@@ -46,8 +48,6 @@ def _unit_rows(e: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def encode_weight_fp8(w: torch.Tensor, encoder: EncoderLike | Codec) -> Fp8Weight:
     """Encode and quantise a weight (K, M) once, each channel by its own largest entry."""
     codec = as_codec(encoder)
-    from kernels.functional import encode_weight
-
     w_hat = encode_weight(w, codec).float().transpose(1, 2).contiguous()
     scale = (w_hat.abs().amax(dim=(1, 2)) / E4M3_MAX).clamp_min(1e-30)
     return Fp8Weight((w_hat / scale[:, None, None]).to(torch.float8_e4m3fn), scale, w.shape[1])
@@ -76,7 +76,7 @@ def matmul_fp8(
                        "Use kernels.stl_matmul, or kernels.fp8.reference_fp8 to see the rounding.")  # fmt: skip
     if x.dtype not in (torch.bfloat16, torch.float16, torch.float8_e4m3fn):
         raise StlError("x.dtype", x.dtype, "bfloat16, float16 or float8_e4m3fn")
-    from kernels import triton_codec, triton_gemm
+    from .triton import dense, gemm
 
     codec = as_codec(encoder)
     n, m, p = codec.format
@@ -87,16 +87,14 @@ def matmul_fp8(
         shape = (codec.rank, -(-x.shape[0] // n), -(-x.shape[1] // m))
         x_hat = torch.empty(shape, device=x.device, dtype=torch.float8_e4m3fn)
     resident = 4 * torch.cuda.get_device_properties(x.device).multi_processor_count  # 5 % faster than one per block
-    encoded = triton_codec.encode(x, unit * gain, n, m, out=x_hat, programs=resident)
-    products = triton_gemm.bmm(encoded, weight.values, b_transposed=True, out_dtype=out_dtype,
-                               scale=norms * weight.scale / gain, config=config or triton_gemm.FP8)  # fmt: skip
+    encoded = dense.encode(x, unit * gain, n, m, out=x_hat, programs=resident)
+    products = gemm.bmm(encoded, weight.values, b_transposed=True, out_dtype=out_dtype,
+                               scale=norms * weight.scale / gain, config=config or gemm.FP8)  # fmt: skip
     return pipeline.decode(products, d, n, p, x.shape[0], weight.out_features, bias, codec.recipes[2], activation)
 
 
 def reference_fp8(x: torch.Tensor, w: torch.Tensor, encoder: EncoderLike | Codec, sigma: float) -> torch.Tensor:
     """The same rounding in plain torch on any device, for tests and error studies: (N, K), (K, M) → (N, M)."""
-    from kernels import reference
-
     codec = as_codec(encoder)
     n, m, p = codec.format
     e_x, e_w, d = codec.tensors(x.device, torch.float32)

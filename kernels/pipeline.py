@@ -11,9 +11,9 @@ import math
 
 import torch
 
-from kernels import reference, straightline
-from kernels._codegen import operations
-from kernels._compat import is_hopper_or_newer, triton_status
+from . import reference
+from ._compat import is_hopper_or_newer, triton_status
+from .recipes import operations, parse
 
 __all__ = ["decode", "encode", "matmul_encoded", "product", "transcode"]
 
@@ -30,7 +30,7 @@ MATRIX_UNITS_FROM = 2**27
 @functools.lru_cache(maxsize=256)
 def _dense_codec(recipe: str) -> bool:
     """One factor of at most 16 entries a row, three quarters of it nonzero."""
-    factors = straightline.parse(recipe)
+    factors = parse(recipe)
     (s, n, m, values) = factors[0]
     return len(factors) == 1 and n * m <= 16 and s <= 32 and 4 * sum(v != 0 for v in values) >= 3 * len(values)
 
@@ -41,12 +41,12 @@ def _matrix_units(dtype: torch.dtype, entries: int, recipe: str) -> bool:
 
 
 def _nested(dtype: torch.dtype, recipe: str, last_stride: int = 1) -> bool:
-    """A small factor outside a 4×4 one, in 16 bits: the kernels of `triton_nested`."""
+    """A small factor outside a 4×4 one, in 16 bits: the kernels of `kernels.triton.nested`."""
     if not recipe or dtype not in (torch.bfloat16, torch.float16):
         return False
-    from kernels import triton_nested
+    from .triton import nested
 
-    return triton_nested.suits(recipe, dtype, last_stride)
+    return nested.suits(recipe, dtype, last_stride)
 
 
 @functools.lru_cache(maxsize=256)
@@ -54,7 +54,7 @@ def _powers_of_two(recipe: str) -> bool:
     """Are all coefficients 0 or ±2^k, so that 16 bits hold them exactly?"""
     if not recipe:
         return False
-    values = {abs(v) for *_, vs in straightline.parse(recipe) for v in vs if v}
+    values = {abs(v) for *_, vs in parse(recipe) for v in vs if v}
     return all(math.frexp(v)[0] == 0.5 and 2**-6 <= v <= 2**6 for v in values)
 
 
@@ -63,14 +63,16 @@ def encode(x: torch.Tensor, e: torch.Tensor, rows: int, cols: int, recipe: str =
     if not _triton(x):
         return reference.encode(x, e, rows, cols)
     if _nested(x.dtype, recipe, x.stride(1)):
-        from kernels import triton_nested
+        from .triton import nested
 
-        return triton_nested.encode(x, recipe)
+        return nested.encode(x, recipe)
     if recipe and not _matrix_units(x.dtype, x.numel(), recipe):
-        return straightline.encode(x, recipe)
-    from kernels import triton_codec
+        from .triton import unrolled
 
-    return triton_codec.encode(x, e, rows, cols, exact16=_powers_of_two(recipe))
+        return unrolled.encode(x, recipe)
+    from .triton import dense
+
+    return dense.encode(x, e, rows, cols, exact16=_powers_of_two(recipe))
 
 
 def decode(
@@ -89,14 +91,16 @@ def decode(
         y = reference.decode(p, d, rows, cols, height, width)
         return reference.activate(y if bias is None else y + bias, activation)
     if _nested(p.dtype, recipe, p.stride(2)):
-        from kernels import triton_nested
+        from .triton import nested
 
-        return triton_nested.decode(p, recipe, height, width, bias=bias, activation=activation)
+        return nested.decode(p, recipe, height, width, bias=bias, activation=activation)
     if recipe and not _matrix_units(p.dtype, height * width, recipe):
-        return straightline.decode(p, recipe, height, width, bias=bias, activation=activation)
-    from kernels import triton_codec
+        from .triton import unrolled
 
-    return triton_codec.decode(
+        return unrolled.decode(p, recipe, height, width, bias=bias, activation=activation)
+    from .triton import dense
+
+    return dense.decode(
         p, d, rows, cols, height, width, bias=bias, activation=activation, exact16=_powers_of_two(recipe)
     )
 
@@ -116,10 +120,10 @@ def product(x_hat: torch.Tensor, w_hat: torch.Tensor) -> torch.Tensor:
         and min(*x_hat.shape[1:], w_hat.shape[2]) >= TRITON_GEMM_FROM
         and is_hopper_or_newer(x_hat.device)
     ):
-        from kernels import triton_gemm
+        from .triton import gemm
 
-        if triton_gemm.suits(x_hat, w_hat):
-            return triton_gemm.bmm(x_hat, w_hat, config=triton_gemm.Config(stages=3))
+        if gemm.suits(x_hat, w_hat):
+            return gemm.bmm(x_hat, w_hat, config=gemm.Config(stages=3))
     return torch.bmm(x_hat, w_hat)
 
 
@@ -138,14 +142,16 @@ def transcode(
 ) -> torch.Tensor:
     """Decode, bias, activation, and the next layer's encode: (r₁, a, b) → (r₂, a, b), one pass when possible."""
     if _triton(p) and recipe_d and recipe_e and _operations(recipe_d) + _operations(recipe_e) <= MAX_TRANSCODE:
-        return straightline.transcode(p, recipe_d, recipe_e, height, width, bias=bias, activation=activation)
+        from .triton import unrolled
+
+        return unrolled.transcode(p, recipe_d, recipe_e, height, width, bias=bias, activation=activation)
     y = decode(p, d, rows, cols, height, width, bias, recipe_d, activation)
     return encode(y, e, rows, cols, recipe_e)
 
 
 @functools.lru_cache(maxsize=256)
 def _operations(recipe: str) -> int:
-    return operations(straightline.parse(recipe))
+    return operations(parse(recipe))
 
 
 def matmul_encoded(

@@ -24,13 +24,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from kernels import functional, measure, ops, reference
-from kernels.codec import Codec, as_codec
 from stl_algebra.errors import StlError
+
+from . import functional, ops
+from .bench import gate, measure
+from .codec import Codec, as_codec
+from .rounding import NAMES, closed_form
 
 __all__ = ["Validation", "main", "validate"]
 
-DTYPES = {name: dtype for dtype, name in measure.NAMES.items()}
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -107,19 +109,12 @@ def validate(
         before = torch.cuda.memory_allocated()
     found = measure.compare(stl()[rows], ref)
     peak = torch.cuda.max_memory_allocated() - before if device.type == "cuda" else 0
-    plain = reference.matmul_encoded(
-        x[rows], reference.encode(w, codec.tensors(device, wide)[1], m, p), e_x, d, n, m, p, size
-    )
-    plain_error = measure.compare(plain, ref).rms
+    plain_error = measure.compare(gate.plain_product(x[rows], w, codec), ref).rms
     dense_error = measure.compare((x @ w)[rows], ref).rms
-    predicted = measure.closed_form(codec, dtype, size)
+    predicted = closed_form(codec, dtype, size)
     ratio = found.rms / predicted
-    problem = ""
-    if found.unwritten:
-        problem = f"{found.unwritten} entries are NaN or Inf, near {found.where}"
-    elif found.rms > 2 * plain_error + 1e-300:
-        problem = f"error {found.rms:.3g} is more than twice the plain implementation's {plain_error:.3g}"
-    elif ratio > 1 + tolerance or (device.type == "cuda" and ratio < 1 - tolerance):
+    problem = gate.problem(found, plain_error)
+    if not problem and (ratio > 1 + tolerance or (device.type == "cuda" and ratio < 1 - tolerance)):
         problem = f"error {found.rms:.3g} is {ratio:.2f} × the closed form {predicted:.3g}"
     graph = device.type == "cuda"
     stl_ms = measure.timings(stl, device, graph=graph)
@@ -129,7 +124,7 @@ def validate(
         measure.codec_hash(encoder),
         codec.format,
         codec.rank,
-        measure.NAMES[dtype],
+        NAMES[dtype],
         size,
         codec.epsilon2,
         codec.kappa2,
@@ -204,8 +199,8 @@ def main(
     console = Console(stderr=as_json, width=None if sys.stdout.isatty() else 150)
     try:
         for name in names:
-            if name not in DTYPES:
-                raise StlError("--dtype", name, "one of " + ", ".join(DTYPES))
+            if name not in gate.DTYPES:
+                raise StlError("--dtype", name, "one of " + ", ".join(gate.DTYPES))
         if size < 1:
             raise StlError("--size", size, "a positive integer")
         encoders, skipped = _runnable([(path, load(path)) for path in files])
@@ -217,7 +212,7 @@ def main(
             f"triton {head['triton'] or '–'} commit {head['commit'] or '–'}{note}"
         )
         results = [
-            validate(encoder, DTYPES[name], size, device, name=path.name, seed=seed, tolerance=tolerance)
+            validate(encoder, gate.DTYPES[name], size, device, name=path.name, seed=seed, tolerance=tolerance)
             for path, encoder in encoders
             for name in names
         ]

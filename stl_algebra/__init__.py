@@ -1,5 +1,6 @@
 """Exact algebra of bilinear algorithms: encoders, targets, rings, identities, scores, files, groups."""
 
+from ._version import __version__ as __version__
 from .encoder import Encoder, Factor
 from .errors import EncoderFileError, StlError
 from .files import load, save
@@ -8,7 +9,6 @@ from .identities import Report, verify
 from .rings import Ring, ring
 from .targets import Target, target
 
-__version__ = "0.1.0"
 __all__ = [
     "Encoder",
     "EncoderFileError",

@@ -1,4 +1,4 @@
-"""Moving encoders between rings: embeddings, reduction modulo p, floats, and restriction of scalars.
+"""Moving encoders between rings: embeddings, reduction modulo p, floats.
 
 Every map here is a ring homomorphism, so an identity that holds before holds after; what is no homomorphism
 (lifting GF(p) to Z, rounding floats) is refused with a pointer to the search that does it.
@@ -6,19 +6,20 @@ Every map here is a ring homomorphism, so an identity that holds before holds af
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
+from dataclasses import replace
 from math import lcm
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .encoder import Encoder, Factor
 from .errors import StlError
 from .rings import Array, Ring, ring
-from .targets import field_product, product_target
 
-__all__ = ["common_ring", "convert", "restrict_scalars"]
+if TYPE_CHECKING:
+    from .encoder import Encoder, Factor
+
+__all__ = ["common_ring", "convert"]
 
 _LADDER = ("Z", "Z[1/2]", "Q")
 
@@ -30,6 +31,12 @@ def common_ring(one: Ring, two: Ring) -> Ring:
     ------
     StlError
         If none is known, e.g. for GF(2) and Q.
+
+    Examples
+    --------
+    >>> from stl_algebra import ring
+    >>> common_ring(ring("Z[1/2]"), ring("Q(i)")).name
+    'Q(i)'
     """
     if one == two:
         return one
@@ -44,7 +51,7 @@ def common_ring(one: Ring, two: Ring) -> Ring:
                 if large.name in _LADDER:
                     return ring(max(one.name, two.name, key=_LADDER.index))
                 return large
-        m, n = _conductor(one), _conductor(two)
+        m, n = one.conductor, two.conductor
         if m and n:
             return ring(f"Q(zeta_{lcm(m, n)})")
     elif "Z" in (one.name, two.name):
@@ -64,12 +71,12 @@ def convert(encoder: Encoder, goal: Ring) -> Encoder:
     if here == goal:
         return encoder
     move = _homomorphism(encoder, here, goal)
-    factors = [Factor.of(*move(f), goal) for f in encoder.factors]
+    factors = [type(f).of(*move(f), goal) for f in encoder.factors]
     for f, name in zip(factors, ("e_x", "e_w", "d"), strict=True):
         if goal.exact and not goal.admits_denominator(f.den):
             raise StlError(f"denominator of {name}", f.den, f"one that {goal.name} has", "Use 'Q'.")
     origin = {"family": f"to {goal.name}", "parents": [encoder.digest[:8]]}
-    return Encoder(encoder.target, goal, factors[0], factors[1], factors[2], origin)
+    return replace(encoder, ring=goal, e_x=factors[0], e_w=factors[1], d=factors[2], origin=origin)
 
 
 def _homomorphism(encoder: Encoder, here: Ring, goal: Ring) -> Callable[[Factor], tuple[Array, int]]:
@@ -78,14 +85,14 @@ def _homomorphism(encoder: Encoder, here: Ring, goal: Ring) -> Callable[[Factor]
             raise StlError("ring", here.name, "a ring that embeds into the reals", "Use 'C128' for complex encoders.")
         return lambda f: (_pairs(here.values(f.num, f.den)) if goal.degree == 2 else here.values(f.num, f.den), 1)
     if not here.exact:
-        raise StlError("ring", here.name, "an exact ring", "Use search.rationalize to turn floats into exact numbers.")
+        raise StlError("ring", here.name, "an exact ring", "Use search.exact to turn floats into exact numbers.")
     if here.characteristic:
         if goal.characteristic == here.characteristic and here.degree == 1:
             return lambda f: (_pad(f.num, goal.degree), 1)
         raise StlError(
-            "ring", goal.name, f"an extension of {here.name}", "Lifting to Z is a search: use search.hensel."
+            "ring", goal.name, f"an extension of {here.name}", "Lifting to Z is a search: use search.exact.hensel."
         )
-    if here.name.startswith("Q[eps]") and here.degree > 1:
+    if here.is_border:
         raise StlError("ring", goal.name, f"{here.name} itself", "A border identity holds only up to powers of eps.")
     if goal.characteristic:
         p = goal.characteristic
@@ -96,22 +103,12 @@ def _homomorphism(encoder: Encoder, here: Ring, goal: Ring) -> Callable[[Factor]
         return lambda f: (_pad(_evaluate(f.num, _root_modulo(here, p), p), goal.degree), f.den)
     if here.degree == 1:
         return lambda f: (_pad(f.num, goal.degree), f.den)
-    m, n = _conductor(here), _conductor(goal)
+    m, n = here.conductor, goal.conductor
     if m and n and n % m == 0:
         return lambda f: (_substitute(f.num, goal, n // m), f.den)
     if goal.degree == 1 and all(not (f.num[..., 1:] != 0).any() for f in encoder.factors):
         return lambda f: (f.num[..., 0], f.den)
     raise StlError("ring", goal.name, f"a ring that contains {here.name}")
-
-
-def _conductor(base: Ring) -> int:
-    """n for Q(ζ_n) (4 for Q(i), 1 for the rationals), else 0."""
-    if base.name in _LADDER:
-        return 1
-    if base.name == "Q(i)":
-        return 4
-    match = re.fullmatch(r"Q\(zeta_(\d+)\)", base.name)
-    return int(match.group(1)) if match else 0
 
 
 def _pad(num: Array, degree: int) -> Array:
@@ -153,53 +150,3 @@ def _root_modulo(base: Ring, p: int) -> int:
 def _evaluate(num: Array, root: int, p: int) -> Array:
     powers = np.array([pow(root, i, p) for i in range(num.shape[-1])], dtype=object)
     return (num.astype(object) @ powers) % p
-
-
-def restrict_scalars(encoder: Encoder) -> Encoder:
-    """Weil restriction: an encoder over K = Q[x]/(f) of degree k as one over Q, for the same map on K-vectors.
-
-    A vector over K becomes k times as long (coefficient index fastest), the target becomes the tensor product with
-    the multiplication of K, and every product in K costs 2k − 1 rational ones (Toom–Cook; three for Q(i)). The
-    result is exact exactly when the encoder is, which makes it an independent proof of identities over K.
-
-    Raises
-    ------
-    StlError
-        If the encoder's ring is no number field.
-    """
-    from .schemes import toom_cook
-
-    base = encoder.ring
-    k = base.degree
-    if k == 1 or base.characteristic or not base.exact:
-        raise StlError("ring", base.name, "a number field of degree at least 2")
-    scheme = toom_cook(k, k)
-    reduction = _reduction(base)
-    goal = product_target(encoder.target, field_product(base.name))
-    steps = base.structure
-    out = []
-    for axis, f in enumerate(encoder.factors):
-        terms = (np.swapaxes(f.num, 0, 1) if axis == 2 else f.num).astype(object)
-        # multiplication by the coefficient, as a k×k matrix acting on coordinates: coef·x^j = Σ_t … x^t
-        mats = np.einsum("lai,ijt->latj", terms, steps.astype(object))
-        inner = scheme.factors[axis]
-        small = inner.num.astype(object)
-        if axis < 2:
-            num = np.einsum("qt,latj->lqaj", small, mats)
-        else:
-            num = np.einsum("latj,jq->lqat", mats, reduction.astype(object) @ small)
-        rows = num.reshape(encoder.rank * scheme.rank, -1)
-        out.append(((rows.T if axis == 2 else rows), f.den * inner.den))
-    factors = [Factor.of(num, den, ring("Q")) for num, den in out]
-    origin = {"family": "restrict_scalars", "parents": [encoder.digest[:8]]}
-    return Encoder(goal, ring("Q"), factors[0], factors[1], factors[2], origin)
-
-
-def _reduction(base: Ring) -> NDArray[np.int64]:
-    """(k, 2k−1): coefficients of a product polynomial reduced modulo f."""
-    k = base.degree
-    red = np.zeros((k, 2 * k - 1), dtype=np.int64)
-    for e in range(2 * k - 1):
-        i = min(e, k - 1)
-        red[:, e] = base.structure[i, e - i]
-    return red

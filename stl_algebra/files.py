@@ -26,7 +26,7 @@ from .identities import verify
 from .rings import Array, fit, max_abs, ring
 from .targets import target
 
-__all__ = ["CONVENTION", "SCHEMA", "file_name", "load", "save"]
+__all__ = ["CONVENTION", "SCHEMA", "file_name", "load", "read_header", "save"]
 
 SCHEMA = "stl-encoder/1"
 CONVENTION = "vec row-major, C not transposed, C = D((E_X A)(E_W B))"
@@ -61,6 +61,13 @@ def save(encoder: Encoder, directory: str | os.PathLike[str]) -> Path:
     ------
     StlError
         For integers or origins that `load` would refuse as too large.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from stl_algebra.schemes import strassen
+    >>> save(strassen(), tempfile.mkdtemp()).name[:12]
+    '2x2x2_r7_Z_6'
     """
     from safetensors.numpy import save as serialise
 
@@ -119,6 +126,13 @@ def load(path: str | os.PathLike[str], trust_certificate: bool = False) -> Encod
     EncoderFileError
         Names the file, the field, what was found and what is needed: truncated, tampered with, wrong schema, too
         big, malformed, or claiming an identity that does not hold.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from stl_algebra.schemes import strassen
+    >>> load(save(strassen(), tempfile.mkdtemp())) == strassen()  # proven again
+    True
     """
     meta, tensors = _read(path)
     try:
@@ -155,6 +169,17 @@ def load(path: str | os.PathLike[str], trust_certificate: bool = False) -> Encod
         if holds != claim:
             raise EncoderFileError(path, "certificate.holds", claim, f"{holds}, as the identity shows")
     return encoder
+
+
+def read_header(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The string header of an encoder file (target, ring, rank, origin, certificate …); nothing is proven.
+
+    Raises
+    ------
+    EncoderFileError
+        As `load`, for files that are no encoder files.
+    """
+    return _read(path)[0]
 
 
 def _as_given(pairs: list[tuple[Array, int]], exact: bool) -> list[Any]:

@@ -17,19 +17,27 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from fractions import Fraction
-from math import gcd, isqrt, prod
+from functools import lru_cache
+from math import gcd, isqrt, lcm, prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .encoder import Encoder
 from .errors import StlError
 from .rings import Array, Ring, max_abs
 from .targets import MAX_QUADRATIC, Target, target
 
-__all__ = ["Equation", "Report", "residual_gcd", "rings_where_valid", "verify"]
+if TYPE_CHECKING:
+    from .encoder import Encoder
+
+__all__ = ["Equation", "Report", "proof_work", "residual_gcd", "rings_where_valid", "scaled_denominator", "verify"]
 
 #: Bytes of one block of products; keeps ⟨16,16,16⟩ and larger in bounded memory.
 BLOCK_BYTES = 1 << 26
+#: Bits of S beyond which a proof is refused: about 5000 primes.
+MAX_BOUND_BITS = 1 << 17
+#: Products r·a·b of schemes that are proven in one matrix product.
+SMALL = 1 << 17
 SHOWN = 5
 
 
@@ -82,6 +90,11 @@ class Report:
     def __bool__(self) -> bool:
         return self.holds
 
+    def _repr_html_(self) -> str:
+        from ._html import report_html
+
+        return report_html(self)
+
     def __str__(self) -> str:
         if self.holds:
             return f"proven over {self.ring}: {self.total} equations hold ({self.method})"
@@ -115,6 +128,14 @@ def verify(encoder: Encoder, of: Target | str | tuple[int, int, int] | None = No
     -----
     Brent, "Algorithms for matrix multiplication" (1970), equations (5.03). Over a truncated ring Q[eps]/eps^(h+1)
     the identity proven is T̂ = ε^h·T, an approximate algorithm of order h (Bini et al. 1979).
+
+    Examples
+    --------
+    >>> from stl_algebra.schemes import strassen
+    >>> verify(strassen()).holds
+    True
+    >>> verify(strassen().drop_terms([0])).failing > 0
+    True
     """
     start = time.perf_counter()
     goal = encoder.target if of is None else target(of)
@@ -131,7 +152,8 @@ def verify(encoder: Encoder, of: Target | str | tuple[int, int, int] | None = No
         if (one := _residue_sum(base, base.characteristic, 0)) * (encoder.rank + 1) >= 2**53:
             raise StlError("rank", encoder.rank, f"at most {max(0, (2**53 - 1) // one - 1)} over {base.name}")
         moduli = [base.characteristic]
-        method = f"residues modulo {base.characteristic} in float64, sums below 2^53"
+        dtype = np.float32 if one * (encoder.rank + 1) < 2**23 else np.float64
+        method = f"residues modulo {base.characteristic} in {dtype.__name__}, whose integers no sum leaves"
     elif reach < 2**53:
         dtype = np.float32 if reach < 2**24 else np.float64
         moduli = [0]
@@ -140,12 +162,28 @@ def verify(encoder: Encoder, of: Target | str | tuple[int, int, int] | None = No
         moduli = _primes(2 * reach + 1, base, encoder.rank)
         method = f"Chinese remainders modulo {len(moduli)} primes, bound {bound.bit_length()} bits"
     failing, places = _count(x, w, d, base, goal, scale, moduli, dtype, stop_early)
+    if goal == encoder.target:
+        vars(encoder)["is_exact"] = failing == 0  # the cache of that property: nothing is proven twice
     first = tuple(_spell(encoder, goal, place) for place in places)
     a, b, c = goal.shape
     return Report(
         failing == 0, failing, a * b * c, first, method, bound, base.name, encoder.digest,
         time.perf_counter() - start, 0.0 if failing == 0 else float("nan"),
     )  # fmt: skip
+
+
+def proof_work(encoder: Encoder, of: Target | None = None) -> float:
+    """Multiply–adds `verify` takes, roughly: r·a·b·c for each modulus and coefficient product, before any is spent."""
+    goal, base = of or encoder.target, encoder.ring
+    moduli = 1
+    if base.exact and not base.characteristic:
+        x, w, d, scale = _integers(encoder, goal)
+        bits = (_bound(x, w, d, base) + scale).bit_length()
+        moduli = 1 if bits < 53 else 1 + bits // 18
+    a, b, c = goal.shape
+    if base.degree > 1 or goal.quadratic or not base.exact:
+        return float(encoder.rank * a * b * c) * base.degree**2 * moduli * (2 if goal.quadratic else 1)
+    return float(np.count_nonzero(encoder.e_x.num) * b * c + 16 * a * b * c + 1000 * a) * moduli
 
 
 # --------------------------------------------------------------- exact counting
@@ -165,9 +203,26 @@ def _bound(x: list[Array], w: list[Array], d: list[Array], base: Ring) -> int:
     def peak(parts: list[Array], axis: int) -> list[list[int]]:
         return [[int(v) for v in np.abs(p).max(axis=axis)] if p.size else [0] * p.shape[1 - axis] for p in parts]
 
+    if base.degree == 1:
+        tops = [int(max_abs(v[0])) for v in (x, w, d)]
+        terms = x[0].shape[0]
+        if prod(max(t, 1) for t in tops) * max(terms, 1) < 2**62:  # the common case, without Python integers
+            if not terms:
+                return max(tops)
+            both = np.abs(x[0]).max(axis=1, initial=0) * np.abs(w[0]).max(axis=1, initial=0)
+            return max(*tops, int(both.max()), int((np.abs(d[0]) @ both).max(initial=0)))
     px, pw = peak(x, 1), peak(w, 1)
     k, m = base.degree, np.abs(base.structure)
     rank = x[0].shape[0]
+    size = max(int(max_abs(v)) for v in (*x, *w)) if rank else 0
+    if rank and max(size, 1) ** 2 * int(m.max()) * k * k < 2**62:  # all in int64, but for the last product
+        ax, aw = (np.stack([np.abs(p).max(axis=1, initial=0) for p in part]) for part in (x, w))
+        inner_ = np.einsum("ijt,il,jl->tl", m, ax, aw, optimize=True)
+        tops = [int(max_abs(v)) for v in (*x, *w, *d)] + [int(inner_.max())]
+        weight = [np.abs(v).max(axis=0, initial=0).astype(object) for v in d]  # an upper bound of every row
+        sums = [[int(weight[j] @ inner_[i].astype(object)) for j in range(k)] for i in range(k)]
+        return max(*tops, *(sum(int(m[i, j, t]) * sums[i][j] for i in range(k) for j in range(k) if m[i, j, t])
+                            for t in range(k)))  # fmt: skip
     inner = [[sum(int(m[i, j, t]) * px[i][l] * pw[j][l] for i in range(k) for j in range(k) if m[i, j, t])
               for l in range(rank)] for t in range(k)]  # fmt: skip
     worst = 0
@@ -184,24 +239,41 @@ def _bound(x: list[Array], w: list[Array], d: list[Array], base: Ring) -> int:
 
 
 def _residue_sum(base: Ring, p: int, rank: int) -> int:
-    """Bound of a sum over l of products of balanced residues, with k² coefficient products each."""
-    weight = int(np.abs(base.structure).max()) * base.degree**2 if base.degree > 1 else 1
-    return (rank + 1) * weight * ((p + 1) // 2) ** 2
+    """Bound of every sum of products of two balanced residues: over l, or over the k² structure constants."""
+    return max(rank + 1, base.degree**2) * ((p + 1) // 2) ** 2
 
 
 def _primes(needed: int, base: Ring, rank: int) -> list[int]:
     """Primes small enough for exact residue arithmetic whose product exceeds ``needed``."""
-    weight = int(np.abs(base.structure).max()) * base.degree**2 if base.degree > 1 else 1
-    p = min(2 * isqrt(2**52 // ((rank + 1) * weight)), 1 << 25)
+    top = min(2 * isqrt(2**52 // max(rank + 1, base.degree**2)), 1 << 25)
+    if needed.bit_length() > MAX_BOUND_BITS:
+        raise StlError("factors", f"a bound of {needed.bit_length()} bits", f"coefficients that stay below "
+                       f"2^{MAX_BOUND_BITS} in the Brent equations")  # fmt: skip
     found, total = [], 1
     while total <= needed:
-        p -= 1
-        if p < 3:
+        low = max(3, top - (1 << 14))
+        if low >= top:
             raise StlError("factors", f"{needed.bit_length()}-bit bound", "smaller coefficients")
-        if p % 2 and all(p % s for s in range(3, isqrt(p) + 1, 2)):
+        for p in reversed(_primes_between(low, top)):
             found.append(p)
             total *= p
+            if total > needed:
+                break
+        top = low
     return found
+
+
+@lru_cache(maxsize=64)
+def _primes_between(low: int, high: int) -> tuple[int, ...]:
+    """The primes p with low <= p < high (high at most 2^25), by a sieve."""
+    plain = np.ones(high - low, dtype=bool)
+    small = np.ones(isqrt(high) + 1, dtype=bool)
+    small[:2] = False
+    for s in range(2, len(small)):
+        if small[s]:
+            small[s * s :: s] = False
+            plain[max(s * s, (low + s - 1) // s * s) - low :: s] = False
+    return tuple(int(v) + low for v in np.flatnonzero(plain) if v + low > 1)
 
 
 def _residues(parts: list[Array], p: int, dtype: type) -> list[Array]:
@@ -224,13 +296,15 @@ def _block(
     """T̂ coefficients of shape (k, c, hi − lo, b) for a in [lo, hi), modulo p if p > 0."""
     x, w, d = factors
     k, m = base.degree, base.structure
+    if p:
+        m = (m + p // 2) % p - p // 2  # large constants would break the bound of the sums below
     rank, b, c = len(x[0]), w[0].shape[1], d[0].shape[0]
     inner = []
     for t in range(k):
         total: Array = np.zeros((rank, hi - lo, b), dtype=dtype)
         for i, j in zip(*np.nonzero(m[:, :, t]), strict=True):
             term = x[i][:, lo:hi, None] * w[j][:, None, :]
-            total += term if m[i, j, t] == 1 else m[i, j, t] * term
+            total += term if m[i, j, t] == 1 else m[i, j, t] * _balance(term, p)
         inner.append(_balance(total, p).reshape(rank, (hi - lo) * b))
     full = (np.concatenate(d, axis=0) @ np.concatenate(inner, axis=1)).reshape(k, c, k, hi - lo, b)
     if k == 1:
@@ -250,13 +324,15 @@ def _count(
     dtype: type, stop_early: bool,
 ) -> tuple[int, list[tuple[int, int, int]]]:  # fmt: skip
     """Number of failing equations and the first few places, over all moduli together, in one pass over blocks."""
-    level = base.degree - 1 if base.name.startswith("Q[eps]") else 0
+    level = base.degree - 1 if base.is_border else 0
     failing = 0
     places: list[tuple[int, int, int]] = []
 
     def residues(p: int) -> tuple[list[Array], list[Array], list[Array]]:
         return _residues(x, p, dtype), _residues(w, p, dtype), _residues(d, p, dtype)
 
+    if base.degree == 1 and not goal.quadratic:
+        return _count_plain((x[0], w[0], d[0]), goal, scale, moduli, dtype, stop_early)
     kept = {p: residues(p) for p in moduli[:1]}  # of many moduli the residues are recomputed: bounded memory
     a, step = goal.shape[0], _step(x, w, d)
     if goal.quadratic:
@@ -272,10 +348,7 @@ def _count(
             block = _block(kept.get(p) or residues(p), base, p, dtype, lo, hi)
             block[level, at[:, 2], at[:, 0] - lo, at[:, 1]] -= np.array([_signed(int(v) * scale, p) for v in value])
             if goal.quadratic:  # only the symmetric part counts, and on the diagonal (2T = 0 modulo 2!) T itself
-                both = block + np.swapaxes(block, 2, 3)
-                i = np.arange(a)
-                both[:, :, i, i] = block[:, :, i, i]
-                block = both
+                block = _symmetrised(block)
             wrong |= (_balance(block, p) != 0).any(axis=0).transpose(1, 2, 0)
         count = int(np.count_nonzero(wrong))
         failing += count
@@ -283,6 +356,45 @@ def _count(
             found = np.argwhere(wrong)[: SHOWN - len(places)]
             places += [(int(i) + lo, int(j), int(k)) for i, j, k in found]
         if count and stop_early:
+            break
+    return failing, places
+
+
+def _count_plain(
+    factors: tuple[Array, Array, Array], goal: Target, scale: int, moduli: list[int], dtype: type, stop_early: bool
+) -> tuple[int, list[tuple[int, int, int]]]:  # fmt: skip
+    """`_count` over rings of degree 1: slices of a with their non-zero terms only, small schemes in one product."""
+    (a, b, c), rank = goal.shape, len(factors[0])
+    whole = rank * a * b <= SMALL
+    slices = [(0, a)] if whole else [(i, i + 1) for i in range(a)]
+    order = np.argsort(goal.index[:, 0], kind="stable")
+    index, value = goal.index[order], goal.value[order]
+    ends = np.searchsorted(index[:, 0], [v for s in slices for v in s]).reshape(-1, 2)
+    wrong: dict[int, Array] = {}
+    for p in moduli:
+        x, w, d = (_residues([v], p, dtype)[0] for v in factors)
+        turned = np.ascontiguousarray(d.T)
+        wanted = np.array([_signed(int(v) * scale, p) for v in np.unique(value)], dtype=dtype)
+        needed = wanted[np.searchsorted(np.unique(value), value)]
+        for (lo, hi), (start, end) in zip(slices, ends, strict=True):
+            if whole:
+                inner = _balance((x[:, :, None] * w[:, None, :]).reshape(rank, a * b), p)
+                block = (d @ inner).reshape(c, a, b)
+            else:
+                used = np.flatnonzero(x[:, lo])
+                block = (turned[used].T @ _balance(x[used, lo, None] * w[used], p))[:, None, :]
+            at = index[start:end]
+            block[at[:, 2], at[:, 0] - lo, at[:, 1]] -= needed[start:end]
+            block = _balance(block, p)
+            if block.any():
+                wrong[lo] = wrong.get(lo, False) | (block != 0).transpose(1, 2, 0)
+                if stop_early:
+                    break
+    failing = sum(int(np.count_nonzero(v)) for v in wrong.values())
+    places: list[tuple[int, int, int]] = []
+    for lo in sorted(wrong):
+        places += [(int(i) + lo, int(j), int(k)) for i, j, k in np.argwhere(wrong[lo])[: SHOWN - len(places)]]
+        if len(places) == SHOWN:
             break
     return failing, places
 
@@ -313,7 +425,7 @@ def _spell(encoder: Encoder, goal: Target, place: tuple[int, int, int]) -> Equat
 
     values = _entry(encoder, place)
     needed = [Fraction(0)] * len(values)
-    level = len(values) - 1 if encoder.ring.name.startswith("Q[eps]") else 0
+    level = len(values) - 1 if encoder.ring.is_border else 0
     hit = np.flatnonzero((goal.index == np.array(place)).all(axis=1))
     if len(hit):
         needed[level] = Fraction(int(goal.value[hit[0]]))
@@ -354,42 +466,81 @@ def _numerical_slice(e_x: Array, e_w: Array, d: Array, goal: Target, a: int) -> 
 
 
 def residual_gcd(encoder: Encoder) -> int:
-    """g = gcd of all entries of den·(T̂ − T) over Z or Q: the identity holds modulo m iff m divides g (0: holds).
+    """g = gcd of all entries of den·(T̂ − T) over Z or Q, den the common denominator (0: the identity holds).
 
-    Needs |T̂| below 2^53 in the integers of the numerators.
+    The identity holds modulo m, for m prime to den, iff m divides g. Needs |T̂| below 2^53 in the integers of the
+    numerators.
     """
     base = encoder.ring
     if base.characteristic or not base.exact or base.degree > 1:
         raise StlError("ring", base.name, "Z, Z[1/2] or Q")
     x, w, d, scale = _integers(encoder, encoder.target)
-    if _bound(x, w, d, base) + scale >= 2**53:
-        raise StlError("encoder", encoder.label, "coefficients whose Brent sums stay below 2^53")
+    if _bound(x, w, d, base) + scale >= 2**52:
+        raise StlError("encoder", encoder.label, "coefficients whose Brent sums stay below 2^52")
     goal, g = encoder.target, 0
     parts = (_residues(x, 0, np.float64), _residues(w, 0, np.float64), _residues(d, 0, np.float64))
-    step = _step(x, w, d)
+    step = goal.shape[0] if goal.quadratic else _step(x, w, d)
     for lo in range(0, goal.shape[0], step):
         hi = min(goal.shape[0], lo + step)
         block = _block(parts, base, 0, np.float64, lo, hi)
         at = goal.index[inside := (goal.index[:, 0] >= lo) & (goal.index[:, 0] < hi)]
         block[0, at[:, 2], at[:, 0] - lo, at[:, 1]] -= scale * goal.value[inside]
+        if goal.quadratic:
+            block = _symmetrised(block)
         g = gcd(g, int(np.gcd.reduce(block.astype(np.int64), axis=None)))
         if g == 1:
             break
     return g
 
 
+def _symmetrised(block: Array) -> Array:
+    """R + Rᵀ in (a, b), and R itself on the diagonal: what counts when both arguments are the same vector."""
+    both = block + np.swapaxes(block, 2, 3)
+    i = np.arange(block.shape[2])
+    both[:, :, i, i] = block[:, :, i, i]
+    return both
+
+
+def scaled_denominator(encoder: Encoder) -> int:
+    """Least common denominator of the terms u_l ⊗ v_l ⊗ w_l over Q: 1 if moving constants between the three makes
+    every coefficient an integer (½·u ⊗ v ⊗ 2w is a term over Z)."""
+    den = prod(f.den for f in encoder.factors)
+    if den == 1:
+        return 1
+    contents = [np.gcd.reduce(np.asarray(a), axis=1) if a.shape[1] else np.zeros(len(a), dtype=np.int64)
+                for a in (encoder.e_x.num, encoder.e_w.num, encoder.d.num.T)]  # fmt: skip
+    out = 1
+    for content in zip(*contents, strict=True):
+        out = lcm(out, den // gcd(den, prod(int(v) for v in content)))
+    return out
+
+
 def rings_where_valid(encoder: Encoder, primes: tuple[int, ...] = (2, 3, 5, 7, 11, 13)) -> list[str]:
     """Names of the rings in which the algorithm is exact: its own and the prime fields it can be reduced to.
 
-    For a scheme that fails over Z this finds "valid modulo 2 only" and its like (from `residual_gcd`).
+    Over Z and Q, constants may be moved between the factors of a term. For a scheme that fails over Z or Q this
+    finds "valid modulo 2 only" and its like (from `residual_gcd`); primes that divide a denominator are never among
+    them, since there the coefficients mean nothing.
     """
-    names = [encoder.ring.name] if encoder.is_exact else []
     base = encoder.ring
-    if not base.exact or base.characteristic or base.degree > 1:
+    if not base.exact:
+        return []
+    names = [base.name] if encoder.is_exact else []
+    if base.characteristic or base.is_border:
         return names
-    den = prod(f.den for f in encoder.factors)
-    if encoder.is_exact:
-        return names + [f"GF({p})" for p in primes if den % p]
-    g = residual_gcd(encoder)
-    fields = [f"GF({p})" for p in primes if g % p == 0 and den % p]
+    if base.degree > 1:
+        den = prod(f.den for f in encoder.factors)
+        return names + [f"GF({p})" for p in primes if names and den % p and _has_root(base.polynomial, p)]
+    if names:
+        den = scaled_denominator(encoder)
+        wider = ["Z"] if den == 1 and base.name != "Z" else []
+        return names + wider + [f"GF({p})" for p in primes if den % p]
+    den, g = prod(f.den for f in encoder.factors), residual_gcd(encoder)
+    while (common := gcd(g, den)) > 1:
+        g //= common
+    fields = [f"GF({p})" for p in primes if g % p == 0]
     return fields if g in primes or g <= 1 else [*fields, f"Z/{g}"]
+
+
+def _has_root(f: tuple[int, ...], p: int) -> bool:
+    return any(sum(c * pow(v, e, p) for e, c in enumerate(f)) % p == 0 for v in range(p))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from .errors import StlError
 
-__all__ = ["Array", "Ring", "as_exact", "fit", "max_abs", "ring"]
+__all__ = ["Array", "Ring", "as_exact", "fit", "max_abs", "parse_polynomial", "ring", "spell"]
 
 #: Arrays of numerators, float views: the element type varies (int64, Python integers, float64).
 Array = NDArray[Any]
@@ -29,8 +29,12 @@ Array = NDArray[Any]
 #: Largest characteristic: residues below 2^25 keep the float64 modular products of `identities` exact.
 MAX_CHARACTERISTIC = 1 << 25
 MAX_DEGREE = 64
+#: Degree of number fields given by a polynomial, whose irreducibility is proven when the name is read.
+MAX_FIELD_DEGREE = 32
+#: Integer coefficients of f, which enter the structure constants.
+MAX_COEFFICIENT = 1 << 30
 ALLOWED = (
-    "Z, Z[1/2], Q, Q(i), Q(zeta_n), Q(sqrt(d)), GF(p), GF(p^k), Q[eps]/eps^k, R64 or C128, "
+    "Z, Z[1/2], Q, Q(i), Q(zeta_n), Q(sqrt(d)), Q[x]/(f), GF(p), GF(p^k), GF(p)[x]/(f), Q[eps]/eps^k, R64 or C128, "
     f"with p < 2^25 and degree at most {MAX_DEGREE}"
 )
 
@@ -69,11 +73,33 @@ class Ring:
     @property
     def embeds(self) -> bool:
         """True if elements are (approximately) real or complex numbers, so that float views exist."""
-        return self.characteristic == 0 and not self.name.startswith("Q[eps]")
+        return self.characteristic == 0 and not self.is_border
+
+    @property
+    def is_border(self) -> bool:
+        """True for the truncated polynomials Q[eps]/eps^(h+1), h > 0, in which identities hold up to powers of ε."""
+        return self.degree > 1 and self.characteristic == 0 and not any(self.polynomial[:-1])
 
     @property
     def is_complex(self) -> bool:
-        return self.degree > 1 and abs(self.root.imag) > 0
+        """True if the embedding `values` uses is not real, e.g. for Q(i) and Q(sqrt(-3))."""
+        return self.degree > 1 and self.embeds and abs(self.root.imag) > 0
+
+    @property
+    def conductor(self) -> int:
+        """n if the ring is Q(ζ_n) written on powers of ζ_n (1 for Z, Z[1/2] and Q, 4 for Q(i)), else 0."""
+        if self.characteristic or not self.exact or self.is_border:
+            return 0
+        if self.degree == 1:
+            return 1
+        return 4 if self.name == "Q(i)" else int(self.name[7:-1]) if self.name.startswith("Q(zeta_") else 0
+
+    @property
+    def title(self) -> str:
+        """The name, with the modulus where the name alone does not say it: ``GF(2^2) = GF(2)[x]/(x^2+x+1)``."""
+        if self.characteristic and self.degree > 1 and "[x]" not in self.name:
+            return f"{self.name} = GF({self.characteristic})[x]/({spell(self.polynomial)})"
+        return self.name
 
     @property
     def structure(self) -> NDArray[np.int64]:
@@ -124,14 +150,16 @@ class Ring:
 @lru_cache(maxsize=256)
 def _structure(f: tuple[int, ...]) -> NDArray[np.int64]:
     k = len(f) - 1
-    power = np.zeros((2 * k - 1, k), dtype=np.int64)
+    power = np.zeros((2 * k - 1, k), dtype=object)
     power[:k] = np.eye(k, dtype=np.int64)
     for e in range(k, 2 * k - 1):
         carry = power[e - 1, -1]
         power[e, 1:] = power[e - 1, :-1]
-        power[e] -= carry * np.array(f[:k], dtype=np.int64)
+        power[e] -= carry * np.array(f[:k], dtype=object)
+    if power.size and int(np.abs(power).max()) >= 1 << 62:
+        raise StlError("polynomial", spell(f), "one whose structure constants stay below 2^62")
     index = np.add.outer(np.arange(k), np.arange(k))
-    result = power[index]
+    result = power.astype(np.int64)[index]
     result.setflags(write=False)
     return result
 
@@ -218,10 +246,12 @@ def _fraction(value: Any) -> Fraction:
 
 
 _PATTERNS = (
-    (re.compile(r"Q\(zeta_?(\d+)\)"), lambda n: _cyclotomic(int(n))),
-    (re.compile(r"Q\(sqrt\(?(-?\d+)\)?\)"), lambda d: _quadratic(int(d))),
-    (re.compile(r"GF\((\d+)(?:\^(\d+))?\)"), lambda q, k: _finite(int(q), int(k or 1))),
-    (re.compile(r"Q\[eps\]/eps\^(\d+)"), lambda h: _truncated(int(h))),
+    (re.compile(r"Q\(zeta_?(\d{1,9})\)"), lambda n: _cyclotomic(int(n))),
+    (re.compile(r"Q\(sqrt\(?(-?\d{1,19})\)?\)"), lambda d: _quadratic(int(d))),
+    (re.compile(r"GF\((\d{1,18})(?:\^(\d{1,9}))?\)"), lambda q, k: _finite(int(q), int(k or 1))),
+    (re.compile(r"GF\((\d{1,9})\)\[x\]/\((.+)\)"), lambda p, f: _finite_quotient(int(p), f)),
+    (re.compile(r"Q\[x\]/\((.+)\)"), lambda f: _number_field(f)),
+    (re.compile(r"Q\[eps\]/eps\^(\d{1,9})"), lambda h: _truncated(int(h))),
 )
 _FIXED = {
     "Z": Ring("Z"),
@@ -239,13 +269,19 @@ def ring(name: str | Ring) -> Ring:
     Parameters
     ----------
     name : str or Ring
-        ``Z``, ``Z[1/2]``, ``Q``, ``Q(i)``, ``Q(zeta_n)``, ``Q(sqrt(d))``, ``GF(p)``, ``GF(p^k)``, ``Q[eps]/eps^k``
-        or the numerical ``R64`` and ``C128``.
+        ``Z``, ``Z[1/2]``, ``Q``, ``Q(i)``, ``Q(zeta_n)``, ``Q(sqrt(d))`` for any d that is no square, number fields
+        ``Q[x]/(x^3-2)`` for monic irreducible integer polynomials, ``GF(p)``, ``GF(p^k)`` (modulo the Conway
+        polynomial), ``GF(p)[x]/(x^2+x+1)`` (modulo one's own), ``Q[eps]/eps^k`` or the numerical ``R64``, ``C128``.
 
     Raises
     ------
     StlError
-        If the name means no ring, p^k is no prime power or √d is rational.
+        If the name means no ring, p^k is no prime power, √d is rational or f is reducible.
+
+    Examples
+    --------
+    >>> ring("Q[x]/(x^2+1)").name, ring("Q(sqrt(1000003))").polynomial, ring("GF(4)").title
+    ('Q(i)', (-1000003, 0, 1), 'GF(2^2) = GF(2)[x]/(x^2+x+1)')
     """
     if isinstance(name, Ring):
         return name
@@ -258,7 +294,7 @@ def ring(name: str | Ring) -> Ring:
 def _parse(name: str) -> Ring:
     if name in _FIXED:
         return _FIXED[name]
-    if len(name) < 64:
+    if len(name) < 400:
         for pattern, build in _PATTERNS:
             if match := pattern.fullmatch(name.replace(" ", "").replace("ζ", "zeta").replace("√", "sqrt")):
                 return build(*match.groups())
@@ -283,9 +319,62 @@ def _cyclotomic(n: int) -> Ring:
 def _quadratic(d: int) -> Ring:
     if d == -1:
         return _FIXED["Q(i)"]
-    if d in (0, 1) or abs(d) > 10**6 or any(d % (s * s) == 0 for s in range(2, isqrt(abs(d)) + 1)):
-        raise StlError("ring", f"Q(sqrt({d}))", "a square-free d other than 0 and 1, |d| <= 10^6")
+    if abs(d) >= 1 << 60 or (d >= 0 and isqrt(d) ** 2 == d):
+        raise StlError("ring", f"Q(sqrt({d}))", "d no square, |d| < 2^60")
     return Ring(f"Q(sqrt({d}))", polynomial=(-d, 0, 1), denominators="any", root=cmath.sqrt(d))
+
+
+def spell(polynomial: tuple[int, ...]) -> str:
+    """The polynomial as text, highest power first, without spaces; `parse_polynomial` reads it back."""
+    parts = []
+    for e in range(len(polynomial) - 1, -1, -1):
+        if c := polynomial[e]:
+            power = "x" if e == 1 else f"x^{e}" if e else ""
+            parts.append(f"{c:+d}" if not power else f"{'-' if c < 0 else '+'}{'' if abs(c) == 1 else abs(c)}{power}")
+    return "".join(parts).removeprefix("+") or "0"
+
+
+def parse_polynomial(text: str, degree: int = MAX_DEGREE) -> tuple[int, ...]:
+    """Integer coefficients, lowest first, of ``x^3-2x+1`` and its like (``2*x`` and ``x**2`` too)."""
+    plain = text.replace(" ", "").replace("**", "^").replace("*", "")
+    terms = re.findall(r"([+-]?)(\d{0,10})(x?)(?:\^(\d{1,3}))?", plain)
+    if "".join("".join((s, c, x, f"^{e}" if e else "")) for s, c, x, e in terms) != plain or not plain:
+        raise StlError("polynomial", text, "a polynomial in x with integer coefficients such as x^3-2x+1")
+    out = [0] * (degree + 1)
+    for i, (sign, size, x, power) in enumerate(t for t in terms if t != ("", "", "", "")):
+        e = int(power or 1) if x else 0
+        if e > degree or (power and not x) or not (size or x) or (i and not sign):
+            raise StlError("polynomial", text, f"signed terms of degree at most {degree}")
+        out[e] += int(size or 1) * (-1 if sign == "-" else 1)
+    while len(out) > 1 and not out[-1]:
+        out.pop()
+    return tuple(out)
+
+
+def _number_field(text: str) -> Ring:
+    f = parse_polynomial(text, MAX_FIELD_DEGREE)
+    if len(f) < 2 or f[-1] != 1 or max(map(abs, f)) > MAX_COEFFICIENT:
+        raise StlError("ring", f"Q[x]/({text})", f"a monic polynomial with coefficients up to {MAX_COEFFICIENT}")
+    if len(f) == 2:
+        return _FIXED["Q"]
+    if len(f) == 3 and f[1] == 0:
+        return _quadratic(-f[0])
+    import flint
+
+    _, factors = flint.fmpz_poly(list(f)).factor()
+    if len(factors) != 1 or factors[0][1] != 1:
+        raise StlError("ring", f"Q[x]/({spell(f)})", "an irreducible polynomial")
+    _structure(f)  # refused here if the constants are too large
+    return Ring(f"Q[x]/({spell(f)})", polynomial=f, denominators="any", root=_embedding(f))
+
+
+def _embedding(f: tuple[int, ...]) -> complex:
+    """The largest real root of f, or the root of largest imaginary part if none is real."""
+    import flint
+
+    roots = [complex(z) for z, _ in flint.fmpz_poly(list(f)).complex_roots()]
+    real = [z.real for z in roots if z.imag == 0]
+    return complex(max(real)) if real else max(roots, key=lambda z: (z.imag, z.real))
 
 
 def _truncated(h: int) -> Ring:
@@ -294,25 +383,56 @@ def _truncated(h: int) -> Ring:
     return Ring(f"Q[eps]/eps^{h}", polynomial=(0,) * h + (1,), denominators="any")
 
 
+def _prime_power(q: int) -> tuple[int, int]:
+    """(p, e) with q = p^e, or (0, 0)."""
+    p = next((s for s in range(2, isqrt(q) + 1) if q % s == 0), q)
+    e, rest = 0, q
+    while rest % p == 0:
+        rest, e = rest // p, e + 1
+    return (p, e) if rest == 1 else (0, 0)
+
+
 def _finite(q: int, k: int) -> Ring:
     name = f"GF({q}^{k})" if k > 1 else f"GF({q})"
     if not 2 <= q < MAX_CHARACTERISTIC or not 1 <= k <= MAX_DEGREE:
         raise StlError("ring", name, "a prime power p^k with p < 2^25")
-    p = next((s for s in range(2, int(q**0.5) + 1) if q % s == 0), q)
-    e, rest = 0, q
-    while rest % p == 0:
-        rest, e = rest // p, e + 1
-    if rest != 1:
+    p, e = _prime_power(q)
+    if not p:
         raise StlError("ring", name, "a prime power p^k")
     k *= e
     if k == 1:
         return Ring(f"GF({p})", characteristic=p)
     if k > MAX_DEGREE:
         raise StlError("ring", name, f"degree at most {MAX_DEGREE}")
+    f = _conway(p, k)
+    if f is None:
+        raise StlError("ring", name, "a field whose Conway polynomial is tabulated",
+                       "Take a smaller p or k, or give the modulus: GF(p)[x]/(f).")  # fmt: skip
+    return Ring(f"GF({p}^{k})", characteristic=p, polynomial=f)
+
+
+def _conway(p: int, k: int) -> tuple[int, ...] | None:
     import galois
 
     try:
-        f = tuple(int(c) for c in galois.conway_poly(p, k).coeffs[::-1])
+        return tuple(int(c) for c in galois.conway_poly(p, k).coeffs[::-1])
     except LookupError:
-        raise StlError("ring", name, "a field whose Conway polynomial is tabulated", "Take a smaller p or k.") from None
-    return Ring(f"GF({p}^{k})", characteristic=p, polynomial=f)
+        return None
+
+
+def _finite_quotient(p: int, text: str) -> Ring:
+    """GF(p)[x]/(f); the field GF(p^k) if f is the Conway polynomial, so that one ring has one name."""
+    base = _finite(p, 1)
+    f = tuple(c % p for c in parse_polynomial(text))
+    if base.degree > 1 or len(f) < 2 or f[-1] != 1:
+        raise StlError("ring", f"GF({p})[x]/({text})", "a prime p and a monic polynomial")
+    if len(f) == 2:
+        return base
+    import flint
+
+    _, factors = flint.nmod_poly(list(f), p).factor()
+    if len(factors) != 1 or factors[0][1] != 1:
+        raise StlError("ring", f"GF({p})[x]/({text})", f"a polynomial irreducible modulo {p}")
+    if f == _conway(p, len(f) - 1):
+        return _finite(p, len(f) - 1)
+    return Ring(f"GF({p})[x]/({spell(f)})", characteristic=p, polynomial=f)

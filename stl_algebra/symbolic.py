@@ -76,7 +76,14 @@ def coefficients(encoder: Encoder, root: Any = None) -> tuple[Array, Array, Arra
 
 
 def formulas(encoder: Encoder) -> str:
-    """The algorithm as text: ``m1 = (A_11 + A_22)·(B_11 + B_22)`` …, ``C_11 = m1 + m4 - m5 + m7`` …"""
+    """The algorithm as text: ``m1 = (A_11 + A_22)·(B_11 + B_22)`` …, ``C_11 = m1 + m4 - m5 + m7`` …
+
+    Examples
+    --------
+    >>> from stl_algebra.schemes import karatsuba
+    >>> print(formulas(karatsuba(2)).splitlines()[-1])  # doctest: +SKIP
+    C_2 = m2
+    """
     import sympy
 
     e_x, e_w, d = coefficients(encoder)
@@ -125,7 +132,14 @@ def _multiplied_out(encoder: Encoder, root: Any) -> list[Any]:
 
 
 def expanded(encoder: Encoder) -> dict[str, sympy.Expr]:
-    """Each entry of C multiplied out, e.g. ``{"C_11": A_11*B_11 + A_12*B_21, …}``."""
+    """Each entry of C multiplied out, e.g. ``{"C_11": A_11*B_11 + A_12*B_21, …}``.
+
+    Examples
+    --------
+    >>> from stl_algebra.schemes import strassen
+    >>> expanded(strassen())["C_11"]
+    A_11*B_11 + A_12*B_21
+    """
     return dict(zip(symbols(encoder)[2], _multiplied_out(encoder, _root(encoder.ring)), strict=True))
 
 
@@ -133,12 +147,18 @@ def proves_symbolically(encoder: Encoder) -> bool:
     """True if SymPy, multiplying out noncommuting symbols, finds the target map (small formats only).
 
     Over Q[eps]/eps^(h+1) that is eps^h times the target, as in `identities.verify`.
+
+    Examples
+    --------
+    >>> from stl_algebra.schemes import strassen
+    >>> proves_symbolically(strassen()), proves_symbolically(strassen().drop_terms([0]))
+    (True, False)
     """
     import sympy
 
     a, b, _ = symbols(encoder)
     t, x = encoder.target, sympy.Dummy("x")
-    unit = x ** (encoder.ring.degree - 1) if encoder.ring.name.startswith("Q[eps]") else sympy.Integer(1)
+    unit = x ** (encoder.ring.degree - 1) if encoder.ring.is_border else sympy.Integer(1)
     wanted = [sympy.Integer(0)] * t.shape[2]
     for (i, j, k), v in zip(t.index, t.value, strict=True):
         wanted[k] += int(v) * a[i] * b[j] * unit

@@ -28,8 +28,10 @@ __all__ = [
     "group_convolution",
     "matmul",
     "polymul",
+    "polynomial_low",
     "product_target",
     "quaternion_product",
+    "structured_product",
     "symmetric_square",
     "target",
 ]
@@ -40,9 +42,11 @@ MAX_ENTRIES = 1 << 31
 MAX_TERMS = 1 << 20
 #: Bound on a·b·c of quadratic targets, which are verified densely.
 MAX_QUADRATIC = 1 << 24
+#: Bound on the numbers in a group's name: Brent equations are order³.
+MAX_GROUP_ORDER = 1290
 KNOWN = (
-    "matmul:NxMxP, polymul:NxM, cyclic:N, group:NAME, complex, quaternion, field:RING, symmetric:NxM (A·Aᵀ), "
-    "or products of these joined by '*'"
+    "matmul:NxMxP, polymul:NxM, polylow:N, cyclic:N, group:NAME, complex, quaternion, field:RING, symmetric:NxM "
+    "(A·Aᵀ), structured:KK:NxMxP (K of g u l s k w), or products of these joined by '*'"
 )
 
 
@@ -129,7 +133,13 @@ def _dimension(argument: str, values: Iterable[int], limit: int = 4096) -> None:
 
 @lru_cache(maxsize=128)
 def matmul(n: int, m: int, p: int) -> Target:
-    """Matrix multiplication ⟨n,m,p⟩: A (n×m) times B (m×p), all row-major, C not transposed."""
+    """Matrix multiplication ⟨n,m,p⟩: A (n×m) times B (m×p), all row-major, C not transposed.
+
+    Examples
+    --------
+    >>> matmul(2, 3, 4).shape, matmul(2, 3, 4).norm2
+    ((6, 12, 8), 24)
+    """
     _dimension("format", (n, m, p), 64)
     if (n * m * p) ** 2 > MAX_ENTRIES:
         raise StlError("format", (n, m, p), f"at most {MAX_ENTRIES} Brent equations")
@@ -140,14 +150,26 @@ def matmul(n: int, m: int, p: int) -> Target:
 
 @lru_cache(maxsize=128)
 def polymul(n: int, m: int) -> Target:
-    """Product of polynomials with n and m coefficients: C has n + m − 1."""
+    """Product of polynomials with n and m coefficients: C has n + m − 1.
+
+    Examples
+    --------
+    >>> polymul(2, 3).shape
+    (2, 3, 4)
+    """
     _dimension("polymul", (n, m))
     return _make(f"polymul:{n}x{m}", (n, m, n + m - 1), ((i, j, i + j, 1) for i in range(n) for j in range(m)))
 
 
 @lru_cache(maxsize=128)
 def cyclic_convolution(n: int) -> Target:
-    """Cyclic convolution of length n, the product of the group algebra of C_n."""
+    """Cyclic convolution of length n, the product of the group algebra of C_n.
+
+    Examples
+    --------
+    >>> cyclic_convolution(5).shape
+    (5, 5, 5)
+    """
     _dimension("cyclic", (n,))
     return _make(f"cyclic:{n}", (n, n, n), ((i, j, (i + j) % n, 1) for i in range(n) for j in range(n)))
 
@@ -187,11 +209,75 @@ def field_product(name: str) -> Target:
 
 @lru_cache(maxsize=128)
 def symmetric_square(n: int, m: int) -> Target:
-    """C = A·Aᵀ for A (n×m), upper triangle of C in row-major order; a quadratic target."""
+    """C = A·Aᵀ for A (n×m), upper triangle of C in row-major order; a quadratic target.
+
+    Examples
+    --------
+    >>> symmetric_square(2, 2).quadratic
+    True
+    """
     _dimension("symmetric", (n, m), 64)
     upper = [(i, j) for i in range(n) for j in range(i, n)]
     entries = ((i * m + k, j * m + k, c, 1) for c, (i, j) in enumerate(upper) for k in range(m))
     return _make(f"symmetric:{n}x{m}", (n * m, n * m, len(upper)), entries, quadratic=True)
+
+
+@lru_cache(maxsize=128)
+def polynomial_low(n: int) -> Target:
+    """The short product: the n low coefficients of the product of two polynomials with n coefficients."""
+    _dimension("polylow", (n,))
+    return _make(f"polylow:{n}", (n, n, n), ((i, j, i + j, 1) for i in range(n) for j in range(n - i)))
+
+
+#: Structures of a square factor, by what holds its free entries: full, upper and lower triangular, symmetric,
+#: skew-symmetric, and skew-symmetric with a free diagonal.
+STRUCTURES = "gulskw"
+
+
+def _structure(kind: str, rows: int, columns: int) -> dict[tuple[int, int], tuple[int, int]]:
+    """(i, j) → (index of the free entry it shows, sign); free entries in row-major order, upper ones where i ≠ j share."""
+    if kind == "g":
+        return {(i, j): (i * columns + j, 1) for i in range(rows) for j in range(columns)}
+    if rows != columns:
+        raise StlError("structured", (kind, rows, columns), "square triangular, symmetric and skew factors")
+    free = [(i, j) for i in range(rows) for j in range(i + (kind == "k"), rows)]
+    at = {v: k for k, v in enumerate(free)}
+    out = {}
+    for i, j in ((i, j) for i in range(rows) for j in range(rows)):
+        upper = (min(i, j), max(i, j))
+        if upper in at and not (kind == "u" and i > j) and not (kind == "l" and i < j):
+            out[i, j] = (at[upper], -1 if kind in "kw" and i > j else 1)
+    return out
+
+
+@lru_cache(maxsize=128)
+def structured_product(kinds: str, n: int, m: int, p: int) -> Target:
+    """C = A·B for structured factors, on their free entries; ``kinds`` is two letters of `STRUCTURES`.
+
+    A second letter "t" means C = A·Aᵀ (upper triangle of C, a quadratic target). The product of two upper triangular
+    matrices is given by its upper triangle, every other one by all np entries, row-major. Khoruzhii, Gelß and Pokutta
+    (arXiv:2511.10786) list ranks.
+    """
+    _dimension("structured", (n, m, p), 64)
+    if len(kinds) != 2 or kinds[0] not in STRUCTURES or kinds[1] not in STRUCTURES + "t":
+        raise StlError("structured", kinds, f"two letters of {STRUCTURES}, or one and t")
+    a = _structure(kinds[0], n, m)
+    if kinds[1] == "t":
+        if n != p:
+            raise StlError("structured", (n, m, p), "n = p for A·Aᵀ")
+        b = {(j, i): v for (i, j), v in a.items()}
+    else:
+        b = _structure(kinds[1], m, p)
+    half = kinds[1] == "t" or kinds == "uu"
+    cells = [(i, j) for i in range(n) for j in range(i if half else 0, p)]
+    rows = [(*_joined(a[i, k], b[k, j], c),) for c, (i, j) in enumerate(cells) for k in range(m)
+            if (i, k) in a and (k, j) in b]  # fmt: skip
+    sizes = [max(v[0] for v in part.values()) + 1 for part in (a, b)] if a and b else [1, 1]
+    return _make(f"structured:{kinds}:{n}x{m}x{p}", (*sizes, len(cells)), rows, quadratic=kinds[1] == "t")
+
+
+def _joined(x: tuple[int, int], w: tuple[int, int], c: int) -> tuple[int, int, int, int]:
+    return x[0], w[0], c, x[1] * w[1]
 
 
 def product_target(s: Target, t: Target) -> Target:
@@ -226,6 +312,13 @@ def target(name: str | Target | tuple[int, int, int]) -> Target:
     ------
     StlError
         If the name means no target or a dimension is out of range.
+
+    Examples
+    --------
+    >>> target("polymul:2x2").shape
+    (2, 2, 3)
+    >>> target((2, 2, 2)) is matmul(2, 2, 2)
+    True
     """
     if isinstance(name, Target):
         return name
@@ -244,15 +337,19 @@ def target(name: str | Target | tuple[int, int, int]) -> Target:
     if kind == "group" and rest:
         from .groups import group
 
+        if any(int(v) > MAX_GROUP_ORDER for v in re.findall(r"\d+", rest)):  # before anything is factored or built
+            raise StlError("target", name, f"a group of order at most {MAX_GROUP_ORDER}")
         return group_convolution(group(rest).table, rest)
     if kind == "field":
         return field_product(rest)
+    if match := re.fullmatch(r"structured:([a-z]{2}):(\d{1,2})x(\d{1,2})x(\d{1,2})", name):
+        return structured_product(match[1], *(int(v) for v in match.groups()[1:]))
     numbers = [int(v) for v in re.findall(r"\d{1,6}", rest)]
     plain = re.fullmatch(r"[\d]{1,6}([x,][\d]{1,6})*", rest) is not None
     if re.fullmatch(r"\d+[x,]\d+[x,]\d+", name):
         return matmul(*(int(v) for v in re.split("[x,]", name)))
     builders = {"matmul": (matmul, 3), "polymul": (polymul, 2), "cyclic": (cyclic_convolution, 1),
-                "symmetric": (symmetric_square, 2)}  # fmt: skip
+                "symmetric": (symmetric_square, 2), "polylow": (polynomial_low, 1)}  # fmt: skip
     if kind in builders and plain and len(numbers) == builders[kind][1]:
         return builders[kind][0](*numbers)
     if name in ("complex", "quaternion"):

@@ -1,6 +1,6 @@
 """The plain way, kept for comparison: Levenberg–Marquardt with a dense Jacobian and the library's Cholesky.
 
-Works for every parametrisation of :mod:`search.optimize`; same objective, same acceptance rule and the same starts
+Works for every parametrisation of :mod:`search.lm`; same objective, same acceptance rule and the same starts
 as the engine, no early stopping.  Equations that a symmetry repeats are taken once.  ``python -m
 search.benchmarks.lm_baseline --device cpu`` prints iterations per second of both, side by side.
 """
@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from search.optimize import CyclicZ3, Parametrisation, Schedule, minimise
-from search.optimize.assembly import Model
-from search.optimize.campaign import matmul_tensor
-from search.optimize.engine import random_starts
+from ..lm import CyclicZ3, Parametrisation, Schedule, minimise
+from ..lm.assembly import Model
+from ..lm.engine import random_starts
+from ..lm.problem import matmul_tensor
 
 __all__ = ["DenseEquations", "dense_jacobian", "minimise_dense"]
 

@@ -1,1 +1,1 @@
-"""Candidate families, one module each, one `search.registry.register` call each."""
+"""Candidate families, one module each, one `search.core.unit.register` call each."""

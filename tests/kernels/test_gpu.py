@@ -5,8 +5,20 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kernels import Codec, STLLinear, measure, ops, reference, stl_matmul
-from kernels.dispatch import fast_matmul, plan_matmul
+from kernels import (
+    Codec,
+    STLLinear,
+    exact_matmul,
+    fast_matmul,
+    matmul_split,
+    ops,
+    plan_matmul,
+    reference,
+    rounding,
+    split_weight,
+    stl_matmul,
+)
+from kernels.bench import measure
 
 pytestmark = pytest.mark.gpu
 cuda = torch.device("cuda")
@@ -30,13 +42,13 @@ def test_error_below_twice_the_plain_one_and_on_the_closed_form(
     assert found.unwritten == 0
     assert found.rms <= 2 * plain.rms
     if dtype != torch.float64:
-        assert found.rms == pytest.approx(measure.closed_form(strassen2, dtype, k), rel=0.2)
+        assert found.rms == pytest.approx(rounding.closed_form(strassen2, dtype, k), rel=0.2)
 
 
 @pytest.mark.parametrize("rank", [16, 24, 48])
 def test_dense_random_codecs_in_bfloat16(rank: int) -> None:
     """Both forms of the kernels (coefficients at run time and in the code) on factors without structure."""
-    from kernels import straightline, triton_codec
+    from kernels.triton import dense, unrolled
 
     codec = Codec.random((4, 4, 4), rank)
     e, _, d = codec.tensors(cuda, torch.float32)
@@ -44,12 +56,12 @@ def test_dense_random_codecs_in_bfloat16(rank: int) -> None:
     expected = reference.encode(x.double(), e.double(), 4, 4)
     plain = measure.compare(reference.encode(x, e, 4, 4).flatten(1), expected.flatten(1)).rms
     poison = torch.full_like(expected, float("nan"), dtype=torch.bfloat16)
-    for found in (triton_codec.encode(x, e, 4, 4, out=poison), straightline.encode(x, codec.recipes[0])):
+    for found in (dense.encode(x, e, 4, 4, out=poison), unrolled.encode(x, codec.recipes[0])):
         assert measure.compare(found.flatten(1), expected.flatten(1)).rms < 1.1 * plain
     p = draw(rank, 65, 258, dtype=torch.bfloat16)
     expected = reference.decode(p.double(), d.double(), 4, 4, 260, 1032)
     plain = measure.compare(reference.decode(p, d, 4, 4, 260, 1032), expected).rms
-    for y in (triton_codec.decode(p, d, 4, 4, 260, 1032), straightline.decode(p, codec.recipes[2], 260, 1032)):
+    for y in (dense.decode(p, d, 4, 4, 260, 1032), unrolled.decode(p, codec.recipes[2], 260, 1032)):
         assert measure.compare(y, expected).rms < 1.1 * plain
 
 
@@ -112,17 +124,17 @@ def test_compile_graph_capture_streams_and_determinism(strassen2: Codec) -> None
 
 def test_more_than_two_to_the_31_elements(strassen: Codec) -> None:
     """An encoded activation of 2.9e9 entries: the far end is right, so indices did not wrap."""
-    from kernels import straightline, triton_codec
+    from kernels.triton import dense, unrolled
 
     x = torch.zeros(40960, 40960, device=cuda, dtype=torch.bfloat16)
     x[-2:, -2:] = torch.tensor([[1.0, 2.0], [3.0, 4.0]], device=cuda, dtype=torch.bfloat16)
     e, _, d = strassen.tensors(cuda, torch.float32)
     expected = (e @ torch.tensor([1.0, 2.0, 3.0, 4.0], device=cuda)).to(torch.bfloat16)
-    for encoded in (straightline.encode(x, strassen.recipes[0]), triton_codec.encode(x, e, 2, 2)):
+    for encoded in (unrolled.encode(x, strassen.recipes[0]), dense.encode(x, e, 2, 2)):
         assert encoded.numel() > 2**31
         assert torch.equal(encoded[:, -1, -1], expected)
         assert int(torch.count_nonzero(encoded[:, -1])) == int(torch.count_nonzero(expected))
-        y = straightline.decode(encoded, strassen.recipes[2], 40960, 40960)
+        y = unrolled.decode(encoded, strassen.recipes[2], 40960, 40960)
         corner = (d @ expected.float()).reshape(2, 2).to(torch.bfloat16)
         assert torch.equal(y[-2:, -2:], corner)
         del encoded, y
@@ -173,3 +185,31 @@ def test_fast_matmul_is_matmul() -> None:
     assert plan.stages
     found = measure.compare(fast_matmul(a, b), a.double() @ b.double())
     assert found.rms == pytest.approx(plan.error, rel=0.3)
+
+
+@pytest.mark.parametrize("promoted", [False, True])
+@pytest.mark.parametrize("inner", [1024, 8192])
+def test_split_products_err_as_predicted_and_no_more_than_float32(strassen2: Codec, inner: int, promoted: bool) -> None:
+    a, b = draw(1024, inner, dtype=torch.float32), draw(inner, 1024, dtype=torch.float32)
+    exact = a.double() @ b.double()
+    found = measure.compare(matmul_split(a, split_weight(b, strassen2), promoted=promoted), exact)
+    assert found.rms == pytest.approx(rounding.split_error(strassen2, inner, promoted), rel=0.2)
+    if inner > 1024:
+        assert found.rms <= measure.compare(a @ b, exact).rms
+
+
+def test_exact_products_on_int8_units() -> None:
+    a, b = torch.randint(-(2**26), 2**26, (300, 500)), torch.randint(-(2**26), 2**26, (500, 200))
+    for modulus in (None, 251, 2**31 - 1):
+        here = exact_matmul(a.cuda(), b.cuda(), modulus=modulus)
+        assert torch.equal(here.cpu(), exact_matmul(a, b, modulus=modulus))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("n", [256, 2048, 6144])
+def test_fast_matmul_is_never_slower(n: int, dtype: torch.dtype) -> None:
+    a, b = draw(n, n, dtype=dtype), draw(n, n, dtype=dtype)
+    fast_matmul(a, b)
+    providers = {"dense": lambda: a @ b, "fast": lambda: fast_matmul(a, b)}
+    times = measure.steady(providers, cuda, rounds=3, warmup=50, rep=50)
+    assert times["fast"][0] < 1.02 * times["dense"][0] + 0.003

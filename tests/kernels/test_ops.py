@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kernels import Codec, encode_weight, functional, ops, reference, stl_matmul, stl_matmul_encoded
-from kernels.measure import compare
+from kernels.bench.measure import compare
 from stl_algebra.errors import StlError
 
 FORMATS = {"square": ((2, 2, 2), 6), "rectangular": ((2, 3, 1), 4), "the trivial tile": ((1, 1, 1), 1)}
@@ -82,7 +82,7 @@ def test_only_x_is_saved(strassen: Codec) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)
 def test_error_is_that_of_the_closed_form(strassen2: Codec, dtype: torch.dtype) -> None:
-    from kernels.measure import closed_form
+    from kernels.rounding import closed_form
 
     x = torch.randn(96, 128, dtype=torch.float32).to(dtype)
     w = torch.randn(128, 64, dtype=torch.float32).to(dtype)

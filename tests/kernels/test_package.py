@@ -14,8 +14,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from kernels import Codec, STLLinear, bench, devices, dispatch, fp8, measure, stl_matmul, studies, validate
+from kernels import Codec, STLLinear, devices, dispatch, fp8, matmul, stl_matmul, validate
 from kernels._compat import triton_status, version_tuple
+from kernels.bench import __main__ as bench
+from kernels.bench import measure, studies
 from kernels.devices import load_device, slug
 from stl_algebra import files, schemes
 from stl_algebra.errors import StlError
@@ -198,7 +200,7 @@ def test_cost_model_knows_what_pays_on_an_h200() -> None:
     from kernels.devices import FOLDER, _read
 
     data = _read(FOLDER / "nvidia_h200.json")
-    power = dispatch._strassen_power
+    power = dispatch.strassen_power
 
     def gain(n: int, dtype: torch.dtype, *levels: int) -> float:
         stages = [power(level) for level in levels]
@@ -245,8 +247,8 @@ def test_dense_fallback_says_so(strassen: Codec) -> None:
 def test_staged_codecs_are_the_product(levels: tuple[int, ...]) -> None:
     a = torch.randn(37, 21, dtype=torch.float64, requires_grad=True)
     b = torch.randn(21, 50, dtype=torch.float64)
-    stages = [dispatch._strassen_power(level) for level in levels]
-    y = dispatch.staged_matmul(a, b, stages)
+    stages = [dispatch.strassen_power(level) for level in levels]
+    y = matmul.staged_matmul(a, b, stages)
     assert measure.compare(y, a @ b).rms < 1e-13
     y.sum().backward()
     assert measure.compare(a.grad, b.sum(1).expand(37, 21)).rms < 1e-13  # type: ignore[arg-type]
@@ -262,13 +264,13 @@ def test_fast_matmul_plans_within_the_budget(monkeypatch: pytest.MonkeyPatch, st
     plan = dispatch.plan_matmul(4096, 4096, 4096, torch.float32, "cpu", encoder=strassen)
     assert plan.speedup > 1
     a, b = torch.randn(2, 33, 40), torch.randn(40, 17)
-    assert measure.compare(dispatch.fast_matmul(a, b).flatten(0, 1), (a.double() @ b.double()).flatten(0, 1)).rms < 1e-5
-    assert dispatch.fast_matmul(a, torch.randn(2, 40, 3)).shape == (2, 33, 3)
+    assert measure.compare(matmul.fast_matmul(a, b).flatten(0, 1), (a.double() @ b.double()).flatten(0, 1)).rms < 1e-5
+    assert matmul.fast_matmul(a, torch.randn(2, 40, 3)).shape == (2, 33, 3)
     for argument, call in {
-        "encoder": lambda: dispatch.fast_matmul(a, b, "fastest"),
-        "rtol": lambda: dispatch.fast_matmul(a, b, rtol=-1.0),
-        "b.shape": lambda: dispatch.fast_matmul(a, b.t()),
-        "b.dtype": lambda: dispatch.fast_matmul(a, b.double()),
+        "encoder": lambda: matmul.fast_matmul(a, b, "fastest"),
+        "rtol": lambda: matmul.fast_matmul(a, b, rtol=-1.0),
+        "b.shape": lambda: matmul.fast_matmul(a, b.t()),
+        "b.dtype": lambda: matmul.fast_matmul(a, b.double()),
     }.items():
         with pytest.raises(StlError) as error:
             call()
@@ -305,7 +307,7 @@ def test_fp8_refuses_where_it_cannot_run(strassen: Codec) -> None:
 
 
 def test_figures_come_from_the_table(tmp_path: Path) -> None:
-    from kernels import figures
+    from kernels.bench import figures
 
     pytest.importorskip("matplotlib")
     done = CliRunner().invoke(figures.app, [str(ROOT / "results" / "measurements.csv"), "--out", str(tmp_path)])

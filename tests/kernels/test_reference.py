@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import Codec, ops, reference
-from kernels.measure import compare
+from kernels.bench.measure import compare
 
 dims = st.integers(1, 3)
 
@@ -58,3 +58,14 @@ def test_sixteen_bit_sums_are_kept_in_float32() -> None:
     x[0, 0] = 4096
     total = reference.encode(x, torch.ones(1, 64), 8, 8)
     assert float(total) == float(torch.tensor(4096.0 + 63).to(torch.bfloat16))
+
+
+def test_coefficients_are_not_rounded_to_the_operands_format() -> None:
+    """1 + 2⁻⁹ is 1 in bfloat16: the difference would vanish."""
+    e = torch.tensor([[1 + 2**-9, -1.0]])
+    assert float(reference.encode(torch.ones(1, 2, dtype=torch.bfloat16), e, 1, 2)) == 2**-9
+
+
+def test_results_own_no_padding() -> None:
+    y = reference.untiles(torch.randn(4, 3, 5), 2, 2, 5, 9)
+    assert y.is_contiguous() and y.untyped_storage().nbytes() == 4 * 5 * 9

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.hensel import _Elimination, _fraction, _jacobian, hensel_lift
-from search.rationalize.exact import holds
+from search.exact.hensel import _Elimination, _fraction, _jacobian, hensel_lift
+from search.exact.solve import holds
 from stl_algebra import StlError, schemes
 from stl_algebra.targets import matmul
 

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.benchmarks.lm_baseline import dense_jacobian
-from search.optimize import CyclicZ3, Free
-from search.optimize.assembly import Model
-from search.optimize.campaign import matmul_tensor
-from search.optimize.groups import named_action
-from search.optimize.linalg import solve_lower
-from search.optimize.orbits import Invariant, orbit_types
+from search.lm import CyclicZ3, Free
+from search.lm.assembly import Model
+from search.lm.groups import named_action
+from search.lm.linalg import solve_lower
+from search.lm.orbits import Invariant, orbit_types
+from search.lm.problem import matmul_tensor
 
 
 def one_of_each(group, fmt, field="real"):

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 from numba import njit
 
 from search.benchmarks.lm_baseline import DenseEquations, dense_jacobian, minimise_dense
-from search.optimize import CyclicZ3, Free, OrbitType, Parametrisation, Schedule, minimise
-from search.optimize._packed import PLAIN, factorise, solve_packed
-from search.optimize.assembly import Model
-from search.optimize.campaign import matmul_tensor
-from search.optimize.compiled import Stepper, slot_shares
-from search.optimize.engine import SlotState, random_starts
-from search.optimize.groups import named_action
-from search.optimize.linalg import solve_lower
-from search.optimize.orbits import Invariant, orbit_types
+from search.lm import CyclicZ3, Free, OrbitType, Parametrisation, Schedule, minimise
+from search.lm._packed import PLAIN, factorise, solve_packed
+from search.lm.assembly import Model
+from search.lm.compiled import Stepper, slot_shares
+from search.lm.engine import SlotState, random_starts
+from search.lm.groups import named_action
+from search.lm.linalg import solve_lower
+from search.lm.orbits import Invariant, orbit_types
+from search.lm.problem import matmul_tensor
 from stl_algebra.targets import polymul
 
 EXTRAS = Schedule(kappa_weight=1e-2, clamp=0.3, clamp_weight=0.1, pull=0.1, pull_from=0.01)
@@ -115,7 +115,7 @@ def test_threads_and_order_do_not_change_a_restart():
 
 
 def test_a_run_by_compiled_steps_is_the_run_by_torch_steps(monkeypatch):
-    import search.optimize.engine as engine
+    import search.lm.engine as engine
 
     target, par = matmul_tensor(2, 2, 2), CyclicZ3(2, 4, 1)
     compiled = minimise(target, par, 12, 60, "fast", seed=2)
@@ -134,7 +134,7 @@ def test_caches_that_cannot_be_written_are_done_without(tmp_path):
     code = (
         "import numba.core.caching as c\n"
         "c.CacheImpl._locator_classes = []\n"
-        "import search.optimize._kernel as k; print(type(k.advance).__name__)"
+        "import search.lm._kernel as k; print(type(k.advance).__name__)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ))
     assert done.stdout.strip() == "CPUDispatcher", done.stderr
@@ -215,7 +215,7 @@ def test_the_triton_gram_and_factorisation_are_those_of_torch(case):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_captured_steps_are_the_steps(monkeypatch):
-    import search.optimize.engine as engine
+    import search.lm.engine as engine
 
     par, target = CyclicZ3(2, 4, 1), matmul_tensor(2, 2, 2)
     schedule = Schedule(polish_below=0.0, abandon=((0.3, 0.2),))  # some restarts end early, so that batches shrink
@@ -248,10 +248,10 @@ import sys
 import torch
 sys.path.insert(0, {here!r})
 from test_optimize_compiled import CASES
-from search.optimize._gpu import GramKernel
-from search.optimize.assembly import Model
-from search.optimize.compiled import make_plan
-from search.optimize.linalg import triton_kernels
+from search.lm._gpu import GramKernel
+from search.lm.assembly import Model
+from search.lm.compiled import make_plan
+from search.lm.linalg import triton_kernels
 kernels = triton_kernels("cpu")
 for case in ("polynomials", "Z3 and transpose"):
     par, target = CASES[case]()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stl_algebra import Encoder, StlError, identities, ring, verify
-from stl_algebra.identities import residual_gcd, rings_where_valid
+from stl_algebra.identities import residual_gcd, rings_where_valid, scaled_denominator
 from stl_algebra.schemes import hopcroft, karatsuba, laderman, simplex, standard, strassen, winograd
 from stl_algebra.targets import symmetric_square, target
 
@@ -114,15 +114,17 @@ def test_skipping_the_last_block_would_be_seen(monkeypatch):
     e = strassen()
     num = e.e_x.num.copy()
     num[0, 3] += 1  # changes T̂[3, :, :] only, the last of the blocks below
-    bad = Encoder.build(e.target, num, e.e_w, e.d)
-    monkeypatch.setattr(identities, "BLOCK_BYTES", 8 * 7 * 4)
-    assert identities._step([bad.e_x.num], [bad.e_w.num], [bad.d.num]) == 1
+    bad = Encoder.build(e.target, num, e.e_w, e.d).to_ring("Q(i)")
+    monkeypatch.setattr(identities, "BLOCK_BYTES", 8 * 7 * 16)
+    parts = [[f.num[..., t] for t in range(2)] for f in bad.factors]
+    assert identities._step(*parts) == 1
     agree(bad)
     honest = identities._block
 
     def credulous(factors, base, p, dtype, lo, hi):
         if hi == e.target.shape[0]:
-            return np.moveaxis(e.target.dense(dtype)[lo:hi], 2, 0)[None].copy()
+            true = np.moveaxis(e.target.dense(dtype)[lo:hi], 2, 0)
+            return np.stack([true, np.zeros_like(true)])
         return honest(factors, base, p, dtype, lo, hi)
 
     monkeypatch.setattr(identities, "_block", credulous)
@@ -139,11 +141,27 @@ def test_believing_one_prime_would_be_seen(monkeypatch):
         agree(bad)
 
 
+def test_skipping_a_slice_would_be_seen(monkeypatch):
+    """Over rings of degree 1 large schemes are proven slice by slice, with the terms that are not zero there."""
+    e = strassen()
+    num = e.e_x.num.copy()
+    num[0, 3] += 1
+    bad = Encoder.build(e.target, num, e.e_w, e.d)
+    monkeypatch.setattr(identities, "SMALL", 0)
+    agree(bad)
+    honest = np.flatnonzero
+    monkeypatch.setattr(identities.np, "flatnonzero", lambda a: honest(a)[1:])
+    with pytest.raises(AssertionError):
+        agree(bad)
+
+
 @pytest.mark.parametrize("bytes_", [1, 500, 5000, 1 << 26])
 @pytest.mark.parametrize("make", [laderman, lambda: standard(2, 3, 4), lambda: karatsuba(5)])
-def test_block_size_changes_nothing(monkeypatch, bytes_, make):
+@pytest.mark.parametrize("over", ["Z", "GF(2)", "GF(7)", "Q(i)"])
+def test_block_size_changes_nothing(monkeypatch, bytes_, make, over):
     monkeypatch.setattr(identities, "BLOCK_BYTES", bytes_)
-    e = make()
+    monkeypatch.setattr(identities, "SMALL", bytes_)
+    e = make().to_ring(over)
     assert verify(e)
     agree(e.drop_terms([0]))
 
@@ -373,3 +391,50 @@ def test_sympy_agrees():
     for e in (strassen(), winograd(), hopcroft(), simplex(2), karatsuba(3), standard(1, 2, 2)):
         assert proves_symbolically(e) and verify(e)
         assert not proves_symbolically(e.drop_terms([1])) and not verify(e.drop_terms([1]))
+
+
+# ------------------------------------------------------------------- where an identity holds
+def test_primes_of_the_denominators_are_no_rings():
+    """½ + ½·5 = 3: the residual 2 is divisible by 2, but ½ means nothing modulo 2 or 4."""
+    for u, w in (([["1/2"], ["5/2"]], [[1, 1]]), ([["1/2"], ["1/2"]], [[1, 5]])):
+        assert rings_where_valid(Encoder.build((1, 1, 1), u, [[1], [1]], w, ring="Q")) == []
+    third = Encoder.build((1, 1, 1), [["1/2"], ["5/2"]], [[1], [4]], [[1, 1]], ring="Q")  # 21/2 − 1 = 19/2
+    assert rings_where_valid(third) == ["Z/19"]
+    assert rings_where_valid(Encoder.build((1, 1, 1), [["1/2"]], [[13]], [[1]], ring="Q")) == ["GF(11)"]
+
+
+def test_constants_may_move_between_the_factors():
+    e = strassen()
+    halves = Encoder.build((2, 2, 2), (e.e_x.num, 2), e.e_w, (2 * e.d.num, 1), ring="Q")
+    assert rings_where_valid(halves)[:3] == ["Q", "Z", "GF(2)"]
+    uneven = Encoder.build((2, 2, 2), (e.e_x.num, 2), (3 * e.e_w.num, 3), (2 * e.d.num, 1), ring="Q")
+    assert scaled_denominator(uneven) == 1
+
+
+def test_number_fields_reduce_where_their_polynomial_has_a_root():
+    names = rings_where_valid(strassen().to_ring("Q(i)"))
+    assert names == ["Q(i)", "GF(2)", "GF(5)", "GF(13)"]
+
+
+@pytest.mark.parametrize("name", ["Q(sqrt(1000003))", "Q(sqrt(999999999999999989))", "Q[x]/(x^3-2)",
+                                  "Q[x]/(x^3+1000000007x+1)", "GF(2)[x]/(x^3+x^2+1)"])  # fmt: skip
+def test_large_structure_constants(name):
+    """u = x, v = 1/x over the field: true, and false when anything is off by one."""
+    base = ring(name)
+    f, k = base.polynomial, base.degree
+    x = [[[0, 1, *[0] * (k - 2)]]]
+    p = base.characteristic
+    inverse = [[[-c * (pow(f[0], -1, p) if p else 1) for c in (*f[1:k], f[k])]]]  # x·(f(x) − f0)/x = −f0
+    v = (inverse, 1) if p else (inverse if f[0] > 0 else [[[-c for c in inverse[0][0]]]], abs(f[0]))
+    good = Encoder.build((1, 1, 1), x, v, [[1]], ring=base)
+    assert verify(good).holds
+    wrong = [[[c + (i == 1) for i, c in enumerate(v[0][0][0])]]]
+    assert not verify(Encoder.build((1, 1, 1), x, (wrong, v[1]), [[1]], ring=base)).holds
+
+
+def test_the_gcd_of_a_quadratic_target_counts_the_symmetric_part_only():
+    from stl_algebra.schemes import gram
+
+    e = gram(strassen())
+    tripled = Encoder.build(e.target, e.e_x, e.e_w, (3 * e.d.num, 1), ring="Z")
+    assert rings_where_valid(tripled) == ["GF(2)"]

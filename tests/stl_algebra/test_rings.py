@@ -79,7 +79,6 @@ def test_other_spellings(written, canonical):
         "Q(sqrt(4))",
         "Q(sqrt(0))",
         "Q(sqrt(1))",
-        "Q(sqrt(12))",
         "Q[eps]/eps^0",
         "Q[eps]/eps^65",
         "Z\n",
@@ -200,3 +199,42 @@ def test_values_of_huge_fractions_do_not_overflow():
     assert ring("Q").values(np.array([10**400], dtype=object), 3 * 10**400)[0] == pytest.approx(1 / 3)
     with pytest.raises(StlError, match="real or complex"):
         ring("GF(2)").values(np.array([1]), 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical", "polynomial"),
+    [
+        ("Q(sqrt(12))", "Q(sqrt(12))", (-12, 0, 1)),
+        ("Q(sqrt(1000003))", "Q(sqrt(1000003))", (-1000003, 0, 1)),
+        ("Q(sqrt(1000000000000000003))", "Q(sqrt(1000000000000000003))", (-1000000000000000003, 0, 1)),
+        ("Q[x]/(x^2-3)", "Q(sqrt(3))", (-3, 0, 1)),
+        ("Q[x]/(x^2 + 1)", "Q(i)", (1, 0, 1)),
+        ("Q[x]/(x^3 - 2)", "Q[x]/(x^3-2)", (-2, 0, 0, 1)),
+        ("Q[x]/(x-5)", "Q", (0, 1)),
+        ("GF(2)[x]/(x^3+x+1)", "GF(2^3)", (1, 1, 0, 1)),
+        ("GF(2)[x]/(x^3+x^2+1)", "GF(2)[x]/(x^3+x^2+1)", (1, 0, 1, 1)),
+    ],
+)
+def test_rings_given_by_a_polynomial(name, canonical, polynomial):
+    base = ring(name)
+    assert base.name == canonical and base.polynomial == polynomial and ring(canonical) == base
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Q[x]/(x^2-1)", "Q[x]/(2x^2-1)", "Q[x]/(x^3-x)", "Q[x]/()", "Q[x]/(xx)", "Q[x]/(x^33+x+1)", "Q[x]/(x^9999)",
+     "GF(2)[x]/(x^2+1)", "GF(4)[x]/(x^2+x+1)", "Q[x]/(x^32+1073741823x^31+1)", "Q[x]/(y^2+1)"],
+)  # fmt: skip
+def test_reducible_or_unbounded_polynomials_are_refused(name):
+    with pytest.raises(StlError):
+        ring(name)
+
+
+def test_rings_answer_for_themselves():
+    assert [ring(n).is_complex for n in ("Q(sqrt(-3))", "Q(zeta_3)", "Q(i)", "C128", "Q[x]/(x^4+x+1)")] == [True] * 5
+    assert [ring(n).is_complex for n in ("Q", "Q(sqrt(3))", "GF(4)", "Q[eps]/eps^2", "Q[x]/(x^3-2)")] == [False] * 5
+    assert [ring(n).conductor for n in ("Z", "Q(i)", "Q(zeta_5)", "Q(sqrt(3))", "GF(5)", "Q[eps]/eps^3")] == [
+        1, 4, 5, 0, 0, 0,
+    ]  # fmt: skip
+    assert ring("Q[eps]/eps^2").is_border and not ring("Q[eps]/eps^1").is_border and not ring("GF(4)").is_border
+    assert ring("GF(4)").title == "GF(2^2) = GF(2)[x]/(x^2+x+1)" and ring("Q(i)").title == "Q(i)"

@@ -1,0 +1,1 @@
+"""Measuring: cases, correctness gates, timing, studies and figures; ``python -m kernels.bench``."""

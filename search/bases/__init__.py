@@ -1,0 +1,1 @@
+"""Bases of an exact encoder: the most accurate and the cheapest in additions."""

@@ -1,0 +1,1 @@
+"""The spine: units, the loop that runs them, where they run, what was run, what is kept."""

@@ -170,6 +170,8 @@ def test_unconvert_undoes_an_exact_conversion(strassen2: Codec) -> None:
 
 
 def test_flop_counter_counts_channels_and_codec(strassen2: Codec) -> None:
+    import kernels.flops  # noqa: F401
+
     layer = STLLinear.from_linear(nn.Linear(64, 64, bias=False), strassen2)
     with FlopCounterMode(display=False) as counter:
         layer(torch.randn(64, 64))

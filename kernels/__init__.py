@@ -9,13 +9,15 @@ from .calibrate import CalibrationReport, calibrate
 from .codec import Codec, as_codec
 from .convert import ConversionReport, convert_linear, unconvert
 from .dispatch import DenseFallback, Plan, deepen, plan_matmul
+from .exact import exact_matmul
 from .functional import encode_weight, stl_matmul, stl_matmul_encoded
 from .fused import mlp
 from .leak import LeakReport, leak_test
 from .linear import STLLinear
-from .matmul import fast_matmul
+from .matmul import fast_matmul, routed
 from .modules import STLAttention, STLConv2d
 from .saving import layout, restore
+from .split import SplitWeight, matmul_split, split_weight
 
 __all__ = [
     "CalibrationReport",
@@ -27,17 +29,22 @@ __all__ = [
     "STLAttention",
     "STLConv2d",
     "STLLinear",
+    "SplitWeight",
     "as_codec",
     "calibrate",
     "convert_linear",
     "deepen",
     "encode_weight",
+    "exact_matmul",
     "fast_matmul",
     "layout",
     "leak_test",
+    "matmul_split",
     "mlp",
     "plan_matmul",
     "restore",
+    "routed",
+    "split_weight",
     "stl_matmul",
     "stl_matmul_encoded",
     "unconvert",

@@ -22,6 +22,7 @@ __all__ = [
     "is_hopper_or_newer",
     "must_decompose",
     "runs_triton",
+    "tf32_products",
     "triton_status",
     "version_tuple",
 ]
@@ -99,6 +100,12 @@ def runs_triton(tensor: torch.Tensor) -> bool:
 def is_hopper_or_newer(device: torch.device | None = None) -> bool:
     """Compute capability 9.0 or above: bulk tensor copies (TMA) and fp8 matrix units."""
     return torch.cuda.is_available() and torch.cuda.get_device_capability(device)[0] >= 9
+
+
+def tf32_products() -> bool:
+    """Does ``@`` of float32 matrices run in TF32 on CUDA? torch has two settings for it and refuses to mix them."""
+    own, all_of = torch.backends.cuda.matmul.fp32_precision, getattr(torch.backends, "fp32_precision", "none")
+    return (own if own != "none" else all_of) == "tf32"
 
 
 def fp8_supported(device: torch.device | None = None) -> bool:

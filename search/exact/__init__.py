@@ -1,6 +1,6 @@
-"""Rationalisation: a numerical solution of the Brent equations becomes an exact, proven one."""
+"""From a find (an encoder over R64, C128 or GF(2)) to a proven one: see `exact`."""
 
-from .model import Model, Tying, free_tying, z3_tying
 from .rational import RationaliseReport, rationalise
+from .road import RINGS, ExactReport, exact
 
-__all__ = ["Model", "RationaliseReport", "Tying", "free_tying", "rationalise", "z3_tying"]
+__all__ = ["RINGS", "ExactReport", "RationaliseReport", "exact", "rationalise"]

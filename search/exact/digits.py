@@ -11,7 +11,7 @@ import numpy as np
 import scipy.linalg as sl
 from numpy.typing import NDArray
 
-from .model import Model
+from .system import BrentSystem
 
 __all__ = ["minimal_polynomial", "polynomial_text", "quadratic_field", "quadratic_from_digits", "rational_from_digits",
            "refine"]
@@ -21,7 +21,7 @@ BITS = 320
 SLACK = 48  # bits at the end of the fixed-point numbers that are not trusted
 
 
-def refine(model: Model, theta: Array, exact: Sequence[Fraction | None], bits: int = BITS) -> list[int] | None:
+def refine(system: BrentSystem, theta: Array, exact: Sequence[Fraction | None], bits: int = BITS) -> list[int] | None:
     """Compute an isolated solution to ``bits`` binary digits.
 
     Newton with a float64 Jacobian that is factorised once and residuals in fixed-point integers: every
@@ -29,7 +29,7 @@ def refine(model: Model, theta: Array, exact: Sequence[Fraction | None], bits: i
 
     Parameters
     ----------
-    model : Model
+    system : BrentSystem
     theta : float array
         Solution to machine precision, isolated once the exact unknowns are held.
     exact : sequence of Fraction or None
@@ -46,17 +46,17 @@ def refine(model: Model, theta: Array, exact: Sequence[Fraction | None], bits: i
     idx = np.array([i for i, v in enumerate(exact) if v is None], dtype=np.int64)
     if not idx.size:
         return list(x)
-    h, _, _ = model.normal_equations(theta, idx)
+    h, _, _ = system.normal_equations(theta, idx)
     try:
         factor = sl.cho_factor(h, check_finite=False)
     except sl.LinAlgError:
         return None
-    goal = np.rint(model.target).astype(np.int64).astype(object) * one
+    goal = np.rint(system.target).astype(np.int64).astype(object) * one
     last = one
     for _ in range(bits // 16):
-        u, v, w, scale = model.split(x)
+        u, v, w, scale = system.split(x)
         first = (scale[:, None] * u) // one
-        pair = (v[:, :, None] * w[:, None, :]).reshape(model.rank, -1) // one
+        pair = (v[:, :, None] * w[:, None, :]).reshape(system.rank, -1) // one
         res = goal - (first.T.dot(pair) // one).reshape(goal.shape)
         size = int(np.abs(res).max())
         if size < 1 << (SLACK // 2):
@@ -66,7 +66,7 @@ def refine(model: Model, theta: Array, exact: Sequence[Fraction | None], bits: i
         last = size
         shift = max(0, size.bit_length() - 60)
         small = (res // (1 << shift)).astype(np.float64) / 2.0**60
-        down = _descent(model, theta, small)[idx]
+        down = system.descent(theta, small)[idx]
         move = sl.cho_solve(factor, down, check_finite=False)
         x[idx] += np.array([_fixed(Fraction(m), 60 + shift) for m in move.tolist()], dtype=object)
     return None
@@ -74,22 +74,6 @@ def refine(model: Model, theta: Array, exact: Sequence[Fraction | None], bits: i
 
 def _fixed(value: Fraction, bits: int) -> int:
     return round(value * (1 << bits))
-
-
-def _descent(model: Model, theta: Array, res: Array) -> Array:
-    """Return Jᵀ · res for a given residual tensor."""
-    u, v, w, scale = model.split(theta)
-    a, b, c = model.shape
-    first = scale[:, None] * u
-    half = (first @ res.reshape(a, b * c)).reshape(-1, b, c)
-    by_first = np.einsum("abc,lb,lc->la", res, v, w, optimize=True)
-    parts = (by_first, np.einsum("lbc,lc->lb", half, w), np.einsum("lbc,lb->lc", half, v))
-    out = np.zeros(model.size + model.scales)
-    for index, g in ((model.tying.x, parts[0] * scale[:, None]), (model.tying.w, parts[1]),
-                     (model.tying.d, parts[2])):
-        np.add.at(out, index, g)
-    np.add.at(out, model.size + model.tying.orbit, (by_first * u).sum(axis=1))
-    return out
 
 
 def rational_from_digits(value: int, bits: int = BITS) -> Fraction | None:

@@ -11,17 +11,22 @@ Moosbauer, "Flip graphs for matrix multiplication", 2022, section 5).
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
 
-from search.exact.solve import clear_terms, holds, ring_of
 from stl_algebra.errors import StlError
 
-__all__ = ["HenselReport", "hensel_lift"]
+from .solve import clear_terms, holds, ring_of
+from .tying import Symmetry, equations, permuted
+
+__all__ = ["HenselReport", "hensel_lift", "ties_modulo_2"]
 
 Array = NDArray[Any]
 Ties = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -208,6 +213,39 @@ def hensel_lift(
     report.reason = "" if report.success else max(set(reasons), key=reasons.count)
     report.seconds = time.monotonic() - start
     return report
+
+
+def ties_modulo_2(vectors: Sequence[Array], symmetry: Symmetry) -> Ties | str:
+    """Return the ties of a find over GF(2) under a group of permutations, for :func:`hensel_lift`.
+
+    Parameters
+    ----------
+    vectors : int arrays (r, a), (r, b), (r, c)
+        Rows of E_X, E_W and Dᵀ.
+    symmetry : sequence of elements with ``slots`` and ``maps``
+
+    Returns
+    -------
+    (variable, equations) or str
+        Or the reason why there are none: a matrix that is no permutation, or terms that are not permuted.
+    """
+    if any(((m != 0) & (m != 1)).any() for g in symmetry for m in g.maps):
+        return "only permutations of the coordinates are kept in a lift"
+    action = permuted([np.asarray(v, dtype=np.float64) for v in vectors], symmetry, 1e-9)
+    if isinstance(action, str):
+        return action
+    widths = [v.shape[1] for v in vectors]
+    offsets = np.cumsum([0] + [v.size for v in vectors])
+    edges = []
+    for g, terms in zip(symmetry, action, strict=True):
+        for s, width in enumerate(widths):
+            t = g.slots[s]
+            term, entry = (i.ravel() for i in np.indices((len(terms), width)))
+            there = offsets[t] + terms[term] * widths[t] + g.maps[s].argmax(axis=0)[entry]
+            edges.append((offsets[s] + term * width + entry, there))
+    rows, columns = (np.concatenate(part) for part in zip(*edges, strict=True))
+    graph = sp.csr_matrix((np.ones(rows.size, dtype=np.int8), (rows, columns)), shape=(offsets[-1], offsets[-1]))
+    return connected_components(graph, directed=False)[1].astype(np.int64), equations(symmetry, tuple(widths))[0]
 
 
 def _split(theta: Array, shapes: list[tuple[int, ...]]) -> list[Array]:

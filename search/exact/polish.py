@@ -1,4 +1,4 @@
-"""Levenberg–Marquardt without penalty, down to rounding, on the free unknowns of a :class:`Model`.
+"""Levenberg–Marquardt without penalty, down to rounding, on the free unknowns of a :class:`BrentSystem`.
 
 Directions along which the solution set is flat (change of basis, continuous families) only meet the
 damping, so the iteration converges to a nearby solution instead of wandering.
@@ -12,7 +12,7 @@ import numpy as np
 import scipy.linalg as sl
 from numpy.typing import NDArray
 
-from .model import Model
+from .system import BrentSystem
 
 __all__ = ["null_space", "polish"]
 
@@ -21,7 +21,7 @@ CONVERGED = 1e-13  # largest entry of the residual tensor that counts as zero
 
 
 def polish(
-    model: Model,
+    system: BrentSystem,
     theta: Array,
     free: Array,
     steps: int = 60,
@@ -33,7 +33,7 @@ def polish(
 
     Parameters
     ----------
-    model : Model
+    system : BrentSystem
         The system.
     theta : float array (unknowns + scales,)
         Start.
@@ -58,14 +58,14 @@ def polish(
     idx = np.flatnonzero(free)
     theta = theta.copy()
     if idx.size == 0:
-        return theta, float(np.abs(model.residual(theta)).max())
-    size = float(np.abs(model.residual(theta)).max())
+        return theta, float(np.abs(system.residual(theta)).max())
+    size = float(np.abs(system.residual(theta)).max())
     norm = np.inf
     stale = 0
     for _ in range(steps):
         if size < tolerance:
             break
-        h, g, res = model.normal_equations(theta, idx)
+        h, g, res = system.normal_equations(theta, idx)
         norm = float((res**2).sum())
         unit = float(np.trace(h)) / idx.size + 1e-300
         for _ in range(8):
@@ -78,7 +78,7 @@ def polish(
                 continue
             trial = theta.copy()
             trial[idx] += move
-            new = model.residual(trial)
+            new = system.residual(trial)
             if float((new**2).sum()) < norm:
                 damping = max(damping * 0.1, 1e-13)
                 break
@@ -93,7 +93,7 @@ def polish(
     return theta, size
 
 
-def null_space(model: Model, theta: Array, free: Array, cut: float = 1e-11) -> tuple[Array, Array]:
+def null_space(system: BrentSystem, theta: Array, free: Array, cut: float = 1e-11) -> tuple[Array, Array]:
     """Return the directions in which the free unknowns can move to first order.
 
     Returns
@@ -107,6 +107,6 @@ def null_space(model: Model, theta: Array, free: Array, cut: float = 1e-11) -> t
     idx = np.flatnonzero(free)
     if idx.size == 0:
         return idx, np.zeros((0, 0))
-    h, _, _ = model.normal_equations(theta, idx)
+    h, _, _ = system.normal_equations(theta, idx)
     values, vectors = sl.eigh(h, check_finite=False)
     return idx, vectors[:, values < cut * max(values[-1], 1e-300)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import lcm
@@ -16,16 +17,18 @@ from stl_algebra import Encoder, Target
 from stl_algebra import ring as ring_named
 from stl_algebra.errors import StlError
 
-from .gauge import apply_bases, candidate_bases, matmul_format
-from .model import Model, Tying, free_tying
+from .gauge import apply_bases, candidate_bases, keeps_order, matmul_format, moved_symmetry
 from .polish import polish
 from .snap import PROFILES, Profile, Snapped, pin_vectors, snap
 from .solve import clear_terms, holds, ring_of, third_factor
-from .tie import tie_z3
+from .system import BrentSystem
+from .tying import Symmetry, Tying, free_tying, permuted, tie
 
 __all__ = ["RationaliseReport", "rationalise"]
 
 Array = NDArray[Any]
+Vectors = tuple[Array, Array, Array]
+Tied = tuple[Tying, Array, Symmetry]
 RINGS = ("Z", "Z[1/2]", "Q", "Q(sqrt)")
 PATIENCE = 2.0  # after an exact solution outside Z, look on for this multiple of the time spent
 
@@ -56,7 +59,7 @@ class RationaliseReport:
     residual : float
         Largest residual entry after polishing, before anything was snapped.
     invariant : bool
-        Whether the exact terms are permuted by the cyclic shift as asked.
+        Whether the exact terms are permuted by the symmetry asked for (or its part without reversals).
     """
 
     success: bool
@@ -82,7 +85,7 @@ def rationalise(
     e_x: Array,
     e_w: Array,
     d: Array,
-    symmetry: str | Tying | None = None,
+    symmetry: Symmetry = (),
     ring: str = "Q",
     seed: int = 0,
     seconds: float = 60.0,
@@ -102,9 +105,9 @@ def rationalise(
         Target tensor with integer entries; for matrix products C is not transposed.
     e_x, e_w, d : float arrays (r, a), (r, b), (c, r)
         Numerical factors, close enough to a solution for Levenberg–Marquardt to converge.
-    symmetry : None, "Z3" or Tying
-        "Z3" keeps the terms permuted by the cyclic shift of the trace form (square formats only); the
-        orbits are recognised from the factors. A :class:`Tying` prescribes shared unknowns.
+    symmetry : sequence of elements
+        All elements of a finite group of orthogonal symmetries of the target that permutes the terms (the
+        ``elements`` of an action); the result has this symmetry. Empty for none.
     ring : {"Z", "Z[1/2]", "Q", "Q(sqrt)"}
         Largest ring accepted; "Q(sqrt)" means any real quadratic field.
     seed : int
@@ -124,48 +127,36 @@ def rationalise(
     Raises
     ------
     StlError
-        For shapes that do not fit, non-finite factors, or unknown symmetry or ring.
+        For shapes that do not fit, non-finite factors, or an unknown ring.
     """
     start = time.monotonic()
     target, e_x, e_w, d = _checked(target_dense, e_x, e_w, d, ring)
     rng = np.random.default_rng(seed)
     report = RationaliseReport(False)
-    if isinstance(symmetry, Tying):
-        tying, theta = symmetry, _read(symmetry, e_x, e_w, d)
-    elif symmetry == "Z3":
-        fmt = matmul_format(target)
-        if fmt is None or len(set(fmt)) != 1:
-            raise StlError("symmetry", symmetry, "None for a target that is not a square matrix product")
-        tied = tie_z3(e_x, e_w, d, fmt[0])
-        if isinstance(tied, str):
-            return _done(report, tied, start)
-        tying, theta = tied
-    elif symmetry is None:
-        tying = free_tying((target.shape[0], target.shape[1], target.shape[2]), e_x.shape[0])
-        theta = _read(tying, e_x, e_w, d)
-    else:
-        raise StlError("symmetry", symmetry, 'None, "Z3" or a Tying')
-
-    model = Model(target, tying)
-    theta = np.concatenate([theta, np.ones(model.scales)])
-    free = np.arange(theta.size) < model.size
-    theta, report.residual = polish(model, theta, free, steps=200)
+    begun = _polished(target, (e_x, e_w, d.T), symmetry)
+    if isinstance(begun, str):
+        return _done(report, begun, start)
+    vectors, report.residual = begun
     if report.residual > 1e-11:
         return _done(report, f"does not converge to an exact solution: residual {report.residual:.1e}", start)
 
-    fmt = matmul_format(target)
     deadline = start + seconds
     profiles = tuple(Profile(1, 1, 1, 0.3 * k, grid=grid * 2**k) for k in range(4)) if grid else PROFILES
     best: RationaliseReport | None = None
-    for based in _gauges(model, theta, fmt, rng, attempts):
-        based, _ = polish(model, based, free, steps=20, damping=1e-9)
-        pinned_theta, pinned = pin_vectors(model, based)
+    for tied in _coordinates(target, vectors, symmetry, rng, attempts):
+        if isinstance(tied, str):
+            report.failures.append(tied)
+            continue
+        system, theta, group = BrentSystem(target, tied[0]), tied[1], tied[2]
+        free = np.arange(theta.size) < system.size
+        theta, _ = polish(system, theta, free, steps=20, damping=1e-9)
+        pinned_theta, pinned = pin_vectors(system, theta)
         for profile in profiles:
             if time.monotonic() > deadline:
                 break
             report.attempts += 1
-            done = snap(model, pinned_theta, pinned, rng, deadline, profile)
-            why = _finish(model, done, report)
+            done = snap(system, pinned_theta, pinned, rng, deadline, profile)
+            why = _finish(system, done, report)
             if why:
                 report.failures.append(why)
                 if done.moves == 0:
@@ -173,7 +164,7 @@ def rationalise(
                 continue
             report.steps, report.backtracks = done.moves, done.backtracks
             if best is None or _quality(report) < _quality(best):
-                best = replace(report)
+                best = replace(report, invariant=_invariant(report, group))
                 now = time.monotonic()
                 if _level(best.ring) <= RINGS.index(ring):
                     deadline = min(start + seconds, now + max(PATIENCE * (now - start), seconds / 5))
@@ -183,7 +174,7 @@ def rationalise(
         if time.monotonic() > deadline or (best is not None and (best.ring == "Z" or grid)):
             break
     if best is not None and _level(best.ring) <= RINGS.index(ring):
-        best.success, best.invariant = True, tying.cyclic
+        best.success = True
         best.attempts, best.failures = report.attempts, report.failures
         return _done(best, "", start)
     if best is not None:
@@ -212,69 +203,102 @@ def _checked(target: Array, e_x: Array, e_w: Array, d: Array, ring: str) -> tupl
     return target, e_x, e_w, d
 
 
-def _read(tying: Tying, e_x: Array, e_w: Array, d: Array) -> Array:
-    """Return the unknowns of a tying as the mean of the factor entries that read them."""
-    total = np.zeros(tying.unknowns)
-    count = np.zeros(tying.unknowns)
-    for index, f in ((tying.x, e_x), (tying.w, e_w), (tying.d, d.T)):
-        np.add.at(total, index, f)
-        np.add.at(count, index, 1)
-    return total / np.maximum(count, 1)
+def _polished(target: Array, vectors: Vectors, symmetry: Symmetry) -> tuple[Vectors, float] | str:
+    """Return the solution close to the vectors, within the symmetry, and its residual; or why there is none."""
+    shape = (target.shape[0], target.shape[1], target.shape[2])
+    tied = tie(vectors, symmetry) if symmetry else ""
+    if isinstance(tied, str):
+        if "not rational" not in tied and tied:
+            return tied
+        # steps of least norm commute with orthogonal matrices: they keep the symmetry without being told
+        tying = free_tying(shape, len(vectors[0]))
+        tied = tying, np.concatenate([v.ravel() for v in vectors] + [np.ones(len(vectors[0]))])
+    system = BrentSystem(target, tied[0])
+    theta, size = polish(system, tied[1], np.arange(tied[1].size) < system.size, steps=200)
+    u, v, w, scale = system.split(theta)
+    return (scale[:, None] * u, v, w), size
 
 
-def _gauges(
-    model: Model, theta: Array, fmt: tuple[int, int, int] | None, rng: np.random.Generator, attempts: int
-) -> Any:
-    """Yield the solution in one promising system of coordinates after the other."""
-    if fmt is None or not (model.tying.cyclic or len(np.unique(model.tying.x)) == model.tying.x.size):
-        for _ in range(attempts):
-            yield theta
+def _coordinates(
+    target: Array, vectors: Vectors, symmetry: Symmetry, rng: np.random.Generator, attempts: int
+) -> Iterator[Tied | str]:
+    """Yield the solution, tied, in one promising system of coordinates after the other (or why it cannot be tied)."""
+    shape = (target.shape[0], target.shape[1], target.shape[2])
+    fmt = matmul_format(target)
+    r = len(vectors[0])
+    if symmetry or fmt is None:
+        for _ in range(1 if fmt else attempts):
+            yield _tied(vectors, symmetry, shape)
+    if fmt is None:
         return
     n, m, p = fmt
-    u, v, w, _ = model.split(theta)
-    r = model.rank
-    mats = (u.reshape(r, n, m), v.reshape(r, m, p), np.swapaxes(w.reshape(r, n, p), 1, 2))
-    for bases in candidate_bases(mats, fmt, model.tying.cyclic, rng, keep=attempts):
-        x, y, z = apply_bases(mats, bases)
-        moved = np.concatenate([np.zeros(model.size), theta[model.size :]])
-        moved[model.tying.x] = x.reshape(r, -1)
-        moved[model.tying.w] = y.reshape(r, -1)
-        moved[model.tying.d] = np.swapaxes(z, 1, 2).reshape(r, -1)
-        yield moved
+    mats = (vectors[0].reshape(r, n, m), vectors[1].reshape(r, m, p), np.swapaxes(vectors[2].reshape(r, n, p), 1, 2))
+    shifts = [g for g in symmetry if keeps_order(g.slots)]
+    for group in [shifts, []] if symmetry else [[]]:
+        for bases in candidate_bases(mats, fmt, group, rng, keep=attempts):
+            x, y, z = apply_bases(mats, bases)
+            moved = (x.reshape(r, -1), y.reshape(r, -1), np.swapaxes(z, 1, 2).reshape(r, -1))
+            tied = _tied(moved, moved_symmetry(symmetry, bases), shape)
+            if isinstance(tied, str) and len(shifts) < len(symmetry):
+                tied = _tied(moved, moved_symmetry(shifts, bases), shape)
+            yield tied
 
 
-def _finish(model: Model, done: Snapped, report: RationaliseReport) -> str:
+def _tied(vectors: Vectors, symmetry: Symmetry, shape: tuple[int, int, int]) -> Tied | str:
+    """Return the tying, its unknowns, scales last, and the symmetry in these coordinates."""
+    if symmetry:
+        tied = tie(vectors, symmetry)
+        return tied if isinstance(tied, str) else (*tied, symmetry)
+    r = len(vectors[0])
+    return free_tying(shape, r), np.concatenate([v.ravel() for v in vectors] + [np.ones(r)]), symmetry
+
+
+def _invariant(report: RationaliseReport, symmetry: Symmetry) -> bool:
+    """Return whether the symmetry permutes the exact terms (asked again: it is why they were tied)."""
+    if not symmetry or report.e_x is None or report.e_w is None or report.d is None:
+        return False
+    values = [np.asarray(f) for f in (report.e_x, report.e_w, np.swapaxes(report.d, 0, 1))]
+    if values[0].ndim == 3:
+        values = [ring_named(report.ring).values(f, 1) for f in values]
+    return not isinstance(permuted([f.astype(np.float64) for f in values], symmetry, 1e-9), str)
+
+
+def _finish(system: BrentSystem, done: Snapped, report: RationaliseReport) -> str:
     """Write the exact factors into the report if the snapped solution is one; else say why not."""
-    t = model.tying
     if done.reason and not done.unknown:
         return done.reason
     if done.field:
-        return _over_quadratic_field(model, done, report)
-    exact = done.exact
+        return _over_quadratic_field(system, done, report)
     if done.unknown:
-        why = _by_linear_solve(model, exact, report)
+        why = _by_linear_solve(system, done.exact, report)
         return f"{done.reason}; {why}" if why else ""
-    values = [v if v is not None else Fraction(0) for v in exact]
-    rows = [[[values[i] for i in row] for row in index] for index in (t.x, t.w, t.d)]
-    scale = [values[model.size + int(o)] for o in t.orbit]
-    x, w, d, den = clear_terms(rows[0], rows[1], rows[2], scale)
-    if not holds(model.target, x, w, d, den):
+    values = _numbers(done.exact)
+    rows = [system.tying.read(values, s).tolist() for s in range(3)]
+    x, w, d, den = clear_terms(rows[0], rows[1], rows[2], values[system.size + system.tying.orbit].tolist())
+    if not holds(system.target, x, w, d, den):
         return "all entries rational, but the identity fails in integers"
     report.e_x, report.e_w, report.d, report.den, report.ring = x, w, d, den, ring_of(den)
     return ""
 
 
-def _over_quadratic_field(model: Model, done: Snapped, report: RationaliseReport) -> str:
+def _numbers(exact: Sequence[Fraction | None]) -> Array:
+    """Return the unknowns as an object array of fractions (0 for those not recognised)."""
+    out = np.empty(len(exact), dtype=object)
+    out[:] = [v if v is not None else Fraction(0) for v in exact]
+    return out
+
+
+def _over_quadratic_field(system: BrentSystem, done: Snapped, report: RationaliseReport) -> str:
     """Write factors over Q(√d) into the report and prove them; return why that is not possible."""
     base = ring_named(f"Q(sqrt({done.field}))")
-    t = model.tying
+    t = system.tying
     den = lcm(*(v.denominator for pair in done.quadratic for v in pair))
     numbers = np.array([[int(v * den) for v in pair] for pair in done.quadratic], dtype=object)
-    x, w, d = (numbers[index] for index in (t.x, t.w, t.d))
-    d = np.swapaxes(base.multiply(d, numbers[model.size + t.orbit][:, None, :]), 0, 1)
-    index = np.argwhere(model.target)
-    values = np.rint(model.target[tuple(index.T)]).astype(np.int64)
-    a, b, c = model.target.shape
+    x, w, d = (np.stack([t.read(numbers[:, k], s) for k in range(2)], axis=-1) for s in range(3))
+    d = np.swapaxes(base.multiply(d, numbers[system.size + t.orbit][:, None, :]), 0, 1)
+    index = np.argwhere(system.target)
+    values = np.rint(system.target[tuple(index.T)]).astype(np.int64)
+    a, b, c = system.target.shape
     encoder = Encoder.build(Target("dense", (a, b, c), index, values), x, w, (d, den**4), ring=base)
     if not encoder.is_exact:
         return f"all entries in {base.name}, but the identity fails there"
@@ -282,16 +306,15 @@ def _over_quadratic_field(model: Model, done: Snapped, report: RationaliseReport
     return ""
 
 
-def _by_linear_solve(model: Model, exact: list[Fraction | None], report: RationaliseReport) -> str:
+def _by_linear_solve(system: BrentSystem, exact: Sequence[Fraction | None], report: RationaliseReport) -> str:
     """Use that two exact factors determine the third linearly; return why that is not possible."""
-    t = model.tying
-    known = [all(exact[i] is not None for i in index.ravel()) for index in (t.x, t.w)]
-    if not all(known):
+    t = system.tying
+    if any(exact[i] is None for s in range(2) for i in t.slots[s][2].tolist()):
         return "more than one factor has entries that are not rational"
-    rows = [[[exact[i] or Fraction(0) for i in row] for row in index] for index in (t.x, t.w)]
-    ones = [[Fraction(1)] for _ in range(model.rank)]
-    x, w, _, _ = clear_terms(rows[0], rows[1], ones, [Fraction(1)] * model.rank)
-    solved = third_factor(model.target, x, w)
+    rows = [t.read(_numbers(exact), s).tolist() for s in range(2)]
+    ones = [[Fraction(1)] for _ in range(system.rank)]
+    x, w, _, _ = clear_terms(rows[0], rows[1], ones, [Fraction(1)] * system.rank)
+    solved = third_factor(system.target, x, w)
     if solved is None:
         return "the third factor is not determined over Q by the other two"
     report.e_x, report.e_w, (report.d, report.den) = x, w, solved

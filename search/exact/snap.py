@@ -20,8 +20,8 @@ from .digits import (
     rational_from_digits,
     refine,
 )
-from .model import Model
 from .polish import null_space, polish
+from .system import BrentSystem
 
 __all__ = ["Snapped", "pin_vectors", "snap"]
 
@@ -111,19 +111,17 @@ class Snapped:
     quadratic: list[tuple[Fraction, Fraction]] = dataclasses.field(default_factory=list)
 
 
-def pin_vectors(model: Model, theta: Array) -> tuple[Array, Array]:
+def pin_vectors(system: BrentSystem, theta: Array) -> tuple[Array, Array]:
     """Rescale every vector so that one entry is 1, moving its scale into λ; mark that entry as pinned.
 
     The pin is the entry that makes most of the vector's entries equal to 0 or ±1; the largest of those.
     """
     theta = theta.copy()
-    tying = model.tying
+    tying = system.tying
     pinned = np.zeros(theta.size, dtype=bool)
-    owner = np.empty(model.size, dtype=np.int64)
     factor = np.ones(len(tying.vectors))
     for k, row in enumerate(tying.vectors):
         idx = row[row >= 0]
-        owner[idx] = k
         v = theta[idx]
         top = float(np.abs(v).max())
         if top == 0:
@@ -138,9 +136,7 @@ def pin_vectors(model: Model, theta: Array) -> tuple[Array, Array]:
         factor[k] = v[choice]
         theta[idx] = v / v[choice]
         pinned[idx[choice]] = True
-    first = np.unique(tying.orbit, return_index=True)[1]
-    for slot in (tying.x, tying.w, tying.d):
-        theta[model.size :] *= factor[owner[slot[first, 0]]]
+    theta[system.size :] *= factor[tying.reads].prod(axis=1)
     return theta, pinned
 
 
@@ -159,21 +155,21 @@ def _recognise(value: float, tol: float, largest: int) -> Fraction | None:
 
 
 def _wander(
-    model: Model, theta: Array, free: Array, idx: Array, basis: Array, rng: np.random.Generator, length: float
+    system: BrentSystem, theta: Array, free: Array, idx: Array, basis: Array, rng: np.random.Generator, length: float
 ) -> Array:
     """Return a solution about ``length`` away along the flat directions (shorter where they end)."""
     direction = basis @ rng.standard_normal(basis.shape[1])
     for _ in range(4):
         trial = theta.copy()
         trial[idx] += length * direction
-        trial, size = polish(model, trial, free, steps=30, damping=1e-4)
+        trial, size = polish(system, trial, free, steps=30, damping=1e-4)
         if size < 1e-12:
             return trial
         length *= 0.4
     return theta
 
 
-def _fix_near(model: Model, out: Snapped, free: Array, entries: Array, generous: bool) -> bool:
+def _fix_near(system: BrentSystem, out: Snapped, free: Array, entries: Array, generous: bool) -> bool:
     """Fix every unknown that practically equals one of VALUES and solve again; False if that fails.
 
     Where the solution set is singular, residuals at rounding leave the unknowns uncertain by the square
@@ -189,7 +185,7 @@ def _fix_near(model: Model, out: Snapped, free: Array, entries: Array, generous:
         trial = out.theta.copy()
         trial[places] = nice[near[places]]
         free[places] = False
-        trial, size = polish(model, trial, free, steps=20, damping=1e-9)
+        trial, size = polish(system, trial, free, steps=20, damping=1e-9)
         if size < (1e-12 if tol > NEAR else 1e-10):
             out.theta = trial
             for i in places:
@@ -199,7 +195,9 @@ def _fix_near(model: Model, out: Snapped, free: Array, entries: Array, generous:
     return False
 
 
-def _carry(model: Model, theta: Array, free: Array, place: int, goal: float, bound: float) -> tuple[Array, float]:
+def _carry(
+    system: BrentSystem, theta: Array, free: Array, place: int, goal: float, bound: float
+) -> tuple[Array, float]:
     """Move one unknown to its goal in small steps, solving for the others after each."""
     start = float(theta[place])
     size = np.inf
@@ -207,7 +205,7 @@ def _carry(model: Model, theta: Array, free: Array, place: int, goal: float, bou
         theta = theta.copy()
         theta[place] = start + t * (goal - start) if t < 1 else goal
         tolerance = 1e-9 if t < 1 else 1e-13
-        theta, size = polish(model, theta, free, steps=12, damping=1e-4, bound=bound, tolerance=tolerance)
+        theta, size = polish(system, theta, free, steps=12, damping=1e-4, bound=bound, tolerance=tolerance)
         if size > 1e-6:
             break
     return theta, size
@@ -245,7 +243,7 @@ def _batch(cost: Array, values: Array, rows: Array, theta: Array, count: int) ->
 
 
 def _move_all(
-    model: Model, out: Snapped, free: Array, idx: Array, basis: Array, moves: list[tuple[int, float]],
+    system: BrentSystem, out: Snapped, free: Array, idx: Array, basis: Array, moves: list[tuple[int, float]],
     profile: Profile, bound: float,
 ) -> bool:
     """Make several moves at once; on success write them into ``out`` and ``free``."""
@@ -256,7 +254,7 @@ def _move_all(
     trial[idx] += basis @ np.linalg.lstsq(rows, goals - trial[places], rcond=None)[0]
     trial[places] = goals
     free[places] = False
-    trial, size = polish(model, trial, free, steps=MOVE_STEPS, damping=1e-4, bound=bound)
+    trial, size = polish(system, trial, free, steps=MOVE_STEPS, damping=1e-4, bound=bound)
     if size < 1e-12 and np.abs(trial).max() < bound:
         out.theta = trial
         for place, goal in zip(places, goals.tolist(), strict=True):
@@ -269,7 +267,7 @@ def _move_all(
 
 
 def snap(
-    model: Model,
+    system: BrentSystem,
     theta: Array,
     pinned: Array,
     rng: np.random.Generator,
@@ -287,7 +285,7 @@ def snap(
 
     Parameters
     ----------
-    model, theta : Model, float array
+    system, theta : BrentSystem, float array
         A solution to machine precision.
     pinned : bool array
         Unknowns pinned to 1 (see :func:`pin_vectors`).
@@ -311,21 +309,21 @@ def snap(
     banned: set[tuple[int, int]] = set()
     together = 3  # a third of the flat directions is used up at once while that works
     walk = profile.walk
-    entries = np.arange(theta.size) < model.size
+    entries = np.arange(theta.size) < system.size
     while True:
-        if not _fix_near(model, out, free, entries, first):
+        if not _fix_near(system, out, free, entries, first):
             out.reason = "fixing near-rational entries broke the identity"
             return out
         first = False
-        idx, basis = null_space(model, out.theta, free)
+        idx, basis = null_space(system, out.theta, free)
         if basis.shape[1] == 0:
             break
         if walk:
-            out.theta = _wander(model, out.theta, free, idx, basis, rng, walk)
+            out.theta = _wander(system, out.theta, free, idx, basis, rng, walk)
             walk = 0.0
             continue
         reach = np.linalg.norm(basis, axis=1)
-        movable = np.flatnonzero((reach > DETERMINED) & (idx < model.size))
+        movable = np.flatnonzero((reach > DETERMINED) & (idx < system.size))
         if movable.size == 0:
             movable = np.flatnonzero(reach > DETERMINED)
         values = profile.values(out.theta[idx])
@@ -334,7 +332,7 @@ def snap(
             cost = cost * np.exp(profile.jitter * rng.standard_normal(cost.shape))
         if together > 1 and basis.shape[1] > 3:
             chosen = _batch(cost, values[movable], basis[movable], out.theta[idx[movable]], basis.shape[1] // together)
-            if _move_all(model, out, free, idx, basis, [(int(movable[k]), v) for k, v in chosen], profile, bound):
+            if _move_all(system, out, free, idx, basis, [(int(movable[k]), v) for k, v in chosen], profile, bound):
                 continue
             together = together * 2 if basis.shape[1] // together > 2 else 1
             continue
@@ -352,9 +350,9 @@ def snap(
             trial[idx] += basis @ (basis[k] * ((goal - trial[idx[k]]) / reach[k] ** 2))
             trial[idx[k]] = goal
             free[idx[k]] = False
-            trial, size = polish(model, trial, free, steps=MOVE_STEPS, damping=1e-4, bound=bound)
+            trial, size = polish(system, trial, free, steps=MOVE_STEPS, damping=1e-4, bound=bound)
             if size > 1e-12 and attempts < CARRIED:
-                trial, size = _carry(model, out.theta, free, int(idx[k]), goal, bound)
+                trial, size = _carry(system, out.theta, free, int(idx[k]), goal, bound)
             if size < 1e-12 and np.abs(trial).max() < bound:
                 out.theta, out.exact[idx[k]] = trial, profile.exact(goal)
                 out.moves += 1
@@ -373,18 +371,18 @@ def snap(
                 return out
             # the simplest values are out of reach: settle for any rational point close by
             profile, banned = Profile(1.0, 1.0, 1.0, profile.jitter, grid=SETTLE), set()
-    _read_off(model, out)
+    _read_off(system, out)
     return out
 
 
-def _read_off(model: Model, out: Snapped) -> None:
+def _read_off(system: BrentSystem, out: Snapped) -> None:
     """Recognise the unknowns that the snapped ones determine, with more digits where float64 does not do."""
     guess = list(out.exact)
     for place, value in enumerate(out.theta.tolist()):
         if guess[place] is None:
             guess[place] = _recognise(value, RECOGNISED[0] * max(1.0, abs(value)), RECOGNISED[1])
     if None in guess:
-        digits = refine(model, out.theta, out.exact)
+        digits = refine(system, out.theta, out.exact)
         if digits is None:
             out.reason = "the last unknowns are not isolated"
             return

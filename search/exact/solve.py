@@ -10,6 +10,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from stl_algebra.rings import Ring
+
 __all__ = ["clear_terms", "holds", "primitive", "ring_of", "third_factor"]
 
 Array = NDArray[Any]
@@ -92,38 +94,47 @@ def ring_of(den: int) -> str:
     return "Z[1/2]" if den & (den - 1) == 0 else "Q"
 
 
-def third_factor(target: Array, x: Array, w: Array) -> tuple[Array, int] | None:
-    """Solve ``Σ_l x[l,a] w[l,b] D[c,l] = T[a,b,c]`` for D over Q.
+def third_factor(target: Array, x: Array, w: Array, base: Ring | None = None) -> tuple[Array, int] | None:
+    """Solve ``Σ_l x[l,a] w[l,b] D[c,l] = T[a,b,c]`` for D over Q, or over a number field.
 
     Parameters
     ----------
     target : array (a, b, c) of integers
-    x, w : int arrays (r, a), (r, b)
+    x, w : int arrays (r, a), (r, b), with a last axis of k coefficients over a field of degree k > 1
         The two exact factors.
+    base : Ring, optional
+        The number field; Q if None.
 
     Returns
     -------
-    (num, den) : int array (c, r) and int, or None
+    (num, den) : int array (c, r) or (c, r, k) and int, or None
         None when the products are linearly dependent or do not span the target.
     """
     from flint import fmpz_mat, nmod_mat
 
     a, b, c = target.shape
-    r = x.shape[0]
-    pair = (x.astype(object)[:, :, None] * w.astype(object)[:, None, :]).reshape(r, a * b)
-    prime = (1 << 61) - 1
-    _, rank, pivots = _pivots(nmod_mat(r, a * b, [int(v) % prime for v in pair.ravel()], prime))
-    if rank < r:
-        return None
-    square = fmpz_mat(r, r, [int(v) for v in pair[:, pivots].T.ravel()])
+    r, k = len(x), base.degree if base else 1
+    x, w = x.astype(object), w.astype(object)
     goal = np.rint(target).astype(np.int64).reshape(a * b, c)
-    solved = square.solve(fmpz_mat(r, c, [int(v) for v in goal[pivots].ravel()]))
+    if base is not None and k > 1:
+        pair = base.multiply(x[:, :, None], w[:, None, :]).astype(object)
+        # multiplication by a field element as a k×k matrix: unknown (l, j) meets equation (a, b, t)
+        pair = np.einsum("labi,ijt->ljabt", pair, base.structure.astype(object)).reshape(r * k, a * b * k)
+        goal = np.concatenate([goal[:, None, :], np.zeros((a * b, k - 1, c), dtype=np.int64)], axis=1).reshape(-1, c)
+    else:
+        pair = (x[:, :, None] * w[:, None, :]).reshape(r, a * b)
+    prime = (1 << 61) - 1
+    _, rank, pivots = _pivots(nmod_mat(r * k, pair.shape[1], [int(v) % prime for v in pair.ravel()], prime))
+    if rank < r * k:
+        return None
+    square = fmpz_mat(r * k, r * k, [int(v) for v in pair[:, pivots].T.ravel()])
+    solved = square.solve(fmpz_mat(r * k, c, [int(v) for v in goal[pivots].ravel()]))
     num, den = cast(Any, solved).numer_denom()
-    table = np.array([[int(num[i, j]) for i in range(r)] for j in range(c)], dtype=object)
-    scale = int(den)
+    table = np.array([[int(num[i, j]) for i in range(r * k)] for j in range(c)], dtype=object)
+    holding = not (pair.T.dot(table.T) - int(den) * goal.astype(object)).any()
     if max(abs(int(table.min())), abs(int(table.max()))) < 2**62:
         table = table.astype(np.int64)
-    return (table, scale) if holds(target, x, w, table, scale) else None
+    return (table if k == 1 else table.reshape(c, r, k), int(den)) if holding else None
 
 
 def _pivots(matrix: Any) -> tuple[Any, int, list[int]]:

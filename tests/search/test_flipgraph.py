@@ -20,9 +20,9 @@ from search.flips import (
     symmetric_start,
     walk_from,
 )
+from search.flips.defaults import default_cubes
 from search.flips.formats import rotate
-from search.flips.recipes import default_cubes
-from search.flips.scheme import diagonal_blocks, holds, pack, unpack
+from search.flips.scheme import diagonal_blocks, holds, mode_of, pack, read_scheme, unpack
 from stl_algebra.errors import StlError
 
 RESTLESS = Schedule(flips=20_000, plus_after=200, plus_diff=3)
@@ -218,33 +218,31 @@ def test_flip_graph_limit_and_plain_vertices():
 # --- encoders, the command line, workers -----------------------------------------------------------------
 
 
-def test_encoder_over_z_and_lifted():
+def test_encoder_over_gf2():
     found = search_flips((2, 3, 3), "GF(2)", target_rank=15, seconds=40)
-    plain = found.encoder(seed=0)
-    assert (plain.format, plain.rank, plain.is_exact) == ((2, 3, 3), 15, True)
-    lifted = found.encoder(lift=True)
-    assert lifted.rank == 15 and lifted.is_exact and lifted.ring.name in ("Z", "Q")
-    assert lifted.origin["from"] == "scratch"
+    plain = found.scheme.encoder()
+    assert (plain.format, plain.rank, plain.is_exact, plain.ring.name) == ((2, 3, 3), 15, True, "GF(2)")
 
 
-def test_command_line(tmp_path):
-    import json
+@pytest.mark.parametrize(("symmetry", "mode"), [("none", None), ("Z3", "C3"), ("Z3*c:(13)", "C3xZ2")])
+@pytest.mark.parametrize("ring", ["GF(2)", "Z"])
+def test_schemes_are_known_again_from_their_encoders(symmetry, mode, ring):
+    assert mode_of(symmetry, (3, 3, 3)) == mode
+    scheme = search_flips((3, 3, 3), ring, mode, 25, 30).scheme
+    back = read_scheme(scheme.encoder(), ring, symmetry)
+    assert back.symmetry == mode and all(
+        np.array_equal(x, y) for x, y in zip(back.factors(), scheme.factors(), strict=True)
+    )
+    if mode:  # in another order the symmetry is not seen, and the scheme is the same all the same
+        terms = np.random.default_rng(0).permutation(scheme.rank)
+        mixed = read_scheme(scheme.encoder().keep_terms(terms.tolist()), ring, symmetry)
+        assert mixed.symmetry is None and mixed.exact()
 
-    from typer.testing import CliRunner
 
-    from search.flips.__main__ import app
-    from stl_algebra.files import load
-
-    def run(*words):
-        return CliRunner().invoke(app, list(words))
-
-    done = run("2x2x2", "--rank", "7", "--ring", "Z", "--out", str(tmp_path), "--json")
-    assert done.exit_code == 0, done.output
-    assert load(tmp_path / json.loads(done.stdout)["file"]).is_exact
-    assert run("2x2x2", "--rank", "6", "--ring", "Z", "--seconds", "0.3").exit_code == 1
-    refused = run("2x2", "--rank", "7")
-    assert refused.exit_code == 2
-    assert "format" in refused.stderr
+def test_symmetries_a_walk_cannot_keep_are_refused():
+    for symmetry, fmt in (("Z3*T", (3, 3, 3)), ("Z3", (2, 2, 3)), ("Z3*c:(12)", (3, 3, 3))):
+        with pytest.raises(StlError, match="symmetry"):
+            mode_of(symmetry, fmt)
 
 
 def test_executor_gives_the_serial_result():

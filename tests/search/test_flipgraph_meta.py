@@ -1,26 +1,21 @@
-"""Flip graphs over many formats: pools, campaigns and their files, lifting with and without symmetry."""
+"""Flip graphs over many formats: pools, units of work, lifting with and without symmetry."""
 
 from __future__ import annotations
-
-import json
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
+from search.core.unit import Unit
+from search.core.work import work
 from search.exact.hensel import hensel_lift
 from search.flips import Schedule, search_flips, standard, symmetric_start, walk_from
-from search.flips.__main__ import app
-from search.flips.campaign import expand, load_schemes, main, run_job, save_schemes
-from search.flips.lift import lifted, simplest
-from search.flips.lift import main as lift_main
 from search.flips.pools import Pools, all_formats, oriented, transposed, wandered
 from search.flips.scheme import unpack
 from stl_algebra import Encoder, schemes
 from stl_algebra.errors import StlError
-from stl_algebra.files import load, save
+from stl_algebra.files import save
 from stl_algebra.targets import matmul
 
 
@@ -111,40 +106,43 @@ def test_ties_that_do_not_fit_are_refused():
     assert standard((2, 2, 2)).ties() is None
 
 
-def test_simplest_takes_the_smallest_coefficients_and_says_why_not():
-    scheme = search_flips((2, 3, 3), target_rank=15, seconds=30).scheme
-    encoder = simplest([scheme], {"family": "flip-graph"}, seconds=10, tries=4, flips=20_000)
-    assert encoder.rank == 15 and encoder.is_exact and encoder.ring.name == "Z"
-    over_z = search_flips((2, 2, 2), "Z", target_rank=7, seconds=30).scheme
-    assert lifted(over_z, {}).is_exact
-    broken = search_flips((4, 4, 4), target_rank=47, seconds=120, seed=2).scheme
-    with pytest.raises(StlError, match="characteristic 2"):
-        simplest([broken], {}, tries=1)
+def run_unit(symmetry, fmt, rank, ring="Q", family="flips", seconds=60.0, seed=0, **settings):
+    return work(Unit(family, symmetry, fmt, rank, settings, seed, ring), seconds=seconds)
 
 
-def test_campaign_file_and_lift(tmp_path, capsys):
-    plan = tmp_path / "plan.json"
-    plan.write_text(json.dumps([{"format": "2x2x2", "target": 7, "plus_after": 500, "copies": 2},
-                                {"upto": "2x2x3", "liftable": True, "flips": 100_000}]))
-    main([str(plan), "--seconds", "1.5", "--out", str(tmp_path / "found.npz")])
-    found = load_schemes(tmp_path / "found.npz")
-    assert {s.rank for s, _ in found if s.format == (2, 2, 2)} == {7}
-    assert {s.rank for s, _ in found if s.format == (2, 2, 3)} == {11}
-    lift_main([str(tmp_path / "found.npz"), "--out", str(tmp_path / "results"), "--seconds", "5"])
-    assert "⟨2,2,3;11⟩" in capsys.readouterr().out
-    assert len(list((tmp_path / "results").rglob("*_Z_*.safetensors"))) == 2
+def test_units_walk_lift_and_say_why_not():
+    outcome = run_unit("none", (2, 3, 3), 15)
+    (encoder,) = outcome.encoders
+    assert encoder.rank == 15 and encoder.is_exact and encoder.origin["stage"] == "lifted"
+    assert outcome.statistics["reached"] == 15 and outcome.statistics["flips"] > 0
+    assert run_unit("none", (2, 2, 2), 7, "Z").encoders[0].origin["stage"] == "found"
+    both = run_unit("none", (2, 2, 3), 11, keep=2, wander=20_000)
+    assert len(both.encoders) == 2 and len({e.digest for e in both.encoders}) == 2
+    broken = run_unit("none", (4, 4, 4), 47, seconds=120.0, seed=2, tries=1)
+    assert broken.encoders == [] and "characteristic 2" in broken.message
+    (find,) = broken.resisting
+    assert find.ring.name == "GF(2)" and find.rank == 47 and "characteristic 2" in find.origin["reason"]
+    missed = run_unit("none", (2, 2, 2), 6, "Z", seconds=0.5)
+    assert missed.encoders == [] and missed.statistics["reached"] == 7
 
 
-def test_campaign_refusals(tmp_path):
-    with pytest.raises(StlError, match="plan"):
-        list(expand([{"format": "2x2x2", "sead": 1}]))
-    with pytest.raises(StlError, match="format"):
-        run_job({"format": "2x2", "seed": 0}, 1)
-    scheme = standard((2, 2, 2))
-    scheme.terms[0, 0] ^= np.uint64(2)
-    save_schemes(tmp_path / "bad.npz", [(scheme, {})])
-    with pytest.raises(StlError, match="exact"):
-        load_schemes(tmp_path / "bad.npz")
+def test_symmetric_units_are_lifted_within_their_symmetry():
+    (encoder,) = run_unit("Z3*c:(14)(23)", (4, 4, 4), 49).encoders
+    def terms(e):
+        tensors = np.einsum("la,lb,cl->labc", *e.floats())
+        return sorted(t.round(6).tobytes() for t in tensors + 0.0)
+
+    assert encoder.is_exact and encoder.origin["stage"] == "lifted" and terms(encoder) == terms(encoder.rotate())
+
+
+def test_units_of_pools_lift_every_format_and_begin_at_files(tmp_path):
+    outcome = run_unit("none", (2, 2, 3), 11, family="pools", seconds=40.0, flips=100_000)
+    assert outcome.status != "failed", outcome.message
+    assert {(e.format, e.rank, e.ring.name) for e in outcome.encoders} == {((2, 2, 2), 7, "Z"), ((2, 2, 3), 11, "Z")}
+    big = next(e for e in outcome.encoders if e.rank == 11)
+    file = str(save(big, tmp_path))
+    again = run_unit("none", (2, 2, 3), 11, family="pools", seconds=0.05, starts=[file], flips=1000)
+    assert again.statistics["ranks"]["2x2x3"] == 11
 
 
 @pytest.mark.parametrize("ring", ["GF(2)", "Z"])
@@ -171,30 +169,18 @@ def test_grown_symmetric_search():
         search_flips((3, 3, 3), "Z", "C3", 25, 30, 1, start="grown")
 
 
-def test_verb_starts_from_an_encoder_of_another_format(tmp_path):
-    runner = CliRunner()
-    first = runner.invoke(app, ["2x2x3", "--rank", "11", "--ring", "Z", "--out", str(tmp_path), "--json"])
-    file = tmp_path / json.loads(first.stdout)["file"]
-    for fmt, rank in (("2x2x2", "7"), ("3x2x3", "15")):
-        words = [fmt, "--rank", rank, "--start", str(file), "--lift", "--tries", "2", "--longest", "6", "--json"]
-        done = runner.invoke(app, [*words, "--out", str(tmp_path)])
-        assert done.exit_code == 0, done.output
-        encoder = load(tmp_path / json.loads(done.stdout)["file"])
-        assert encoder.is_exact and encoder.rank == int(rank)
-        assert (encoder.origin["from"], encoder.origin["start"]) == ("scratch", file.name)
+def test_walks_start_from_an_encoder_of_another_format(tmp_path):
+    (first,) = run_unit("none", (2, 2, 3), 11, "Z").encoders
+    file = save(first, tmp_path)
+    for fmt, rank in (((2, 2, 2), 7), ((3, 2, 3), 15)):
+        (encoder,) = run_unit("none", fmt, rank, start={"file": str(file)}, longest=6).encoders
+        assert encoder.is_exact and encoder.rank == rank and encoder.format == fmt
+        assert encoder.origin["lineage"] == "scratch" and encoder.origin["parents"] == [first.digest]
+        assert encoder.origin["start"] == {"file": str(file)}
     published = save(schemes.strassen(), tmp_path)  # what begins at a published scheme is not from scratch
-    done = runner.invoke(app, ["2x2x3", "--rank", "11", "--start", str(published), "--json", "--out", str(tmp_path)])
-    assert load(tmp_path / json.loads(done.stdout)["file"]).origin["from"] == published.name
+    (encoder,) = run_unit("none", (2, 2, 3), 11, start={"file": str(published)}).encoders
+    assert encoder.origin["lineage"] == "published"
     e_x, e_w, d = (f.num for f in schemes.strassen().factors)
     half = Encoder.build((2, 2, 2), (e_x, 2), e_w, 2 * d, ring="Q")  # an even denominator cannot be read modulo 2
-    path = save(half, tmp_path)
-    refused = runner.invoke(app, ["2x2x3", "--rank", "11", "--start", str(path)])
-    assert refused.exit_code == 2 and "start" in refused.stderr
-
-
-def test_campaign_begins_with_the_schemes_of_a_file(tmp_path):
-    big = search_flips((2, 2, 3), target_rank=11, seconds=30).scheme
-    save_schemes(tmp_path / "start.npz", [(big, {}), (standard((3, 3, 3)), {})])
-    job = {"upto": "2x2x3", "schemes": str(tmp_path / "start.npz"), "liftable": True, "flips": 1000, "seed": 0}
-    found, _ = run_job(job, 0.01)
-    assert min(s.rank for s in found if s.format == (2, 2, 3)) == 11
+    refused = run_unit("none", (2, 2, 3), 11, start={"file": str(save(half, tmp_path))})
+    assert refused.status == "failed" and "start" in refused.message

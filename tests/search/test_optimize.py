@@ -1,17 +1,15 @@
 """The engine: finds what it should, repeats itself, respects its rules, refuses bad input."""
 
-import csv
-import json
 
 import numpy as np
 import pytest
 import torch
 
+from search.core.unit import Unit
 from search.lm import SCHEDULES, CyclicZ3, Free, OrbitType, Parametrisation, Schedule, minimise
-from search.lm.campaign import Job, matmul_tensor, run_job, wilson
-from search.lm.campaign import main as campaign
 from search.lm.groups import named_action
 from search.lm.orbits import Invariant, orbit_types
+from search.lm.problem import matmul_tensor, parametrisation, schedule_of, settings_of
 from stl_algebra.errors import StlError
 from stl_algebra.targets import matmul, polymul
 
@@ -143,7 +141,14 @@ def test_bad_parametrisations_and_schedules_are_refused():
         lambda: Free(T2, 2, "quaternion"), lambda: Schedule(mu_end=0.0), lambda: Schedule(shrink=2.0),
         lambda: Schedule(anneal=0.0), lambda: Schedule(check_every=0), lambda: Schedule(stall=float("nan")),
         lambda: Parametrisation((4, 4, 4), [(OrbitType("x", (((0, np.eye(3)),) * 3,), (3,)), 1)]),
-        lambda: Job.parse({"format": "2x2x2", "rank": 7, "colour": "red"}),
+        lambda: settings_of(Unit("orbit", "none", (2, 2, 2), 7, {"colour": "red"})),
+        lambda: settings_of(Unit("orbit", "none", (2, 2, 2), 7, {"restarts": 0})),
+        lambda: settings_of(Unit("orbit", "none", (2, 2, 2), 7, {"start": 3})),
+        lambda: schedule_of(Unit("orbit", "none", (2, 2, 2), 7, {"changes": {"colour": 1}})),
+        lambda: schedule_of(Unit("orbit", "none", (2, 2, 2), 7, {"changes": {"mu_start": "red"}})),
+        lambda: parametrisation(Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": {"C5": 1}})),
+        lambda: parametrisation(Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": [1]})),
+        lambda: parametrisation(Unit("orbit", "Z3*T", (2, 2, 2), 7, {"sample": 201})),
     ):  # fmt: skip
         with pytest.raises(StlError):
             make()
@@ -154,12 +159,12 @@ def test_schedules_anneal_as_stated():
     assert np.isclose(s.penalty(0), 0.3) and np.isclose(s.penalty(0.7), 1e-3) and np.isclose(s.penalty(1), 1e-3)
 
 
-def test_campaign_rows():
-    job = Job("2x2x2", 7, "Z3", counts=((1, 4), (2, 1)), restarts=12, iterations=80, schedule="fast")
-    rows = [row for row, _ in run_job(job)]
-    assert [r["counts"] for r in rows] == ["4 1", "1 2"] and rows[0]["hits"] > 0
-    low, high = wilson(5, 20)
-    assert 0.1 < low < 0.25 < high < 0.5 and wilson(0, 10)[0] == 0.0
+def test_units_name_their_parametrisation():
+    unit = Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": [1, 4]})
+    by_name = unit.with_(counts={"1": 1, "C3": 4})
+    assert parametrisation(unit).label == parametrisation(by_name).label == "Z3(4,1)"
+    sampled = [parametrisation(Unit("orbit", "Z3*T", (2, 2, 2), 7, {"sample": k}, 5)) for k in range(3)]
+    assert len({p.label for p in sampled}) == 3 and all(p.rank == 7 for p in sampled)
 
 
 @pytest.mark.gpu
@@ -168,41 +173,3 @@ def test_cuda_gives_the_same_solutions():
     for par, fmt in ((CyclicZ3(2, 4, 1), (2, 2, 2)), (CyclicZ3(3, 11, 4), (3, 3, 3))):
         here, there = (minimise(matmul(*fmt), par, 16, 120, "fast", device=d) for d in ("cpu", "cuda"))
         assert abs(int(here.converged.sum()) - int(there.converged.sum())) <= 3 and there.converged.any()
-
-
-def test_a_plan_runs_through_executors():
-    from concurrent.futures import ThreadPoolExecutor
-
-    from search.lm.scale import devices_here, run_plan, split_restarts
-
-    parts = split_restarts(Job("2x2x2", 7, "Z3", counts=((1, 4),), restarts=13, iterations=60, schedule="fast"), 2)
-    assert [p.restarts for p in parts] == [7, 6] and parts[0].seed != parts[1].seed
-    bad = Job("2x2x2", 7, start={"kind": "built", "from": {"naive": "2x2x3"}})
-    with ThreadPoolExecutor(2) as executor:
-        found = list(run_plan([*parts, bad], executor, ["cpu", "cpu"]))
-        assert not list(run_plan(parts, executor, ["cpu"], seconds=-1.0))
-        with pytest.raises(StlError, match="per device"):
-            list(run_plan(parts, [executor], ["cpu", "cpu"]))
-    reasons = [outcome for _, outcome in found if isinstance(outcome, str)]
-    assert len(reasons) == 1 and "match the job's format" in reasons[0]
-    rows = [pair for _, outcome in found if not isinstance(outcome, str) for pair in outcome]
-    assert sorted(row["restarts"] for row, _ in rows) == [6, 7]
-    assert all(len(s["e_x"]) == row["hits"] for row, s in rows) and devices_here()
-    with pytest.raises(StlError):
-        split_restarts(parts[0], 0)
-
-
-def test_a_campaign_over_two_workers_writes_rows_and_solutions(tmp_path):
-    job = {"format": "2x2x2", "rank": 7, "restarts": 4, "iterations": 80, "schedule": "fast"}
-    start = {"kind": "built", "from": {"solve": "2x2x2", "rank": 7}, "noise": 0.01}
-    (tmp_path / "plan.json").write_text(json.dumps([job, {**job, "start": start}]))
-    out, solutions = tmp_path / "rows.csv", tmp_path / "found.npz"
-    campaign([str(tmp_path / "plan.json"), "--out", str(out), "--solutions", str(solutions), "--device", "cpu,cpu"])
-    with out.open() as stream:
-        rows = {r["start"]: r for r in csv.DictReader(stream)}
-    assert json.loads(next(s for s in rows if s)) == start and rows[""]["start_steps"] == "0"
-    with np.load(solutions) as found:
-        meta = {json.loads(str(found[k]))["start"] for k in found if k.endswith(".row")}
-        assert json.dumps(start) in meta
-        x = next(found[k] for k in found if k.endswith(".e_x"))
-    assert x.shape[1:] == (7, 4)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from search.benchmarks.lm_baseline import dense_jacobian
 from search.lm import CyclicZ3, Free
 from search.lm.assembly import Model
-from search.lm.campaign import matmul_tensor
 from search.lm.groups import named_action
 from search.lm.linalg import solve_lower
 from search.lm.orbits import Invariant, orbit_types
+from search.lm.problem import matmul_tensor
 
 
 def one_of_each(group, fmt, field="real"):

@@ -11,12 +11,12 @@ from search.benchmarks.lm_baseline import DenseEquations, dense_jacobian, minimi
 from search.lm import CyclicZ3, Free, OrbitType, Parametrisation, Schedule, minimise
 from search.lm._packed import PLAIN, factorise, solve_packed
 from search.lm.assembly import Model
-from search.lm.campaign import matmul_tensor
 from search.lm.compiled import Stepper, slot_shares
 from search.lm.engine import SlotState, random_starts
 from search.lm.groups import named_action
 from search.lm.linalg import solve_lower
 from search.lm.orbits import Invariant, orbit_types
+from search.lm.problem import matmul_tensor
 from stl_algebra.targets import polymul
 
 EXTRAS = Schedule(kappa_weight=1e-2, clamp=0.3, clamp_weight=0.1, pull=0.1, pull_from=0.01)

@@ -5,9 +5,9 @@ import pytest
 
 from search.lm import CyclicZ3
 from search.lm.actions import Element, conjugation, cyclic_shift, generate, transpose_reversal
-from search.lm.campaign import matmul_tensor
 from search.lm.groups import monomial_group, named_action, signed_permutation
 from search.lm.orbits import Invariant, counts_for_rank, orbit_types, sample_counts, subgroups
+from search.lm.problem import matmul_tensor
 from stl_algebra.errors import StlError
 
 GROUPS = [

@@ -1,12 +1,12 @@
 """Starts: layouts survive, deflation moves between ranks, projection finds orbits, every kind composes with a job."""
 
-import json
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from search.core.unit import Unit, parse_format
 from search.lm import CyclicZ3, Free, minimise
 from search.lm.continuation import flip_schemes, signed, signs_by_descent
 from search.lm.deflation import (
@@ -21,11 +21,10 @@ from search.lm.deflation import (
     to_copies,
 )
 from search.lm.groups import named_action
-from search.lm.harvest import origin_of
-from search.lm.jobs import Job, matmul_tensor, parametrisations
 from search.lm.orbits import Invariant, orbit_types
+from search.lm.problem import matmul_tensor, parametrisation, schedule_of
 from search.lm.projection import balanced, capped, fit_orbits, of_rank, perturbed
-from search.lm.starts import KINDS, parents_of, solve, starts_for
+from search.lm.starts import KINDS, solve, starts_for
 from stl_algebra.errors import StlError
 
 T2 = matmul_tensor(2, 2, 2)
@@ -169,8 +168,8 @@ def test_squeezing_empties_the_last_copies():
     found = minimise(T2, source, 8, 60, "fast", seed=1)
     theta = found.theta[found.converged][:1]
     ordered = reordered(source, theta, doomed(source, goal, theta, 2, RNG(0)))
-    result = minimise(T2, pressed, iterations=60, init=ordered, schedule=Job("2x2x2", 7).full_schedule().with_(
-        mu_start=3e-3, mu_end=3e-3, polish_below=0.0))
+    schedule = schedule_of(Unit("orbit", "none", (2, 2, 2), 7)).with_(mu_start=3e-3, mu_end=3e-3, polish_below=0.0)
+    result = minimise(T2, pressed, iterations=60, init=ordered, schedule=schedule)
     weak = [strengths(o, b)[:, -1] for (o, _), b in zip(source.orbits, to_copies(source, result.theta), strict=True)]
     assert min(weak[1] if source.orbits[1][0].name == "C3" else weak[0]) < 0.02
 
@@ -196,7 +195,7 @@ def test_noise_is_relative():
 
 
 def test_signs_are_kept_off_zeros_and_improved_by_descent():
-    schemes = flip_schemes((2, 2, 2), 7, None, 5.0, seed=1)
+    schemes = flip_schemes((2, 2, 2), 7, "none", 5.0, seed=1)
     x, w, d = schemes[0]
     assert not ((tensor((x, w, d)) - T2) % 2).any()
     plain, better = signed(schemes[0], RNG(3)), signs_by_descent(T2, schemes[0], RNG(3))
@@ -211,7 +210,11 @@ def test_signs_are_kept_off_zeros_and_improved_by_descent():
             other[k][at] *= -1
             assert np.linalg.norm(tensor(other) - T2) >= gaps[1] - 1e-9
     with pytest.raises(StlError, match="walks"):
-        flip_schemes((2, 2, 2), 6, None, 0.2, seed=1)
+        flip_schemes((2, 2, 2), 6, "none", 0.2, seed=1)
+
+
+def unit_of(format="2x2x2", rank=7, symmetry="none", seed=0, **settings):
+    return Unit("orbit", symmetry, parse_format(format), rank, settings, seed)
 
 
 FAST = {"restarts": 8, "iterations": 60, "schedule": "fast", "changes": {"mu_start": 0.02}}
@@ -225,8 +228,8 @@ SUM = {"sum": [{"solve": "2x2x2", "rank": 7}, {"naive": "2x2x1"}], "axis": "p"}
         ({"format": "3x2x2", "rank": 11}, {"kind": "built", "from": {"rotate": {"rotate": SUM}}, "noise": 0.02}),
         ({"format": "2x4x2", "rank": 14}, {"kind": "built", "from": {"kron": [
             {"solve": "2x2x2", "rank": 7}, {"naive": "1x2x1"}]}, "noise": 0.02}),
-        ({"format": "2x2x2", "rank": 7, "group": "Z3", "counts": [[1, 4]]},
-         {"kind": "deflate", "from": {"counts": [[1, 5]]}}),
+        ({"format": "2x2x2", "rank": 7, "symmetry": "Z3", "counts": [1, 4]},
+         {"kind": "deflate", "from": {"counts": [1, 5]}}),
         ({"format": "2x2x3", "rank": 11}, {"kind": "deflate", "squeeze": 0, "from": {"rank": 12}}),
         ({"format": "2x2x3", "rank": 11}, {"kind": "gf2", "seconds": 5}),
         ({"format": "3x2x3", "rank": 15, "iterations": 120, "changes": {"mu_start": 0.1}, "seed": 5},
@@ -234,24 +237,24 @@ SUM = {"sum": [{"solve": "2x2x2", "rank": 7}, {"naive": "2x2x1"}], "axis": "p"}
     ],
 )  # fmt: skip
 def test_every_kind_leads_to_solutions(job, start):
-    full = Job.parse({**FAST, "seed": 3, **job, "start": start})
-    par = next(parametrisations(full))
+    full = unit_of(**{**FAST, "seed": 3, **job, "start": start})
+    par = parametrisation(full)
     result, begun = solve(full, par)
     assert result.converged.any() and 0 < len(begun.theta) <= 8 and begun.seconds > 0
-    assert parents_of(start) == []
+    assert begun.parents == []
     again = starts_for(full, par)
     if start["kind"] != "gf2":  # walks are limited by time
         assert np.allclose(begun.theta, again.theta)
 
 
 def test_border_starts_leave_exact_ends_out():
-    job = Job.parse({**FAST, "format": "2x2x2", "rank": 7, "group": "Z3", "counts": [[1, 4]], "seed": 3,
+    unit = unit_of(**{**FAST, "format": "2x2x2", "rank": 7, "symmetry": "Z3", "counts": [1, 4], "seed": 3,
                      "start": {"kind": "border", "from": {"restarts": 24}, "eps2": 1.0, "noise": 0.0, "cap": 1e9}})
-    par = next(parametrisations(job))
-    starts = starts_for(job, par).theta
+    par = parametrisation(unit)
+    starts = starts_for(unit, par).theta
     e_x, e_w, d = par.expand(starts)
     gaps = [np.linalg.norm(tensor((e_x[i], e_w[i], d[i])) - T2) for i in range(len(starts))]
-    assert min(gaps) > 0.1  # the inner job finds exact solutions, as the test above shows; none of them is a start
+    assert min(gaps) > 0.1  # the inner unit finds exact solutions, as the test above shows; none of them is a start
 
 
 def test_files_are_parents(tmp_path):
@@ -262,15 +265,10 @@ def test_files_are_parents(tmp_path):
     encoder = Encoder.build(matmul(2, 2, 2), *found.factors(found.best), ring="R64")
     path = str(save(encoder, tmp_path))
     start = {"kind": "built", "from": {"kron": [{"file": path}, {"naive": "1x1x1"}]}, "noise": 0.0}
-    job = Job.parse({"format": "2x2x2", "rank": 7, "restarts": 2, "start": start})
-    assert parents_of(start) == [path]
-    columns = ("group", "counts", "types", "field", "iterations", "restarts", "schedule", "seed", "device")
-    row = dict.fromkeys(columns, "") | {"start": json.dumps(start)}
-    assert origin_of(row)["from"] == [path]  # the file does not say that it is from scratch
-    ours = str(save(encoder.with_origin(**{"from": "scratch"}), tmp_path / "ours"))
-    assert origin_of(row | {"start": json.dumps({"kind": "built", "from": {"file": ours}})})["from"] == "scratch"
-    assert origin_of(row | {"start": ""})["from"] == "scratch"
-    (one, two) = starts_for(job, next(parametrisations(job))).theta  # the same terms in two orders
+    unit = unit_of(restarts=2, start=start)
+    begun = starts_for(unit, parametrisation(unit))
+    assert begun.parents == [encoder]
+    (one, two) = begun.theta  # the same terms in two orders
     assert all(np.allclose(tensor(Free(T2, 7).expand(theta)), T2) for theta in (one, two))
 
 
@@ -278,7 +276,8 @@ def test_files_are_parents(tmp_path):
     ("start", "word"),
     [
         ({"kind": "magic"}, "built"), ({"kind": "built"}, "from"), ({"kind": "built", "from": {}, "size": 3}, "size"),
-        ({"kind": "built", "from": {"naive": "2x2x3"}}, "format"), ({"kind": "built", "from": 7}, "expression"),
+        ({"kind": "built", "from": {"naive": "2x2x3"}}, "format"), ({"kind": "built", "from": 7}, "object"),
+        ({"kind": "built", "from": {"kron": [7]}}, "expression"),
         ({"kind": "built", "from": {"solve": "2x2x2", "rank": 6, "restarts": 4}}, "solved"),
         ({"kind": "built", "from": {"colour": 1}}, "solve"),
         ({"kind": "deflate", "from": {"rank": 5, "restarts": 2, "iterations": 10}}, "finds solutions"),
@@ -287,11 +286,11 @@ def test_files_are_parents(tmp_path):
     ],
 )  # fmt: skip
 def test_bad_starts_teach(start, word):
-    job = Job.parse({"format": "2x2x2", "rank": 7, "restarts": 2, "iterations": 10, "start": start})
+    unit = unit_of(restarts=2, iterations=10, start=start)
     with pytest.raises(StlError, match=word):
-        starts_for(job, next(parametrisations(job)))
+        starts_for(unit, parametrisation(unit))
 
 
 def test_no_start_means_gaussian_starts():
-    job = Job("2x2x2", 7)
-    assert starts_for(job, next(parametrisations(job))) is None and set(KINDS) == {"built", "deflate", "gf2", "border"}
+    unit = unit_of()
+    assert starts_for(unit, parametrisation(unit)) is None and set(KINDS) == {"built", "deflate", "gf2", "border"}

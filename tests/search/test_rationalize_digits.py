@@ -9,7 +9,6 @@ from flint import fmpz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.exact import free_tying, rationalise
 from search.exact.digits import (
     BITS,
     minimal_polynomial,
@@ -19,9 +18,11 @@ from search.exact.digits import (
     rational_from_digits,
     refine,
 )
-from search.exact.model import Model
 from search.exact.polish import polish
+from search.exact.rational import rationalise
 from search.exact.snap import PROFILES, Profile, _recognise, pin_vectors, snap
+from search.exact.system import BrentSystem
+from search.exact.tying import free_tying
 from search.lm import Free, minimise
 from stl_algebra import Encoder, schemes, target
 from stl_algebra.scores import kappa2
@@ -61,7 +62,7 @@ def test_polynomials_as_text():
 
 def test_refinement_recovers_exact_unknowns():
     encoder = schemes.laderman()
-    model = Model(encoder.target.dense(), free_tying((9, 9, 9), 23))
+    model = BrentSystem(encoder.target.dense(), free_tying((9, 9, 9), 23))
     x, w, d = encoder.floats()
     truth = np.concatenate([x.ravel(), w.ravel(), d.T.ravel(), np.ones(23)])
     exact = [Fraction(int(v)) for v in truth[: 2 * 9 * 23]] + [None] * (9 * 23) + [Fraction(1)] * 23
@@ -81,7 +82,7 @@ def test_irrational_solutions_are_explained():
     d = np.linalg.inv(x)
     report = rationalise(target, x, x, d, ring="Q(sqrt)", seconds=5)
     assert not report.success and report.e_x is None and "irrational" in report.reason
-    model = Model(target, free_tying((3, 3, 3), 3))
+    model = BrentSystem(target, free_tying((3, 3, 3), 3))
     theta = np.concatenate([x.ravel(), x.ravel(), d.T.ravel(), np.ones(3)])
     theta, pinned = pin_vectors(model, theta)
     done = snap(model, theta, pinned, np.random.default_rng(0), np.inf, PROFILES[0])
@@ -92,12 +93,12 @@ def test_grid_stays_close_to_the_numerical_solution():
     encoder = schemes.hopcroft()
     x, w, d = encoder.floats()
     rng = np.random.default_rng(4)
-    model = Model(encoder.target.dense(), free_tying(encoder.target.shape, 15))
+    model = BrentSystem(encoder.target.dense(), free_tying(encoder.target.shape, 15))
     theta = np.concatenate([x.ravel(), w.ravel(), d.T.ravel(), np.ones(15)])
     free = np.arange(theta.size) < model.size
     theta, size = polish(model, theta + 0.05 * rng.standard_normal(theta.size) * free, free)
     assert size < 1e-12
-    factors = (theta[model.tying.x], theta[model.tying.w], theta[model.tying.d].T)
+    factors = (*model.split(theta)[:2], model.split(theta)[2].T)
     report = rationalise(encoder.target.dense(), *factors, grid=8, seconds=20)
     assert report.success, report.reason
     near = Encoder.build(encoder.format, report.e_x, report.e_w, (report.d, report.den), ring=report.ring)

@@ -1,20 +1,28 @@
 """Comparison of starts: what they cost is charged to them, what they are called tells them apart."""
 
-import csv
 import json
 
 import pytest
 
-from search.benchmarks.success_rates import compare, draw_starts, label, pool
-from search.lm.campaign import FIELDS, Job, run_job
+from search.benchmarks.success_rates import compare, draw_starts, label, pool, wilson
+from search.core.ledger import Ledger
+from search.core.unit import Unit
+from search.core.work import work
+
+UNIT = Unit("orbit", "none", (2, 2, 2), 7, {"restarts": 8, "iterations": 80, "schedule": "fast"})
 
 
-def write(path, rows):
-    with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, FIELDS)
-        writer.writeheader()
-        writer.writerows(rows)
+def write(path, *outcomes):
+    with Ledger(path.parent / f"{path.name}.sqlite") as ledger:
+        for outcome in outcomes:
+            ledger.record(outcome)
+        ledger.export(path)
     return path
+
+
+def test_wilson():
+    low, high = wilson(5, 20)
+    assert 0.1 < low < 0.25 < high < 0.5 and wilson(0, 10)[0] == 0.0
 
 
 @pytest.mark.parametrize(
@@ -32,14 +40,13 @@ def test_names(start, schedule, name):
 
 
 def test_the_cost_of_starts_counts_and_groups_keep_to_random_ones(tmp_path):
-    job = Job("2x2x2", 7, restarts=8, iterations=80, schedule="fast")
-    rows = [row for row, _ in run_job(job)]
-    began = job.with_({"start": {"kind": "deflate", "from": {"rank": 8}, "inexact": True, "squeeze": 0}})
-    rows += [row for row, _ in run_job(began)]
-    path = write(tmp_path / "rows.csv", rows)
+    began = UNIT.with_(start={"kind": "deflate", "from": {"rank": 8}, "inexact": True, "squeeze": 0})
+    outcomes = [work(u, exact=False) for u in (UNIT, began)]
+    rows = [o.statistics for o in outcomes]
+    path = write(tmp_path / "rows.csv", *outcomes)
     found = {r["start"]: r for r in compare([path])}
     assert set(found) == {"random", "deflate, cut at once"}
-    assert found["random"]["hits"] == rows[0]["hits"] and found["random"]["steps"] == rows[0]["steps"]
+    assert found["random"]["hits"] == rows[0]["converged"] and found["random"]["steps"] == rows[0]["steps"]
     other = found["deflate, cut at once"]
     assert other["steps"] == rows[1]["steps"] + rows[1]["start_steps"] > rows[1]["steps"]
     plain = found["random"]
@@ -51,5 +58,4 @@ def test_the_cost_of_starts_counts_and_groups_keep_to_random_ones(tmp_path):
 
 
 def test_a_problem_with_one_kind_of_start_is_not_compared(tmp_path):
-    rows = [row for row, _ in run_job(Job("2x2x2", 7, restarts=4, iterations=60, schedule="fast"))]
-    assert compare([write(tmp_path / "rows.csv", rows)]) == []
+    assert compare([write(tmp_path / "rows.csv", work(UNIT, exact=False))]) == []

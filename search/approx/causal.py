@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..lm.problem import matmul_tensor
 from stl_algebra import Encoder
 from stl_algebra.errors import StlError
+
+from ..lm.problem import matmul_tensor
 
 __all__ = ["CausalEnd", "causal_ends", "leak", "leak_mask", "pure_terms", "without_pure_terms"]
 
@@ -114,7 +115,7 @@ def causal_ends(
     target = torch.as_tensor(matmul_tensor(*fmt), device=device)
     mask = torch.as_tensor(leak_mask(fmt).copy(), device=device)
     a, b, c = target.shape
-    sizes = (rank * a, rank * b, rank * c)
+    sizes = [rank * a, rank * b, rank * c]
     generator = torch.Generator().manual_seed(seed)
     sigma = float((target.square().sum() / (rank * a * b * c)) ** (1 / 6))
     theta = (sigma * torch.randn(restarts, sum(sizes), dtype=torch.float64, generator=generator)).to(device)

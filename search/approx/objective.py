@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lm.problem import matmul_tensor
 from stl_algebra.errors import StlError
+
+from ..lm.problem import matmul_tensor
 
 __all__ = ["BF16", "FORMATS", "Factors", "Objective"]
 

@@ -3,7 +3,7 @@
 Example: ``python -m search.approx.results --out results/frontier --encoders results/encoders``
 
 ========================  ==============================================================================================
-``points.csv``            every approximate encoder: ε², κ² recomputed by a dense contraction, Monte Carlo, prices, bound
+``points.csv``            every approximate encoder: ε², κ² by a dense contraction, Monte Carlo, prices, bound
 ``causal.csv``            least ε² with and without a leak from later rows to earlier ones, beside the causal line
 ``tradeoff.csv``          ε² against κ² for the best encoder of every rank
 ``evidence.csv``          the same search with and without groups at equal time
@@ -178,8 +178,10 @@ def composites(points: Iterable[tuple[Format, int, float, float]], tile: int) ->
             if not front or total < front[-1][1] + FORMATS["bf16"] * front[-1][2] - 1e-9:
                 front.append(option)
         made[(size,) * 3] = front
-    return [{"tile": tile, "flops": f, "epsilon2": e, "kappa2": k, "total_bf16": e + FORMATS["bf16"] * k, "made of": name}
-            for f, e, k, name in made[(tile,) * 3]]
+    return [
+        {"tile": tile, "flops": f, "epsilon2": e, "kappa2": k, "total_bf16": e + FORMATS["bf16"] * k, "made of": name}
+        for f, e, k, name in made[(tile,) * 3]
+    ]
 
 
 def _composites(options: argparse.Namespace) -> Iterator[dict[str, Any]]:

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..lm.engine import minimise
-from ..lm.problem import matmul_tensor
 from ..lm.parametrisation import Free
+from ..lm.problem import matmul_tensor
 from ..lm.projection import balanced
-
 from .explore import WARM
 from .pool import End, Factors, Format, scored
 

@@ -10,8 +10,8 @@ from search.approx.explore import Explorer, action_of, removal_costs, subgroups_
 from search.approx.objective import Objective
 from search.approx.pool import Pool, scored
 from search.approx.restrict import restricted
-from search.lm.problem import matmul_tensor
 from search.lm.orbits import Invariant
+from search.lm.problem import matmul_tensor
 from stl_algebra import StlError
 from stl_algebra.schemes import laderman, standard, strassen, winograd
 from stl_algebra.scores import epsilon2, kappa2
@@ -155,7 +155,8 @@ def test_ends_survive_the_disk(tmp_path):
 
 # ---------------------------------------------------------------- causality
 def test_leaving_out_pure_terms_leaks_nothing():
-    for encoder, fmt, count in ((winograd(), (2, 2, 2), 1), (laderman(), (3, 3, 3), 2), (standard(2, 2, 2), (2, 2, 2), 8)):
+    cases = ((winograd(), (2, 2, 2), 1), (laderman(), (3, 3, 3), 2), (standard(2, 2, 2), (2, 2, 2), 8))
+    for encoder, fmt, count in cases:
         assert len(pure_terms(encoder)) >= count
         thin = without_pure_terms(encoder, count)
         volume = fmt[0] * fmt[1] * fmt[2]

@@ -75,10 +75,10 @@ def main(
     plot_to: Annotated[Path | None, typer.Option("--plot", help="write a figure of the first format")] = None,
     json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False,
 ) -> None:
-    Rows below both lines are bright, others dim. mult.: fraction of the multiplications; dropped: 1 − r/nmp;
+    """Tabulate the best encoders beside dropping products, time-sharing and the certified bound; writes nothing itself.
 
-    Rows below both lines are bright, others dim. mult.: the fraction of the multiplications; dropped 1 − r/nmp;
-    shared 1 − r/R of the best known exact rank R; bound: no encoder of this rank has a smaller ε².
+    Rows below both lines are bright, others dim. mult.: fraction of the multiplications; dropped: 1 − r/nmp;
+    shared: 1 − r/R of the best known exact rank R; bound: no encoder of this rank has a smaller ε².
     """
     with friendly():
         formats = [f for text in format or ["2,2,2", "3,3,3", "4,4,4"] if (f := parsed_format(text))]

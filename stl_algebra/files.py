@@ -61,6 +61,13 @@ def save(encoder: Encoder, directory: str | os.PathLike[str]) -> Path:
     ------
     StlError
         For integers or origins that `load` would refuse as too large.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from stl_algebra.schemes import strassen
+    >>> save(strassen(), tempfile.mkdtemp()).name[:12]
+    '2x2x2_r7_Z_6'
     """
     from safetensors.numpy import save as serialise
 
@@ -119,6 +126,13 @@ def load(path: str | os.PathLike[str], trust_certificate: bool = False) -> Encod
     EncoderFileError
         Names the file, the field, what was found and what is needed: truncated, tampered with, wrong schema, too
         big, malformed, or claiming an identity that does not hold.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from stl_algebra.schemes import strassen
+    >>> load(save(strassen(), tempfile.mkdtemp())) == strassen()  # proven again
+    True
     """
     meta, tensors = _read(path)
     try:

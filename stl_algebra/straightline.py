@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .errors import StlError
 
-__all__ = ["Program", "Step", "additions", "share"]
+__all__ = ["Program", "Step", "additions", "share", "transposed"]
 
 Array = NDArray[Any]
 RESTARTS = 8
@@ -65,11 +65,20 @@ class Program:
         factors = [s.factor for s in self.steps] + [o[1] for o in self.outputs if o]
         return sum(abs(f) != 1 for f in factors)
 
-    def matrix(self) -> list[list[Fraction]]:
-        """Expand the program back into the matrix it evaluates (the proof that it is right)."""
+    def _values(self) -> list[list[Fraction]]:
+        """Every variable as a combination of the inputs."""
         values = [[Fraction(int(i == j)) for j in range(self.inputs)] for i in range(self.inputs)]
         for s in self.steps:
             values.append([a + s.factor * b for a, b in zip(values[s.left], values[s.right], strict=True)])
+        return values
+
+    def matrix_of_steps(self) -> list[list[Fraction]]:
+        """What every step computes, as combinations of the inputs."""
+        return self._values()[self.inputs :]
+
+    def matrix(self) -> list[list[Fraction]]:
+        """Expand the program back into the matrix it evaluates (the proof that it is right)."""
+        values = self._values()
         zero = [Fraction(0)] * self.inputs
         return [[o[1] * v for v in values[o[0]]] if o else zero for o in self.outputs]
 
@@ -103,6 +112,11 @@ def additions(matrix: Array, seed: int = 0, restarts: int = RESTARTS) -> tuple[i
     Returns
     -------
     (naive, after_cse) : tuple of int
+
+    Examples
+    --------
+    >>> additions([[1, 1, 0], [1, 1, 1]])
+    (3, 2)
     """
     program = share(matrix, seed, restarts)
     return program.naive, program.additions
@@ -131,7 +145,7 @@ def share(matrix: Array, seed: int = 0, restarts: int = RESTARTS) -> Program:
         for direct in (True, False):
             trial = _greedy(rows if direct else columns, table.shape[1 if direct else 0], rng, turn > 0)
             if not direct:
-                trial = _transpose(trial, table.shape[1])
+                trial = transposed(trial, table.shape[1])
             if best is None or trial.additions < best.additions:
                 best = trial
     assert best is not None
@@ -198,8 +212,11 @@ def _greedy(rows: list[dict[int, int]], inputs: int, rng: np.random.Generator, r
     return Program(inputs, tuple(steps), tuple(outputs), 0)
 
 
-def _transpose(program: Program, inputs: int) -> Program:
-    """Return the program of the transposed matrix by running the data flow backwards.
+def transposed(program: Program, inputs: int) -> Program:
+    """Return the program of the transposed matrix by running the data flow backwards (Tellegen's principle).
+
+    It needs ``additions + inputs − outputs`` additions when no row and no column is zero; inputs are the rows of the
+    program's matrix.
 
     Every variable with several uses becomes a sum; a sum becomes a variable with two uses.
     """

@@ -128,7 +128,8 @@ def run(mutant: Mutant, folder: Path) -> tuple[bool, float]:
     begin = time.monotonic()
     path.write_text(source.replace(mutant.old, mutant.new), encoding="utf-8")
     try:
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-o", "addopts=--import-mode=importlib", "-p", "no:xdist",
+        command = [
+            sys.executable, "-m", "pytest", "-x", "-q", "-o", "addopts=--import-mode=importlib", "-p", "no:xdist",
                    *mutant.tests.split()]  # fmt: skip
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
     except subprocess.TimeoutExpired:

@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from stl_algebra import Encoder, StlError
+from stl_algebra.files import file_name
 from stl_algebra.scores import kappa2
+
+from ..core.origins import derived
 
 __all__ = ["Accurate", "accurate_encoders", "improved", "most_accurate_bases", "orbit_kappa2"]
 
@@ -167,9 +170,10 @@ def accurate_encoders(encoder: Encoder, tolerance: float = 1e-3, largest: int = 
 
 
 def improved(parent: Encoder, child: Encoder, **details: Any) -> Encoder:
-    """Return the child with an origin that names its parent and repeats what made the parent."""
-    made = {k: v for k, v in parent.origin.items() if k not in ("parents", "stage")}
-    return child.with_origin(**{**made, "stage": "improved", "parents": [parent.digest[:8]], **details})
+    """Return the child with an origin that names its parent and what made the parent."""
+    goal = {"kappa2": "accuracy"}.get(str(details.get("objective")), str(details.get("objective", "all")))
+    command = f"python -m search.improve results/encoders/{file_name(parent)} --objective {goal} --out results"
+    return child.with_origin(**derived(parent, "improved", command, **details))
 
 
 def _forms(bases: list[Array], turns: int = 24) -> list[list[Array]]:

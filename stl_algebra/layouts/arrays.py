@@ -32,7 +32,7 @@ from ..rings import Array, Ring, fit, ring
 from ..targets import Target, matmul, target
 from .judge import Raw
 from .scalars import Numbers, numbers
-from .source import CURE, Source
+from .source import CURE, Source, says_mod_2, target_by_name
 
 __all__ = ["looks_like_npy", "looks_like_zip", "read_npy", "read_npz", "write_npy", "write_npz"]
 
@@ -123,20 +123,21 @@ def _claims(source: Source, arrays: dict[str, Any], prefix: str = "") -> tuple[R
 def _named(source: Source, arrays: dict[str, Any], names: Sequence[str]) -> Raw:
     base, goal, dens = _claims(source, arrays)
     parts = [_scaled(_numbers(source, _got(arrays, k), k, base), d) for k, d in zip(names, dens, strict=True)]
-    return _either(source.name, parts, f"npz {', '.join(names)}", base, goal)
+    return _either(source, parts, f"npz {', '.join(names)}", base, goal)
 
 
 def _scaled(part: tuple[Array, int, Ring | None], den: int) -> tuple[Array, int, Ring | None]:
     return part[0], part[1] * den, part[2]
 
 
-def _either(name: str, parts: list[tuple[Array, int, Ring | None]], layout: str, base: Ring | None, goal: Target | None
+def _either(source: Source, parts: list[tuple[Array, int, Ring | None]], layout: str, base: Ring | None, goal: Target | None
             ) -> Raw:  # fmt: skip
     """Factors that may be entries × r, r × entries, or as our own E_X, E_W (r × entries) and D."""
     factors, over = _common([p for p in parts])
     turned = [(np.swapaxes(num, 0, 1), den) for num, den in factors]
     ours = [turned[0], turned[1], factors[2]]
-    return Raw(name, factors, layout, ring=base or over, target=goal, alternatives=[turned, ours])
+    also = ring("GF(2)") if says_mod_2(source, binary=True) and base is None else None
+    return Raw(source.name, factors, layout, ring=base or over, also=also, target=goal, alternatives=[turned, ours])
 
 
 def _common(parts: list[tuple[Array, int, Ring | None]]) -> tuple[list[Numbers], Ring | None]:
@@ -170,7 +171,8 @@ def _sized(source: Source, key: str, arrays: dict[str, Any]) -> Raw:
     factors, over = _common(parts)
     if any(num.shape[1] != factors[0][0].shape[1] for num, _ in factors):
         source.refuse(key, [num.shape[:2] for num, _ in factors], "three matrices (entries, rank)")
-    return Raw(key, factors, "npz", ring=base or over, target=goal, transposed=True if goal.format else None)
+    also = ring("GF(2)") if says_mod_2(source, binary=True) and base is None else None
+    return Raw(key, factors, "npz", ring=base or over, also=also, target=goal, transposed=True if goal.format else None)
 
 
 def _numbers(source: Source, a: Any, what: str, base: Ring | None) -> tuple[Array, int, Ring | None]:
@@ -240,32 +242,28 @@ def _array(source: Source, name: str, data: bytes) -> Any:
 def read_npy(source: Source) -> list[Raw]:
     """The scheme of one ``.npy`` array."""
     a = _array(source, source.name, source.data)
-    name = re.match(r"([gulskw][gulskwt])-([0-9])([0-9])([0-9])-rank([0-9]{1,4})", source.name)
-    if isinstance(a, np.ndarray) and a.dtype.kind in "iu" and a.ndim <= 2 and name and a.size > 0:
-        return [_pairs(source, a.ravel(), name)]
+    goal = target_by_name(source)
+    if isinstance(a, np.ndarray) and a.dtype.kind in "iu" and a.ndim <= 2 and goal is not None and a.size > 0:
+        return [_pairs(source, a.ravel(), goal)]
     if isinstance(a, (list, tuple)) or (a.ndim == 3 and len(a) == 3):
         if len(a) != 3:
             source.refuse("array", f"{len(a)} parts", "three factors")
         parts = [_numbers(source, v, "array", None) for v in a]
-        return [_either(source.name, parts, "npy", None, None)]
+        return [_either(source, parts, "npy", None, None)]
     source.refuse("array", f"{a.dtype} {a.shape}", "an array (3, entries, rank) or (3, rank, entries)")
 
 
-def _pairs(source: Source, flat: Array, name: re.Match[str]) -> Raw:
-    kinds, (n, m, p), r = name[1], (int(name[2]), int(name[3]), int(name[4])), int(name[5])
-    try:
-        goal = (matmul(n, m, p) if kinds == "gg" else target(f"symmetric:{n}x{m}") if kinds == "gt"
-                else target(f"structured:{kinds}:{n}x{m}x{p}"))  # fmt: skip
-    except StlError as error:
-        source.refuse(error.argument, error.value, error.allowed)
+def _pairs(source: Source, flat: Array, goal: Target) -> Raw:
     sizes = goal.shape
-    if flat.size != 2 * r * sum(sizes) or r == 0:
-        source.refuse("array", flat.size, f"{2 * r * sum(sizes)} numbers for rank {r} of {goal.name}")
+    r, rest = divmod(flat.size, 2 * sum(sizes))
+    if rest:
+        source.refuse("array", flat.size, f"a multiple of {2 * sum(sizes)} numbers for {goal.name}")
     source.spend(flat.size)
     top, below = flat[::2].astype(np.int64), flat[1::2].astype(np.int64)
     if (below == 0).any():
         source.refuse("array", "a denominator 0", "pairs of numerator and denominator")
-    num, den = numbers(source, [f"{a}/{b}" if b > 0 else f"{-a}/{-b}" for a, b in zip(top.tolist(), below.tolist(), strict=True)])
+    top, below = top * np.sign(below), np.abs(below)
+    num, den = numbers(source, [f"{a}/{b}" for a, b in zip(top.tolist(), below.tolist(), strict=True)])
     by_term = np.split(num.reshape(r, -1), np.cumsum(sizes)[:2], axis=1)
     ends = np.cumsum([r * s for s in sizes])[:2]
     whole = [part.reshape(r, size) for part, size in zip(np.split(num, ends), sizes, strict=True)]

@@ -33,7 +33,7 @@ from .source import Source
 __all__ = ["looks_like_json", "read_json", "ring_named", "write_json"]
 
 _NAMES = (("u", "v", "w"), ("U", "V", "W"), ("a", "b", "c"), ("A", "B", "C"), ("e_x", "e_w", "d"), ("E_X", "E_W", "D"))
-MAX_SCHEMES = 4096
+MAX_SCHEMES = 1024
 
 
 def looks_like_json(source: Source) -> bool:
@@ -209,6 +209,8 @@ def _sparse(rows: list[Any]) -> bool:
 def _entries(source: Source, key: str, row: Any) -> list[tuple[int, Any]]:
     if isinstance(row, dict):
         pairs = [(int(i) if isinstance(i, str) and i.isascii() and i.isdecimal() and len(i) < 7 else i, v) for i, v in row.items()]
+    elif not isinstance(row, list):
+        source.refuse(key, row, "a list of {'index': i, 'value': v}")
     else:
         pairs = []
         for cell in row:

@@ -1,8 +1,8 @@
 """The isotropy group of matrix multiplication acting on encoders: equivalence, invariants, stabilisers."""
 
-from .actions import Action
-from .enumeration import actions
+from .enumeration import action, actions
 from .invariants import rank_triples, trace_tensor
+from .isometries import Action
 from .orbittypes import TermType, count_multisets, multisets, term_types
 from .stabiliser import Equivalence, Stabiliser, describe_group, equivalent, signature, stabiliser
 from .transform import Transformation, canonical_form, same_up_to_order
@@ -13,6 +13,7 @@ __all__ = [
     "Stabiliser",
     "TermType",
     "Transformation",
+    "action",
     "actions",
     "canonical_form",
     "count_multisets",

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from search import verify as verb
-from search.formats import write_json
 from stl_algebra import save
+from stl_algebra.layouts import Reading, write
 from stl_algebra.schemes import hopcroft, strassen, winograd
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ def test_exit_codes(tmp_path, refuted):
 
 
 def test_a_verb_that_forgives_would_be_seen(tmp_path, refuted, monkeypatch):
-    monkeypatch.setattr(verb, "_approximate", lambda reading: True)
+    monkeypatch.setattr(Reading, "verdict", "approximate")
     with pytest.raises(AssertionError):
         test_exit_codes(tmp_path, refuted)
 
@@ -126,7 +126,7 @@ def test_infinite_residuals_are_valid_json(tmp_path):
 
 
 def test_folders_and_sms_triples_count_once(tmp_path):
-    write_json(hopcroft(), tmp_path / "a.json")
+    write(hopcroft(), tmp_path / "a.json")
     save(strassen(), tmp_path)
     for side, f in zip("LRP", strassen().factors, strict=True):
         a = f.num

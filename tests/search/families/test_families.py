@@ -8,7 +8,7 @@ import pytest
 from search.core.unit import Context, Request, Unit, families, family
 from search.core.work import work
 from stl_algebra import Encoder, StlError
-from stl_algebra.conversions import restrict_scalars
+from stl_algebra.restriction import restrict_scalars
 
 NAMES = sorted(families())
 #: One worker does all of a family and group: what it computes once (orbit types) is cached.

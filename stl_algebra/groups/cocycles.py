@@ -547,9 +547,10 @@ def _with_phases(where: Cohomology, values: Sequence[int]) -> tuple[Class, list[
 def _divide(extension: UniversalExtension, rest: list[Fraction]) -> list[Fraction]:
     """ε in (Q/Z)^d with exponents·ε = rest; R* is divisible, so a solution exists for values trivial on M(G)."""
     d = extension.exponents.shape[1]
-    rows = [[*map(int, row), value] for row, value in zip(extension.exponents, rest, strict=True)]
+    rows: list[list[Any]] = [[*map(int, row), value] for row, value in zip(extension.exponents, rest, strict=True)]
     _, forth, _ = _smith(extension.exponents, d)
-    done = [[sum(row[j] * int(forth[j, i]) for j in range(d)) for i in range(d)] + [row[d]] for row in rows]
+    done: list[list[Any]] = [[*(sum(row[j] * int(forth[j, i]) for j in range(d)) for i in range(d)), row[d]]
+                             for row in rows]
     # the columns now have elementary divisors: triangulate by integer steps, carrying the right-hand side along
     pivots: list[tuple[int, list[Any]]] = []
     for column in range(d):
@@ -567,5 +568,6 @@ def _divide(extension: UniversalExtension, rest: list[Fraction]) -> list[Fractio
         raise StlError("values", [str(v) for v in rest], "relator values that satisfy the relations of A")
     solution = [Fraction(0)] * d
     for column, row in reversed(pivots):
-        solution[column] = (row[d] - sum(row[j] * solution[j] for j in range(column + 1, d))) / row[column] % 1
+        known = sum((row[j] * solution[j] for j in range(column + 1, d)), Fraction(0))
+        solution[column] = (row[d] - known) / row[column] % 1
     return [sum((int(forth[i, j]) * solution[j] for j in range(d)), Fraction(0)) % 1 for i in range(d)]

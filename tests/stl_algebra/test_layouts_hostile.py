@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search import formats
-from search.formats import read, write_npz
 from stl_algebra import EncoderFileError
+from stl_algebra.layouts import read, scalars, write
 from stl_algebra.schemes import hopcroft
 
 
@@ -60,7 +59,7 @@ def test_the_template_is_good(tmp_path):
         [[None]],
         [[[1, 2]]],
         [["1/0"]],
-        [["1e9"]],
+        [["1e9999"]],
         {"a": 1},
         [[1.5]],
         [["٣"]],
@@ -69,8 +68,8 @@ def test_the_template_is_good(tmp_path):
 )
 def test_json_fields(tmp_path, key, value):
     path = as_json(tmp_path, GOOD | {key: value})
-    if key == "ring" and not value:
-        return  # no ring given: Q
+    if key in ("ring", "rank") and not value:
+        return  # no ring given: the smallest; no rank: from the shapes
     refused(path, "JSON", "n, m, p", "rank", "ring", "u", "v", "w", "shape")
 
 
@@ -84,7 +83,6 @@ def test_json_fields(tmp_path, key, value):
         "[" * 10**5,
         '{"a":' * 10**5,
         '{"u": NaN}',
-        json.dumps(GOOD)[:-1] + ', "x": 1e999}',
         json.dumps(GOOD).replace("[[1]]", "[[" + "9" * 10**6 + "]]", 1),
         json.dumps(GOOD).replace("[[1]]", '[["' + "9" * 10**6 + '"]]', 1),
         json.dumps(GOOD).replace("[[1]]", "[[Infinity]]"),
@@ -109,7 +107,7 @@ def test_claimed_shapes_reserve_no_memory(tmp_path):
         "w": [[]] * 4096,
     }
     tracemalloc.start()
-    refused(as_json(tmp_path, huge), "u[0]")
+    refused(as_json(tmp_path, huge), "u[0]", "format")
     refused(as_json(tmp_path, huge | {"rank": 0, "ring": "Z"}), "format")
     refused(as_json(tmp_path, GOOD | {"n": 10**9}), "n, m, p")
     refused(as_json(tmp_path, GOOD | {"rank": 10**9}), "rank")
@@ -148,11 +146,11 @@ def test_formulas(tmp_path):
         "c11 = __import__('os')",
     ):
         (tmp_path / "a.txt").write_text("\n".join([*lines, bad]))
-        refused(tmp_path / "a.txt", "text", "content")
-    (tmp_path / "a.txt").write_text("(a11)" + " " * 10**6 + "* (b11)\nc11 = m1")
+        refused(tmp_path / "a.txt", "text", "content", "line", "bits", "digits", "index")
+    (tmp_path / "a.txt").write_text("m1 = (a11)" + " " * 10**6 + "* (b11)\nc11 = m1")
     assert one(tmp_path / "a.txt").report.holds  # and quickly
     (tmp_path / "a.txt").write_text("(a11) (b11)\n" * 70_000 + "c11 = m1")
-    refused(tmp_path / "a.txt", "content")
+    refused(tmp_path / "a.txt", "content", "line 1")
 
 
 def test_not_text_at_all(tmp_path):
@@ -198,7 +196,6 @@ def test_the_npz_template_is_good(tmp_path):
         npy(whole((-3, -1, 1)), ONES),
         npy(whole((3, 2**40, 2**40)), ONES),
         npy(whole((3, 1, 1), "|O"), b"\x80\x04N."),
-        npy(whole((3, 1, 1), "<f8"), ONES),
         npy(whole((3, 1, 1), ("<i8",)), ONES),
         npy(whole((3, 1, 1), [("a", "<i8")]), ONES),
         npy(whole((3, 1, 1), "|S8"), ONES),
@@ -258,7 +255,7 @@ def test_unknown_keys(tmp_path, name):
 
 
 def test_damaged_archives(tmp_path):
-    write_npz(hopcroft(), tmp_path / "good.npz")
+    write(hopcroft(), tmp_path / "good.npz")
     data = (tmp_path / "good.npz").read_bytes()
     for at in range(30, len(data), 97):
         (tmp_path / "bad.npz").write_bytes(data[:at])
@@ -277,7 +274,7 @@ def test_damaged_archives(tmp_path):
 
 def test_evaluating_a_cell_would_be_seen(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        formats, "_exact", lambda path, where, value: Fraction(eval(value) if isinstance(value, str) else value)
+        scalars, "exact", lambda source, value, where: Fraction(eval(value) if isinstance(value, str) else value)
     )
     with pytest.raises(pytest.fail.Exception):
         refused(as_json(tmp_path, GOOD | {"u": [["1 + 0"]]}), "u")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import permutations
 from typing import Any
@@ -59,7 +59,7 @@ class Action:
     name: str
     words: str
     tau: Array
-    build: Callable[[], tuple[Array, Array, Array]] = field(repr=False)
+    build: Callable[[], tuple[Array, Array, Array]]
 
     @classmethod
     def from_generators(cls, fmt: Sequence[int], generators: Sequence[tuple[Sequence[int], Sequence[Any]]],
@@ -184,9 +184,9 @@ def _generated(fmt: tuple[int, ...], generators: Sequence[tuple[Sequence[int], S
                limit: int) -> Action:
     taus = np.array([t for t, _ in generators]).reshape(-1, 3)
     steps = [[np.asarray(m[i]) for _, m in generators] for i in range(3)]
-    for k, tau in enumerate(taus.tolist()):
-        if sorted(tau) != [0, 1, 2] or any(fmt[i] != fmt[j] for i, j in enumerate(tau)):
-            raise StlError(f"generators[{k}]", tau, f"a permutation of the spaces that keeps the format {fmt}")
+    for k, where in enumerate(taus.tolist()):
+        if sorted(where) != [0, 1, 2] or any(fmt[i] != fmt[j] for i, j in enumerate(where)):
+            raise StlError(f"generators[{k}]", where, f"a permutation of the spaces that keeps the format {fmt}")
         for i in range(3):
             m = steps[i][k]
             if m.shape != (fmt[i], fmt[i]) or np.abs(m @ m.conj().T - np.eye(fmt[i])).max() > 1e-8:
@@ -205,10 +205,11 @@ def _generated(fmt: tuple[int, ...], generators: Sequence[tuple[Sequence[int], S
         rows = np.concatenate([tau, *(f.reshape(len(f), -1) for f in flat)], axis=1).astype(np.int32)
         return [row.tobytes() for row in rows]
 
-    tau = np.arange(3)[None]
-    mats = [normal(np.eye(d, dtype=kind)[None], i) for i, d in enumerate(fmt)]
+    tau: Array = np.arange(3)[None]
+    mats: list[Array] = [normal(np.eye(d, dtype=kind)[None], i) for i, d in enumerate(fmt)]
     index = {keys(tau, mats)[0]: 0}
-    everything, moves = [(tau, mats)], [[] for _ in generators]  # type: ignore[var-annotated]
+    everything: list[tuple[Array, list[Array]]] = [(tau, mats)]
+    moves: list[list[int]] = [[] for _ in generators]
     while len(tau):
         images = []
         for k in range(len(generators)):  # (g·s): first s, then g; g acts on a dual space by the conjugate matrix
@@ -236,7 +237,8 @@ def _generated(fmt: tuple[int, ...], generators: Sequence[tuple[Sequence[int], S
         mats = [np.array(f, dtype=kind).reshape(-1, d, d) for f, d in zip(fresh, fmt, strict=True)]
         everything.append((tau, mats))
     tau = np.concatenate([t for t, _ in everything])
-    spaces = tuple(np.concatenate([m[i] for _, m in everything]) for i in range(3))
+    first, second, third = (np.concatenate([m[i] for _, m in everything]) for i in range(3))
+    spaces = (first, second, third)
     table = table_from_right_multiplication([np.array(m) for m in moves])
     chosen = tuple(dict.fromkeys(int(m[0]) for m in moves if m[0]))
     group = FiniteGroup(table, name or f"order{len(tau)}", None, chosen, check=False)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.formats import read, write_json, write_npz
-from stl_algebra import Encoder, EncoderFileError, StlError, save, verify
+from stl_algebra import Encoder, EncoderFileError, save, verify
+from stl_algebra.layouts import read, write
 from stl_algebra.schemes import hopcroft, laderman, standard, strassen, winograd
 
 REFERENCE = sorted((Path(__file__).parents[1] / "vectors" / "reference_schemes").glob("*.json"))
@@ -108,19 +108,16 @@ def test_big_coefficients_are_judged_not_refused(tmp_path):
 )
 def test_json_and_npz(tmp_path, make):
     e = make()
-    write_json(e, tmp_path / "a.json")
+    write(e, tmp_path / "a.json")
     r = one(tmp_path / "a.json")
     assert r.encoder.e_x.num.tolist() == e.e_x.num.tolist() and r.encoder.ring == e.ring and r.layout == "terms"
     assert r.report.holds == verify(e).holds and (r.encoder == e or not r.report.holds)
     assert not r.report.holds or r.note == ""
     if r.report.holds and min(e.format[0], e.format[2]) > 1:
         assert r.transposed
-    if e.ring.name == "Z" and e.rank:
-        write_npz(e, tmp_path / "a.npz")
+    if (e.ring.name == "Z" and e.rank) or e.ring.name == "Q":
+        write(e, tmp_path / "a.npz")
         assert one(tmp_path / "a.npz").encoder == e
-    elif e.ring.name == "Q":
-        with pytest.raises(StlError, match="integer"):
-            write_npz(e, tmp_path / "a.npz")
 
 
 def test_alphatensor_stack_of_square_schemes(tmp_path):
@@ -257,7 +254,6 @@ def test_sms_with_a_square_root(tmp_path):
         "7 4 M\n" + "9" * 10**5 + " 1 1",
         "7 4 M\n² 1 1",
         "7 4 M\n1 1 " + "9" * 10**6,
-        "7 4 M\n1 1 1e9",
         "65536 65536 M\n0 0 0",
     ],
 )
@@ -265,7 +261,7 @@ def test_damaged_sms(tmp_path, content):
     path = write_sms(tmp_path, strassen())
     path.write_text(content)
     tracemalloc.start()
-    refused(path, "header", "triple", "value", "content", "shape", "e_x")
+    refused(path, "header", "triple", "value", "content", "shape", "e_x", "line 1", "coefficients")
     assert tracemalloc.get_traced_memory()[1] < 3e7
     tracemalloc.stop()
 
@@ -276,5 +272,5 @@ def test_our_own_files(tmp_path):
     r = one(save(strassen().drop_terms([0]), tmp_path))
     assert r.note == "declared approximate" and not r.report.holds
     shutil.copy(save(strassen(), tmp_path), tmp_path / "other.json")
-    refused(tmp_path / "other.json", "content")
+    assert one(tmp_path / "other.json").layout == "stl"  # by content, not by name
     assert isinstance(r.encoder, Encoder)

@@ -423,30 +423,3 @@ def improved(parent: Encoder, child: Encoder, **details: Any) -> Encoder:
     goal = {"kappa2": "accuracy"}.get(str(details.get("objective")), str(details.get("objective", "all")))
     command = f"python -m search.improve results/encoders/{file_name(parent)} --objective {goal} --out results"
     return child.with_origin(**derived(parent, "improved", command, **details))
-
-
-def _forms(bases: list[Array], turns: int = 24) -> list[list[Array]]:
-    """Return bases of the same metrics SᵀS: triangular, lower triangular, symmetric, randomly turned; scaled.
-
-    κ² only depends on the metric, but which form rounds well differs.
-    """
-    rng = np.random.default_rng(0)
-    metrics = [b.T @ b for b in bases]
-    lower = [_lower(a) for a in metrics]
-    values = [np.linalg.eigh(a) for a in metrics]
-    symmetric = [v @ np.diag(np.sqrt(w)) @ v.T for w, v in values]
-    forms = [bases, lower, symmetric]
-    for _ in range(turns):
-        forms.append([np.linalg.qr(rng.standard_normal(b.shape))[0] @ b for b in bases])
-    out = []
-    for form in forms:
-        for norm in (1.0, 1.25, 1.5):
-            out.append([norm * b / np.abs(np.linalg.det(b)) ** (1 / len(b)) for b in form])
-    return out
-
-
-def _lower(metric: Array) -> Array:
-    """Return the lower triangular L with LᵀL = metric (the reversed Cholesky factor, transposed)."""
-    reverse = np.linalg.cholesky(metric[::-1, ::-1])[::-1, ::-1]
-    return np.ascontiguousarray(reverse.T)
-

@@ -49,7 +49,8 @@ def row(task: Task, summary: Summary, catalogue: Catalogue, plan: str, device: s
         if counted.get("converged") == 0 else done["status"])  # fmt: skip
     return {
         "name": task.name, "format": "x".join(map(str, unit.format)), "rank": unit.rank,
-        "best_known": best_rank(unit.format, best["ring"] if best else "Q"), "ring": best["ring"] if best else unit.ring, "family": unit.family,
+        "best_known": best_rank(unit.format, best["ring"] if best else "Q"),
+        "ring": best["ring"] if best else unit.ring, "family": unit.family,
         "symmetry": unit.symmetry, "found": bool(exact), "restarts": counted.get("restarts"),
         "converged": counted.get("converged"), "tried": counted.get("tried"),
         "search_seconds": counted.get("search_seconds"), "seconds": round(done.get("seconds", 0.0), 2),

@@ -193,7 +193,9 @@ def main(
     ),
     json: Annotated[bool, typer.Option("--json", help="one JSON document instead of tables")] = False,
     list_: Annotated[bool, typer.Option("--list", help="print the registered families and stop")] = False,
-    describe: Annotated[bool, typer.Option("--describe", help="say what would be searched, and how much there is")] = False,
+    describe: Annotated[
+        bool, typer.Option("--describe", help="say what would be searched, and how much there is")
+    ] = False,
 ) -> None:
     """Discover encoders from a group: construct, polish, rationalise, prove, score, keep what improves.
 

@@ -62,7 +62,12 @@ for n in [1..16] do
     Print("{\"id\":", Out([n, i]), ",\"extensions\":", Out(found[i]), "}");
   od;
 od;
-Perm := G -> Image(IsomorphismPermGroup(G));;
+# the image of the group itself: the range of the isomorphism may be larger
+Perm := function(G)
+  local f;
+  f := IsomorphismPermGroup(G);
+  return Group(List(GeneratorsOfGroup(G), x -> x ^ f));
+end;;
 Affine := function(n, q, special)
   local L, one, gens, mats, m, big, i;
   if special then L := SL(n, q); else L := GL(n, q); fi;

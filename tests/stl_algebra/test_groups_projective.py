@@ -32,9 +32,9 @@ from stl_algebra.groups import (
     small_group_id,
     subgroup_classes,
 )  # fmt: skip
-from stl_algebra.groups.cocycles import universal_extension
 from stl_algebra.groups.doublecosets import total
 from stl_algebra.groups.projective import linear_characters, twisted_algebra
+from stl_algebra.groups.universal import universal_extension
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "projective_gap.json"
 NASTY = ["1", "C2", "C3", "C5", "C4xC2", "C2^3", "Q8", "D4", "S3", "A4", "S4", "SL(2,3)", "C7:C3", "Heis(3)", "C3^2",

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from search.bases.__main__ import app
 from search.bases.chains import chain, encoder_chains, exact_extras
 from search.bases.cheapest import cheapest
-from stl_algebra import StlError, schemes
+from stl_algebra import Encoder, StlError, schemes
 from stl_algebra.files import load, save
 from stl_algebra.straightline import share, source, transposed
 
@@ -108,6 +108,20 @@ def test_known_counts(name, additions):
     assert sum(p.additions for p in programs) == additions
     for program, f in zip(programs, encoder.factors, strict=True):
         assert np.array_equal(integers(program), f.num)
+
+
+def test_scales_are_gathered():
+    """Terms with scales 1, 1/2 and 4: programs of an encoder whose terms are the same, with few scalings."""
+    strassen = schemes.strassen()
+    x, w, d = (np.array(f.num) for f in strassen.factors)
+    x[0], w[2], w[3] = 2 * x[0], 4 * w[2], 3 * w[3]
+    spread = np.array([Fraction(1)] * 7)
+    spread[[0, 2, 3]] = Fraction(1, 2), Fraction(1, 4), Fraction(1, 3)
+    encoder = Encoder.build((2, 2, 2), x, w, (d * spread).tolist(), ring="Q")
+    programs = encoder_chains(encoder, effort=1000)
+    assert sum(p.scalings for p in programs) <= 4 and encoder.is_exact
+    again = Encoder.build((2, 2, 2), *(p.matrix() for p in programs), ring="Q")
+    assert again.is_exact
 
 
 def test_cheapest_finds_winograd_from_strassen():

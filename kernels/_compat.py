@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass
 
 import torch
+from torch.autograd import forward_ad
 
 __all__ = [
     "INTERPRET",
@@ -19,7 +20,9 @@ __all__ = [
     "fp8_supported",
     "interpreting",
     "is_hopper_or_newer",
+    "must_decompose",
     "runs_triton",
+    "tf32_products",
     "triton_status",
     "version_tuple",
 ]
@@ -71,6 +74,17 @@ def interpreting() -> bool:
     return os.environ.get(INTERPRET, "0") not in ("", "0")
 
 
+def must_decompose() -> bool:
+    """Is somebody looking through the operators: a `torch.func` transform, a forward-mode level, an export?
+
+    Custom operators have a reverse-mode rule only. There the same map runs as plain torch operations, which have every
+    rule and every exporter's translation.
+    """
+    if torch.compiler.is_compiling():
+        return torch.compiler.is_exporting()
+    return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+
+
 def runs_triton(tensor: torch.Tensor) -> bool:
     """Can Triton kernels read ``tensor``? CUDA memory with Triton, or CPU memory under the interpreter.
 
@@ -86,6 +100,12 @@ def runs_triton(tensor: torch.Tensor) -> bool:
 def is_hopper_or_newer(device: torch.device | None = None) -> bool:
     """Compute capability 9.0 or above: bulk tensor copies (TMA) and fp8 matrix units."""
     return torch.cuda.is_available() and torch.cuda.get_device_capability(device)[0] >= 9
+
+
+def tf32_products() -> bool:
+    """Does ``@`` of float32 matrices run in TF32 on CUDA? torch has two settings for it and refuses to mix them."""
+    own, all_of = torch.backends.cuda.matmul.fp32_precision, getattr(torch.backends, "fp32_precision", "none")
+    return (own if own != "none" else all_of) == "tf32"
 
 
 def fp8_supported(device: torch.device | None = None) -> bool:

@@ -122,14 +122,14 @@ class Codec:
         e_x, e_w, d = self._views[key]
         return e_x, e_w, d
 
-    @property
+    @functools.cached_property
     def kappa2(self) -> float:
         """κ² = Σ_l ‖E_X[l]‖²‖E_W[l]‖²‖D[:,l]‖² / (nmp), the rounding amplification."""
         n, m, p = self.format
         norms = (self.e_x**2).sum(1) * (self.e_w**2).sum(1) * (self.d**2).sum(0)
         return float(norms.sum() / (n * m * p))
 
-    @property
+    @functools.cached_property
     def epsilon2(self) -> float:
         """ε² = ‖T̂ − T‖² / (nmp), from Gram matrices (no tensor is formed): 0 for an exact encoder."""
         n, m, p = self.format

@@ -11,22 +11,25 @@ import functools
 import itertools
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from stl_algebra.errors import StlError
 
 __all__ = ["DeviceData", "load_device", "slug", "write"]
 
 FOLDER = Path(__file__).parent / "data"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DeviceData:
     """Measured rates of one device.
 
     ``dense[dtype]`` and ``batched[dtype]`` are lists of (size, TFLOP/s) with size = (N·K·M)^⅓ of one product;
+    ``batched["split"]`` counts a split product (`kernels.split`) as one float32 product;
     ``bandwidth[dtype]`` TB/s of an encode or decode pass; ``launch_us`` microseconds per kernel launch.
     """
 
@@ -65,8 +68,27 @@ def _read(path: Path) -> DeviceData:
 
 
 def load_device(device: torch.device | str | None = None) -> DeviceData:
-    """Data of ``device``, or of the nearest thing we have, marked ``exact=False``."""
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    """Data of ``device``, or of the nearest thing we have, marked ``exact=False``.
+
+    ``device`` may also name a shipped file ("nvidia_h200"), to plan for a machine that is not there.
+
+    Raises
+    ------
+    StlError
+        If the name is neither a torch device nor a shipped file.
+    """
+    if isinstance(device, str) and (path := FOLDER / f"{slug(device)}.json").exists():
+        return _read(path)
+    try:
+        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError:
+        names = sorted(p.stem for p in FOLDER.glob("*.json"))
+        raise StlError("device", device, "a torch device or one of " + ", ".join(names)) from None
+    return _nearest(device)
+
+
+@functools.lru_cache(maxsize=16)
+def _nearest(device: torch.device) -> DeviceData:
     if device.type != "cuda":
         return _read(FOLDER / "cpu.json")
     name = torch.cuda.get_device_name(device)
@@ -74,8 +96,7 @@ def load_device(device: torch.device | str | None = None) -> DeviceData:
     if path.exists():
         return _read(path)
     data = _read(FOLDER / "nvidia_h200.json")
-    return DeviceData(f"{name} (rates of {data.name})", data.dense, data.batched, data.bandwidth,
-                      data.launch_us, exact=False)  # fmt: skip
+    return replace(data, name=f"{name} (rates of {data.name})", exact=False)
 
 
 def write(rates: dict[str, Any], folder: Path) -> Path:

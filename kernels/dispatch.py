@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import functools
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from stl_algebra.errors import StlError
 from stl_algebra.schemes import strassen
 
+from ._compat import tf32_products
 from .codec import Codec, EncoderLike, as_codec
 from .devices import DeviceData, load_device
-from .rounding import NAMES, staged_error
+from .rounding import NAMES, split_error, staged_error
 
 __all__ = ["DenseFallback", "Plan", "declines", "deepen", "plan_matmul", "predict_ms", "strassen_power"]
 
@@ -22,7 +25,15 @@ __all__ = ["DenseFallback", "Plan", "declines", "deepen", "plan_matmul", "predic
 DEFAULT_RTOL = {"fp64": 2e-14, "fp32": 1e-5, "bf16": 2.5e-2, "fp16": 3e-3}
 
 #: Stages tried by ``encoder="auto"``: powers of Strassen's ⟨2,2,2;7⟩, applied one stage after the other.
-LADDER: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (3,), (1, 3))
+LADDER: tuple[tuple[int, ...], ...] = ((1,), (2,), (3,), (1, 3))
+
+#: A plan has to be this much faster than dense in the model: a model errs, and dense must not be lost to it.
+MARGIN = 0.96
+
+#: What a split product takes without promoted accumulators, in comparison.
+FAST = 0.82
+
+PLAIN = Codec((1, 1, 1), np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 1)))  #: no algebra: the standard product
 
 
 class DenseFallback(UserWarning):
@@ -34,7 +45,8 @@ class Plan:
     """A way to multiply, with what the model expects of it.
 
     ``stages`` are the codecs applied one inside the other (empty: dense); times in milliseconds; ``error`` is
-    the closed-form relative error.
+    the closed-form relative error; ``split``: float32 by products of halves (`kernels.split`), one stage, with or
+    without ``promoted`` accumulators.
     """
 
     stages: tuple[Codec, ...]
@@ -42,6 +54,8 @@ class Plan:
     milliseconds: float
     dense_milliseconds: float
     error: float
+    split: bool = False
+    promoted: bool = False
 
     @property
     def speedup(self) -> float:
@@ -50,20 +64,23 @@ class Plan:
 
 
 def predict_ms(n: int, k: int, m: int, stages: Sequence[Codec], dtype: torch.dtype, data: DeviceData, *,
-               encoded_weight: bool = True) -> float:  # fmt: skip
-    """Milliseconds of an N×K by K×M product through ``stages`` (none: dense).
+               encoded_weight: bool = True, split: bool = False) -> float:  # fmt: skip
+    """Milliseconds of an N×K by K×M product through ``stages`` (none: dense); infinite where nothing was measured.
 
     Each pass counts the bytes it must read and write at the measured pass bandwidth; the channel products
-    count their multiplications at the batched rate of their own size; every launch its latency.
+    count their multiplications at the batched rate of their own size; every launch its latency. ``split`` adds the
+    passes that find the scales: one over X, two over a weight that is not encoded beforehand.
     """
     name = NAMES[dtype]
     work = 2.0 * n * k * m
     if not stages:
         size = max((n * k * m) ** (1 / 3), 1.0)
-        return work / max(data.rate("dense", name, size), 1e-9) / 1e9 + data.launch_us / 1e3
+        return _over(work, data.rate("dense", name, size)) + data.launch_us / 1e3
     item = dtype.itemsize
-    traffic = 0.0
-    launches = 1
+    traffic, launches = 0.0, 1
+    if split:
+        traffic += (n * k + (0 if encoded_weight else 2 * k * m)) * item
+        launches += 3 if encoded_weight else 10
     xe, we, ye = float(n * k), float(k * m), float(n * m)
     ranks, tn, tm, tp = 1, 1, 1, 1
     for codec in stages:
@@ -76,8 +93,13 @@ def predict_ms(n: int, k: int, m: int, stages: Sequence[Codec], dtype: torch.dty
     ceil = (-(-n // tn), -(-k // tm), -(-m // tp))
     size = max((ceil[0] * ceil[1] * ceil[2]) ** (1 / 3), 1.0)
     products = 2.0 * ranks * ceil[0] * ceil[1] * ceil[2]
-    return (products / max(data.rate("batched", name, size), 1e-9) / 1e9
+    return (_over(products, data.rate("batched", "split" if split else name, size))
             + traffic / data.bandwidth[name] / 1e9 + launches * data.launch_us / 1e3)  # fmt: skip
+
+
+def _over(work: float, rate: float) -> float:
+    """Milliseconds of ``work`` operations at ``rate`` TFLOP/s."""
+    return work / rate / 1e9 if rate else math.inf
 
 
 def declines(n: int, k: int, m: int, codec: Codec, dtype: torch.dtype, device: torch.device, *,
@@ -138,41 +160,75 @@ def plan_matmul(n: int, k: int, m: int, dtype: torch.dtype, device: torch.device
 
     Parameters
     ----------
+    device : torch.device or str
+        Also the name of a shipped device file, to plan for a machine that is not there: "nvidia_h200".
     encoder : "auto", "dense", or an encoder
-        "auto" tries dense and up to four levels of Strassen; an encoder is tried against dense, alone and with
-        one Strassen level inside its channels.
+        "auto" tries dense and up to four levels of Strassen, in float32 also as split products where the device has
+        the units for it; an encoder is tried against dense, alone and with one Strassen level inside its channels.
     rtol : float, optional
-        Largest closed-form relative error allowed; default by dtype (`DEFAULT_RTOL`).
+        Largest closed-form relative error allowed; default by dtype (`DEFAULT_RTOL`), for split products that of
+        the plain float32 product.
 
     Returns
     -------
     Plan
-        The fastest admissible one; dense when nothing beats it.
+        The fastest admissible one; dense when nothing beats it by `MARGIN`.
+
+    Examples
+    --------
+    >>> plan_matmul(64, 64, 64, torch.float32, "nvidia_h200").label
+    'dense'
+    >>> plan_matmul(16384, 16384, 16384, torch.float64, "nvidia_h200").speedup > 1.1
+    True
     """
     if dtype not in NAMES:
         raise StlError("dtype", dtype, ", ".join(map(str, NAMES)))
     if rtol is not None and not rtol > 0:
         raise StlError("rtol", rtol, "a positive number")
-    budget = DEFAULT_RTOL[NAMES[dtype]] if rtol is None else rtol
+    if isinstance(encoder, str) and encoder not in ("auto", "dense"):
+        raise StlError("encoder", encoder, "'auto', 'dense', or an stl_algebra.Encoder")
     data = load_device(device)
+    chosen = encoder if isinstance(encoder, str) else as_codec(encoder)
+    if dtype == torch.float32 and tf32_products() and data.name != "cpu":
+        chosen = "dense"  # ``@`` runs in TF32 then: faster and coarser than anything offered here
+    return _plan(n, k, m, dtype, data, chosen, rtol)
+
+
+@functools.lru_cache(maxsize=4096)
+def _plan(n: int, k: int, m: int, dtype: torch.dtype, data: DeviceData, encoder: Codec | str,
+          rtol: float | None) -> Plan:  # fmt: skip
+    budget = DEFAULT_RTOL[NAMES[dtype]] if rtol is None else rtol
     dense = predict_ms(n, k, m, (), dtype, data) if min(n, k, m) else 0.0
     best = Plan((), "dense", dense, dense, 0.0)
-    if encoder == "dense" or min(n, k, m) == 0:
+    if encoder == "dense" or min(n, k, m) == 0 or not math.isfinite(dense):
         return best
-    if encoder == "auto":
-        ladder = [(tuple(strassen_power(level) for level in levels), f"strassen^{sum(levels)}")
-                  for levels in LADDER if levels]  # fmt: skip
-    elif isinstance(encoder, str):
-        raise StlError("encoder", encoder, "'auto', 'dense', or an stl_algebra.Encoder")
-    else:
-        codec = as_codec(encoder)
-        deeper = _deeper(codec)
-        ladder = [((c,), "⟨{},{},{};{}⟩".format(*c.format, c.rank)) for c in (codec, deeper) if c is not None]
-    for stages, label in ladder:
-        error = staged_error(stages, dtype, k)
-        if error > budget:
-            continue
-        ms = predict_ms(n, k, m, stages, dtype, data, encoded_weight=False)
-        if ms < best.milliseconds:
-            best = Plan(stages, label, ms, dense, error)
+    limit, plain = dense * MARGIN, staged_error((), dtype, k)
+    for plan in _candidates(n, k, m, dtype, data, encoder, dense):
+        # without a tolerance a split product must be as accurate as float32, also for terms of one sign
+        allowed = budget if rtol is not None or not plan.split else plain * plan.promoted
+        if plan.error <= allowed and plan.milliseconds < min(limit, best.milliseconds):
+            best = plan
     return best
+
+
+def _candidates(n: int, k: int, m: int, dtype: torch.dtype, data: DeviceData, encoder: Codec | str,
+                dense: float) -> Iterator[Plan]:  # fmt: skip
+    """Every way to multiply that is considered."""
+    if isinstance(encoder, Codec):
+        found = [c for c in (encoder, _deeper(encoder)) if c is not None]
+        ladder = [((c,), "⟨{},{},{};{}⟩".format(*c.format, c.rank)) for c in found]
+    else:
+        ladder = [(tuple(strassen_power(level) for level in levels), f"strassen^{sum(levels)}") for levels in LADDER]
+    for stages, label in ladder:
+        ms = predict_ms(n, k, m, stages, dtype, data, encoded_weight=False)
+        error = staged_error(stages, dtype, k)
+        yield Plan(stages, label, ms, dense, error)
+    if dtype != torch.float32 or "split" not in data.batched:
+        return
+    plain = () if isinstance(encoder, Codec) else ((PLAIN, "plain"),)
+    for codec, label in (*plain, *((stages[0], label) for stages, label in ladder if len(stages) == 1)):
+        if all(codec.recipes):
+            ms = predict_ms(n, k, m, (codec,), dtype, data, encoded_weight=False, split=True)
+            for promoted in (True, False):
+                error = split_error(codec, k, promoted)
+                yield Plan((codec,), f"split {label}", ms * (1 if promoted else FAST), dense, error, True, promoted)

@@ -1,53 +1,224 @@
-"""`fast_matmul`: a drop-in product of large matrices through exact encoders."""
+"""`fast_matmul`: large products through exact encoders, as `torch.matmul`; `routed` sends torch's own calls there."""
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from stl_algebra.errors import StlError
 
 from . import functional, ops
-from .codec import Codec, EncoderLike
-from .dispatch import plan_matmul
+from .codec import Codec, EncoderLike, as_codec
+from .dispatch import Plan, plan_matmul
+from .recipes import parse, tile_of
+from .split import matmul_split, split_weight
 
-__all__ = ["fast_matmul", "staged_matmul"]
+__all__ = ["fast_matmul", "routed", "staged_matmul"]
+
+SMALL = 2**27  #: multiplications below which no plan is made: nothing ever beat dense there
 
 
 def fast_matmul(a: torch.Tensor, b: torch.Tensor, encoder: EncoderLike | Codec | str = "auto", *,
-                rtol: float | None = None) -> torch.Tensor:  # fmt: skip
-    """``a @ b`` for large matrices, faster where the algebra allows: (…, K), (K, M) → (…, M).
+                rtol: float | None = None, out: torch.Tensor | None = None) -> torch.Tensor:  # fmt: skip
+    """``torch.matmul(a, b)`` for large matrices, faster where the algebra allows: (…, N, K), (…, K, M) → (…, N, M).
 
-    Levels of Strassen's algorithm (exact; the error is rounding, κ² times the usual variance) are chosen by the
-    cost model within the error budget; small products, budgets too tight and batched ``b`` run densely.
-    Differentiable. `plan_matmul` tells what would be chosen.
+    Levels of Strassen's algorithm (exact; the error is rounding, κ² times the usual variance), in float32 on Hopper
+    around products of float16 halves (`kernels.split`), chosen by a cost model within the error budget; small
+    products and budgets too tight run densely. `plan_matmul` tells what would be chosen. Differentiable;
+    ``torch.compile`` keeps it as one node.
 
     Parameters
     ----------
-    a, b : float64, float32, bfloat16 or float16 tensors of one dtype and device
+    a, b : float64, float32, bfloat16 or float16 tensors of one dtype and device, any strides, batched or not
     encoder : "auto", "dense" or an exact encoder
     rtol : float, optional
         Largest relative (RMS) error allowed; by default 2e-14, 1e-5, 2.5e-2, 3e-3 for fp64, fp32, bf16, fp16.
+    out : tensor of the result's shape and dtype, optional
 
     Raises
     ------
     StlError
         On mismatched dtypes, devices or shapes, or an unknown ``encoder``.
+
+    Examples
+    --------
+    >>> a, b = torch.randn(2, 30, 40), torch.randn(40, 50)
+    >>> torch.equal(fast_matmul(a, b), a @ b)
+    True
     """
+    if encoder == "auto" and rtol is None and _small(a, b):
+        try:
+            return torch.matmul(a, b, out=out)
+        except RuntimeError:
+            _check(a, b)
+            raise
+    _check(a, b)
+    cast = functional.autocast(a, b)
+    assert cast[0] is not None and cast[1] is not None
+    a, b = cast[0], cast[1]
+    if b.dim() > 2:
+        return _batched(a, b, encoder, rtol, out)
+    flat = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
+    if torch.compiler.is_compiling():
+        text = encoder if isinstance(encoder, str) else _text(as_codec(encoder))
+        y: torch.Tensor = _product(flat, b, text, rtol)
+        return _into(y.reshape(*a.shape[:-1], b.shape[1]), out)
+    plan = plan_matmul(*flat.shape, b.shape[1], a.dtype, a.device, encoder=encoder, rtol=rtol)
+    if not plan.stages:
+        return torch.matmul(a, b, out=out)
+    if out is not None and out.shape == (*a.shape[:-1], b.shape[1]) and out.is_contiguous() and not _learning(a, b):
+        _run(flat, b, plan, out.view(flat.shape[0], -1))
+        return out
+    if all(all(codec.recipes) for codec in plan.stages):
+        text = encoder if isinstance(encoder, str) else _text(as_codec(encoder))
+        y = _product(flat, b, text, rtol)
+    else:
+        y = staged_matmul(flat, b, plan.stages)
+    return _into(y.reshape(*a.shape[:-1], b.shape[1]), out)
+
+
+def _small(a: Any, b: Any) -> bool:
+    """Tensors whose product is too small for any plan; False also for what is no tensor."""
+    try:
+        return bool(a.numel() * b.shape[-1] < SMALL)
+    except (AttributeError, IndexError):
+        return False
+
+
+def _learning(*tensors: torch.Tensor) -> bool:
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
+def _into(y: torch.Tensor, out: torch.Tensor | None) -> torch.Tensor:
+    if out is None:
+        return y
+    if out.shape != y.shape or out.dtype != y.dtype or out.device != y.device:
+        raise StlError("out", f"{out.dtype} {tuple(out.shape)} on {out.device}",
+                       f"{y.dtype} {tuple(y.shape)} on {y.device}")  # fmt: skip
+    return out.copy_(y)
+
+
+def _check(a: torch.Tensor, b: torch.Tensor) -> None:
     functional.check_operand("a", a, least=1)
     functional.check_operand("b", b, least=1)
     functional.check_pair("a", a, "b", b)
-    if b.dim() != 2:
-        return a @ b
-    if a.shape[-1] != b.shape[0]:
-        raise StlError("b.shape", tuple(b.shape), f"({a.shape[-1]}, M), to multiply a of width {a.shape[-1]}")
-    flat = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
-    plan = plan_matmul(flat.shape[0], b.shape[0], b.shape[1], a.dtype, a.device, encoder=encoder, rtol=rtol)
-    if not plan.stages:
-        return a @ b
-    return staged_matmul(flat, b, plan.stages).reshape(*a.shape[:-1], b.shape[1])
+    if a.shape[-1] != b.shape[0 if b.dim() == 1 else -2]:
+        raise StlError("b.shape", tuple(b.shape), f"(…, {a.shape[-1]}, M), to multiply a of width {a.shape[-1]}")
+
+
+def _batched(a: torch.Tensor, b: torch.Tensor, encoder: Any, rtol: float | None,
+             out: torch.Tensor | None) -> torch.Tensor:  # fmt: skip
+    """Both operands batched: matrix by matrix where one of them alone is worth a plan, else torch."""
+    if a.dim() == 1 or not plan_matmul(*a.shape[-2:], b.shape[-1], a.dtype, a.device, encoder=encoder,
+                                       rtol=rtol).stages:  # fmt: skip
+        return torch.matmul(a, b, out=out)
+    lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    lhs, rhs = (t.expand(*lead, *t.shape[-2:]).reshape(-1, *t.shape[-2:]) for t in (a, b))
+    parts = [fast_matmul(x, y, encoder, rtol=rtol) for x, y in zip(lhs, rhs, strict=True)]
+    return _into(torch.stack(parts).reshape(*lead, a.shape[-2], b.shape[-1]), out)
+
+
+def _run(a: torch.Tensor, b: torch.Tensor, plan: Plan, out: torch.Tensor | None = None) -> torch.Tensor:
+    """(N, K), (K, M) → (N, M) as planned."""
+    if plan.split:
+        a, b = (t if t.stride(-1) == 1 else t.contiguous() for t in (a, b))
+        return matmul_split(a, split_weight(b, plan.stages[0]), promoted=plan.promoted, out=out)
+    y = staged_matmul(a, b, plan.stages) if plan.stages else a @ b
+    return y.contiguous() if out is None else out.copy_(y)
+
+
+def _text(codec: Codec) -> str:
+    """A codec as a string, for an operator's argument; :func:`_codec` reads it back."""
+    return ";".join(codec.recipes)
+
+
+@functools.lru_cache(maxsize=64)
+def _codec(text: str) -> Codec | str:
+    """Inverse of :func:`_text`; "auto" and "dense" stay what they are."""
+    if ";" not in text:
+        return text
+    factors = []
+    for part in text.split(";"):
+        (s, n, m), whole = (1, 1, 1), torch.ones(1, 1, 1, dtype=torch.float64)
+        for s2, n2, m2, values in parse(part):
+            inner = torch.tensor(values, dtype=torch.float64).reshape(s2, n2, m2)
+            whole = torch.einsum("aij,bkl->abikjl", whole, inner).reshape(s * s2, n * n2, m * m2)
+            s, n, m = whole.shape
+        factors.append(whole.flatten(1).numpy())
+    (_, n, m), (_, _, p) = (tile_of(parse(part)) for part in text.split(";")[:2])
+    return Codec((n, m, p), factors[0], factors[1], factors[2].T)
+
+
+@torch.library.custom_op("stl_algebra::fast_matmul", mutates_args=())
+def _product(a: torch.Tensor, b: torch.Tensor, encoder: str, rtol: float | None) -> torch.Tensor:
+    plan = plan_matmul(*a.shape, b.shape[1], a.dtype, a.device, encoder=_codec(encoder), rtol=rtol)
+    return _run(a, b, plan)
+
+
+@_product.register_fake
+def _(a: torch.Tensor, b: torch.Tensor, encoder: str, rtol: float | None) -> torch.Tensor:
+    return a.new_empty((a.shape[0], b.shape[1]))
+
+
+def _setup(ctx: Any, inputs: Any, output: torch.Tensor) -> None:
+    a, b, encoder, rtol = inputs
+    ctx.save_for_backward(a, b)
+    ctx.rest = encoder, rtol
+
+
+def _backward(ctx: Any, grad: torch.Tensor) -> Any:
+    a, b = ctx.saved_tensors
+    encoder, rtol = ctx.rest
+    automatic = encoder if ";" not in encoder else "auto"  # the formats of the gradients' products are others
+    ga = _product(grad, b.t(), automatic, rtol) if ctx.needs_input_grad[0] else None
+    gb = _product(a.t(), grad, automatic, rtol) if ctx.needs_input_grad[1] else None
+    return ga, gb, None, None
+
+
+_product.register_autograd(_backward, setup_context=_setup)
+
+
+class routed(TorchFunctionMode):
+    """Context manager: `torch.matmul`, ``@``, `torch.mm` and `torch.nn.functional.linear` through `fast_matmul`.
+
+    Only for operands of ``dtype`` (float32 unless told otherwise); small products run as before.
+
+    Examples
+    --------
+    >>> a = torch.randn(8, 8)
+    >>> with routed():
+    ...     y = a @ a
+    >>> torch.equal(y, a @ a)
+    True
+    """
+
+    def __init__(self, *, dtype: torch.dtype = torch.float32, rtol: float | None = None) -> None:
+        super().__init__()
+        self.dtype, self.rtol = dtype, rtol
+
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in _ROUTED and len(args) == 2 and not kwargs and self._takes(*args):
+            return fast_matmul(*args, rtol=self.rtol)
+        if func is torch.nn.functional.linear and len(args) + len(kwargs) <= 3 and len(args) >= 2:
+            bias = args[2] if len(args) == 3 else kwargs.get("bias")
+            if self._takes(args[0], args[1]):
+                y = fast_matmul(args[0], args[1].t(), rtol=self.rtol)
+                return y if bias is None else y + bias
+        return func(*args, **kwargs)
+
+    def _takes(self, a: Any, b: Any) -> bool:
+        return (isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) and a.dtype == b.dtype == self.dtype
+                and a.device == b.device and not torch.is_autocast_enabled(a.device.type)
+                and a.dim() > 0 and b.dim() > 1 and a.numel() * b.shape[-1] >= SMALL)  # fmt: skip
+
+
+_ROUTED = {torch.matmul, torch.mm, torch.Tensor.matmul, torch.Tensor.mm, torch.Tensor.__matmul__}
 
 
 def staged_matmul(a: torch.Tensor, b: torch.Tensor, stages: Sequence[Codec]) -> torch.Tensor:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from math import isfinite
 from typing import Any, NoReturn
 
@@ -14,8 +15,13 @@ from rich.console import Console
 
 from stl_algebra import StlError
 
-__all__ = ["console", "fail", "friendly", "parse_format", "print_json"]
+from .core.unit import parse_format
 
+__all__ = ["console", "fail", "friendly", "parse_format", "parse_settings", "parsed_format", "print_json"]
+
+for _stream in (sys.stdout, sys.stderr):
+    if isinstance(_stream, TextIOWrapper):  # a terminal without ⟨ and κ shows ? instead of a traceback
+        _stream.reconfigure(errors="replace")
 #: Tables need room; where no terminal says how wide it is, 150 columns.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
 #: Exit codes: 1 something was refuted or not found, 2 the request itself is wrong.
@@ -35,24 +41,32 @@ def friendly() -> Iterator[None]:
         yield
     except StlError as error:
         fail(str(error))
+    except BrokenPipeError:  # whoever read our output has gone; the interpreter must not complain about it either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
     except OSError as error:  # a folder that cannot be written, a full disk
         fail(f"{error.filename or 'file system'}: {error.strerror or error}", 1)
     except KeyboardInterrupt:
         fail("interrupted; everything found so far is saved, the same command continues", 130)
 
 
-def parse_format(text: str | None) -> tuple[int, int, int] | None:
-    """(n, m, p) from "3,3,3", "3x3x3" or "3"."""
-    if text is None:
-        return None
-    if not re.fullmatch(r"\s*\d{1,2}(\s*[x,×]\s*\d{1,2}){0,2}\s*", text):
-        raise StlError("format", text, "n,m,p such as 3,3,3 or 2x3x4, each from 1 to 16")
-    numbers = [int(v) for v in re.split(r"[x,×]", text)]
-    if len(numbers) == 1:
-        numbers *= 3
-    if len(numbers) != 3 or not all(1 <= v <= 16 for v in numbers):
-        raise StlError("format", text, "n,m,p such as 3,3,3 or 2x3x4, each from 1 to 16")
-    return numbers[0], numbers[1], numbers[2]
+def parsed_format(text: str | None) -> tuple[int, int, int] | None:
+    """(n, m, p) of an option, None if it was not given."""
+    return None if text is None else parse_format(text)
+
+
+def parse_settings(words: list[str]) -> dict[str, Any]:
+    """{"restarts": 96} from ["restarts=96"]; values are JSON, else text."""
+    found: dict[str, Any] = {}
+    for word in words:
+        name, sign, text = word.partition("=")
+        if not sign or not name.isidentifier():
+            raise StlError("set", word, "name=value, for instance restarts=96")
+        try:
+            found[name] = json.loads(text)
+        except (ValueError, RecursionError):
+            found[name] = text
+    return found
 
 
 def print_json(value: Any) -> None:

@@ -13,10 +13,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from search.cli import console, fail, friendly, print_json
 from stl_algebra import groups as alg
 from stl_algebra.groups.names import FAMILIES
 from stl_algebra.groups.smallgroups import MAX_SMALL_ORDER
+
+from .cli import console, fail, friendly, print_json
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 #: Above this many classes the character table is summarised on screen (``--json`` always has it whole).

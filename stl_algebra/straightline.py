@@ -180,6 +180,11 @@ def additions(matrix: Array, seed: int = 0, restarts: int = RESTARTS) -> tuple[i
     Returns
     -------
     (naive, after_cse) : tuple of int
+
+    Examples
+    --------
+    >>> additions([[1, 1, 0], [1, 1, 1]])
+    (3, 2)
     """
     program = share(matrix, seed, restarts)
     return program.naive, program.additions

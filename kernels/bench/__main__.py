@@ -2,6 +2,7 @@
 
 Sections: ``table`` (the cells the project set out to pass), ``shapes`` (language-model shapes), ``growth`` (cost
 against n, r and t), ``train`` (backward passes and peak memory), ``pair`` (two layers, apart and fused),
+``precision`` (float32 and float64 against everything that could be used instead),
 ``calibrate`` (rates of this device for the cost model). Example::
 
     python -m kernels.bench table shapes --out results/measurements.csv
@@ -33,13 +34,14 @@ from stl_algebra.errors import StlError
 from .. import devices
 from . import measure
 from .cases import SECTIONS, file_cases
+from .precision import precision_rows
 from .run import Outcome, run_case
 from .studies import calibrate, pair_rows, training_rows
 
 __all__ = ["main", "rows_of"]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-LAYERS = {"train": training_rows, "pair": pair_rows}
+STUDIES = {"train": training_rows, "pair": pair_rows, "precision": precision_rows}
 
 
 def rows_of(outcome: Outcome, head: dict[str, Any], run_id: str) -> list[measure.Row]:
@@ -67,7 +69,7 @@ def rows_of(outcome: Outcome, head: dict[str, Any], run_id: str) -> list[measure
 
 @app.command(help=__doc__)
 def main(
-    sections: Annotated[list[str] | None, typer.Argument(help="table, shapes, growth, train, pair, calibrate")] = None,
+    sections: Annotated[list[str] | None, typer.Argument(help="see above; default: table")] = None,
     out: Annotated[Path | None, typer.Option(help="append rows to this CSV")] = None,
     data: Annotated[Path | None, typer.Option(help="calibrate: write the device file into this folder")] = None,
     encoder: Annotated[list[Path] | None, typer.Option(help="encoder files to add to the cases; repeatable")] = None,
@@ -78,7 +80,7 @@ def main(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     small = device.type != "cuda"
     console = Console(stderr=as_json, width=None if sys.stdout.isatty() else 170)
-    known = [*SECTIONS, *LAYERS, "calibrate"]
+    known = [*SECTIONS, *STUDIES, "calibrate"]
     chosen = sections or ["table"]
     for section in chosen:
         if section not in known:
@@ -101,12 +103,11 @@ def main(
             if data is not None:
                 devices.write(rates, data)
             console.print(json.dumps(rates))
-        elif section in LAYERS:
-            found = LAYERS[section](device, head, run_id, small)
+        elif section in STUDIES:
+            found = STUDIES[section](device, head, run_id, small)
             rows += found
-            for row in found:
-                console.print(f"{row.op} {row.provider} r={row.rank} {row.mode} {row.q50:.3f} ms, "
-                              f"peak {row.peak_bytes} bytes, error {row.rel_error}", highlight=False)  # fmt: skip
+            if not as_json:
+                console.print(_rows_table(section, found))
         else:
             for case in [*SECTIONS[section](small), *extra]:
                 if only and only not in case.label:
@@ -122,11 +123,26 @@ def main(
         print(json.dumps({"run_id": run_id, **head, "rows": [vars(r) for r in rows]}))
     elif outcomes:
         console.print(_table(outcomes))
+    if any(row.metric == "failed" for row in rows):
+        raise typer.Exit(1)
     if any(o.problem for o in outcomes):
         for o in outcomes:
             if o.problem:
                 console.print(f"[red]{o.case.label} {o.case.n}: {o.problem}", highlight=False)
         raise typer.Exit(1)
+
+
+def _rows_table(section: str, rows: list[measure.Row]) -> Table:
+    """Rows of a study as they are."""
+    table = Table(title=section)
+    columns = ("provider", "mode", "dtype", "n × k × m", "format", "rank", "metric", "value", "error", "closed form")
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("provider", "mode") else "right", overflow="fold")
+    for r in rows:
+        errors = ("" if e is None else f"{e:.2e}" for e in (r.rel_error, r.predicted_error))
+        table.add_row(r.provider, r.mode, r.dtype, f"{r.n}×{r.k}×{r.m}", r.format, str(r.rank or ""), r.metric,
+                      f"{r.q50:.4g} {r.unit}", *errors)  # fmt: skip
+    return table
 
 
 def _table(outcomes: list[Outcome]) -> Table:

@@ -5,13 +5,16 @@ Example::
     python -m kernels.bench.figures results/measurements.csv --out results/figures
 
 Draws the measured speed-up over dense against size for every rank with its FLOP limit, and where the time of
-each product goes. Nothing is measured here; needs matplotlib (``pip install 'stl-algebra[notebooks]'``).
+each product goes, and the error of float32 products against K and dynamic range. Nothing is measured here; needs
+matplotlib (``pip install 'stl-algebra[notebooks]'``).
 """
 
 from __future__ import annotations
 
 import csv
+import functools
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +24,7 @@ from stl_algebra.errors import StlError
 
 from .measure import COLUMNS
 
-__all__ = ["draw_breakdown", "draw_speedups", "main", "read"]
+__all__ = ["draw_breakdown", "draw_errors", "draw_speedups", "main", "read"]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 PARTS = ("encode", "product", "decode")
@@ -93,6 +96,26 @@ def draw_breakdown(rows: list[dict[str, str]], axis: Any, dtype: str = "bf16") -
     return len(bars)
 
 
+LABELS = {"precision_k": "K, length of the sums", "precision_range": "e: rows and columns spread over 2^±e"}
+
+
+def draw_errors(rows: list[dict[str, str]], axis: Any, op: str) -> int:
+    """Error of every provider of the latest run, measured and (dashed) predicted; returns the points drawn."""
+    of_op = [row for row in rows if row["op"] == op]
+    latest = [row for row in of_op if row["run_id"] == of_op[-1]["run_id"]]
+    for provider in dict.fromkeys(row["provider"] for row in latest):
+        mine = [row for row in latest if row["provider"] == provider]
+        at = [float(row["k"] if op == "precision_k" else row["mode"].removeprefix("2^±")) for row in mine]
+        (line,) = axis.plot(at, [float(row["rel_error"]) for row in mine], "o-", label=provider)
+        known = [(x, float(row["predicted_error"])) for x, row in zip(at, mine, strict=True) if row["predicted_error"]]
+        if known:
+            axis.plot(*zip(*known, strict=True), "--", color=line.get_color(), linewidth=0.8)
+    axis.set(xlabel=LABELS[op], ylabel="relative error, float32", yscale="log")
+    axis.set_xscale("log" if op == "precision_k" else "linear")
+    axis.legend(fontsize=7)
+    return len(latest)
+
+
 @app.command(help=__doc__)
 def main(
     file: Annotated[Path, typer.Argument(help="measurements table")] = Path("results/measurements.csv"),
@@ -109,7 +132,9 @@ def main(
     from matplotlib.figure import Figure
 
     out.mkdir(parents=True, exist_ok=True)
-    for name, draw in (("kernel_speedups", draw_speedups), ("kernel_breakdown", draw_breakdown)):
+    draws: dict[str, Callable[..., int]] = {"kernel_speedups": draw_speedups, "kernel_breakdown": draw_breakdown}
+    draws |= {op: functools.partial(draw_errors, op=op) for op in LABELS if any(row["op"] == op for row in rows)}
+    for name, draw in draws.items():
         figure = Figure(figsize=(7, 4.5), layout="constrained")
         drawn = draw(rows, figure.subplots())
         figure.savefig(out / f"{name}.svg", metadata={"Date": None})

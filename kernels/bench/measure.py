@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import ctypes
 import datetime
+import functools
 import hashlib
 import os
 import subprocess
@@ -18,8 +20,8 @@ import torch
 from .._compat import triton_status
 
 __all__ = [
-    "COLUMNS", "Errors", "Row", "append", "capture", "codec_hash", "compare", "header", "new_run_id", "steady",
-    "timings",
+    "COLUMNS", "Errors", "Row", "append", "capture", "codec_hash", "compare", "energy", "header", "new_run_id",
+    "steady", "timings",
 ]  # fmt: skip
 
 
@@ -209,6 +211,45 @@ def steady(
             del run
     return {name: tuple(sum(q[i] for q in quantiles) / rounds for i in range(3))  # type: ignore[misc]
             for name, quantiles in seen.items()}  # fmt: skip
+
+
+def energy(fn: Callable[[], Any], device: torch.device | str, milliseconds: float) -> float | None:
+    """Millijoules of one call, from the board's own counter over half a second of calls; None without a counter."""
+    counter = _energy_counter() if torch.device(device).type == "cuda" else None
+    if counter is None:
+        return None
+    run = capture(fn)
+    calls = max(2, int(500 / milliseconds))
+    for _ in range(calls // 2):
+        run()
+    torch.cuda.synchronize()
+    before = counter()
+    for _ in range(calls):
+        run()
+    torch.cuda.synchronize()
+    return (counter() - before) / calls
+
+
+@functools.lru_cache(maxsize=1)
+def _energy_counter() -> Callable[[], int] | None:
+    """The total energy counter of the current CUDA device in millijoules, through NVML; None where there is none."""
+    try:
+        nvml = ctypes.CDLL("libnvidia-ml.so.1")
+        handle, value = ctypes.c_void_p(), ctypes.c_ulonglong()
+        pci = torch.cuda.get_device_properties(torch.cuda.current_device())
+        bus = f"{pci.pci_domain_id:08x}:{pci.pci_bus_id:02x}:{pci.pci_device_id:02x}.0"
+        if nvml.nvmlInit_v2() or nvml.nvmlDeviceGetHandleByPciBusId_v2(bus.encode(), ctypes.byref(handle)):
+            return None
+        if nvml.nvmlDeviceGetTotalEnergyConsumption(handle, ctypes.byref(value)):
+            return None
+    except (OSError, AttributeError):
+        return None
+
+    def read() -> int:
+        nvml.nvmlDeviceGetTotalEnergyConsumption(handle, ctypes.byref(value))
+        return int(value.value)
+
+    return read
 
 
 def capture(fn: Callable[[], Any]) -> Callable[[], None]:

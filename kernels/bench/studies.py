@@ -14,6 +14,7 @@ from ..codec import Codec
 from ..fused import mlp
 from ..linear import STLLinear
 from ..rounding import NAMES
+from ..split import supports_split
 from . import measure
 from .cases import random_codec, strassen
 
@@ -119,6 +120,18 @@ def calibrate(device: torch.device, small: bool) -> dict[str, Any]:
         encode = functools.partial(ops.encode, x, e_x, 4, 4, codec.recipes[0])
         t = measure.timings(encode, device, warmup=60, rep=60, graph=device.type == "cuda")[0]
         out["bandwidth"][name] = round(n * n * dtype.itemsize * (1 + 49 / 16) / t / 1e9, 5)
+    if supports_split(device):
+        out["batched"]["split"] = [[s, _split_rate(s, device)] for s in (256, 512, 1024, 2048, 4096)]
     tiny = torch.zeros(16, device=device)
     out["launch_us"] = round(measure.timings(lambda: tiny.add_(1), device, warmup=10, rep=20)[0] * 1e3, 2)
     return out
+
+
+def _split_rate(size: int, device: torch.device) -> float:
+    """TFLOP/s of batched split products of ``size``³, counted as one product each."""
+    from ..triton import gemm
+
+    batch = max(1, min(49, int(1e9 // (size * size * 4))))
+    halves = [torch.randn(2, batch, size, size, device=device).half() for _ in range(2)]
+    t = measure.timings(lambda: gemm.bmm_split(*halves), device, warmup=60, rep=60, graph=True)[0]
+    return round(2 * batch * size**3 / t / 1e9, 4)

@@ -45,6 +45,7 @@ class _Writer:
         self.lines: list[str] = []
         self.count = 0
         self.indent = "    "
+        self.halves = False  # a channel is stored as the sum of two numbers
 
     def let(self, expression: str) -> str:
         name = f"v{self.count}"
@@ -108,7 +109,7 @@ _PLACE = """    t = tl.program_id(0) * BT + tl.arange(0, BT)
 _HEAD_ENCODE = (
     """
 @triton.jit
-def {name}(x, table, out, height, width, tile_cols, sx0, sx1, so0, so1, BT: tl.constexpr, ACC: tl.constexpr):
+def {name}(x, table, out, {extra}height, width, tile_cols, sx0, sx1, so0, so1, BT: tl.constexpr, ACC: tl.constexpr):
 """
     + _PLACE
     + """    x += row * {rows} * sx0
@@ -121,7 +122,7 @@ def {name}(x, table, out, height, width, tile_cols, sx0, sx1, so0, so1, BT: tl.c
 _HEAD_DECODE = (
     """
 @triton.jit
-def {name}(p, table, bias, y, height, width, tile_cols, sp0, sp1, sp2, sy0,
+def {name}(p, table, bias, y, {extra}height, width, tile_cols, sp0, sp1, sp2, sy0,
            BT: tl.constexpr, ACC: tl.constexpr, BIAS: tl.constexpr, ACT: tl.constexpr):
 """
     + _PLACE
@@ -154,7 +155,11 @@ def _encode_walk(
 ) -> None:
     """Store every channel of a tile held as planes, one factor at a time, depth first."""
     if level == len(factors):
-        w.do(f"tl.store(out + ({channel}) * step, {tile[0, 0]}.to(EL), mask=inside)")
+        at, value = f"({channel}) * step", tile[0, 0]
+        if w.halves:
+            w.do(f"store_halves(out + {at}, lo + {at}, {value}, inside)")
+        else:
+            w.do(f"tl.store(out + {at}, {value}.to(EL), mask=inside)")
         return
     s, n1, m1, values = factors[level]
     n2 = (1 + max(i for i, _ in tile)) // n1
@@ -215,47 +220,97 @@ def _decode_walk(
     return {(i, k): tile.get((i, k), "ZERO") for i in range(n1 * n2) for k in range(m1 * m2)}
 
 
-def encode_source(factors: tuple[Factor, ...], contiguous: bool, name: str) -> str:
-    """(N, K) → channels: load a tile, combine, store each channel once."""
+def _row_exponents(w: _Writer, planes: Tile, rows: int, cols: int) -> None:
+    """Exponents of whole tile rows held by one program, as `kernels.triton.scaling` finds them, into down0, down1, …"""
+    for i in range(rows):
+        best = [f"exponent({planes[i, k]}, NOTHING) + by{k}" for k in range(cols)]
+        w.do(f"best = {best[0]}")
+        w.do(f"bad = infinite({planes[i, 0]})")
+        for k in range(1, cols):
+            w.do(f"best = tl.maximum(best, {best[k]})")
+            w.do(f"bad |= infinite({planes[i, k]})")
+        w.do("top = tl.max(best, 0)")
+        w.do(f"down{i} = tl.where(top < NOTHING // 2, NONE, top - TARGET)")
+        w.do("flag = tl.max(bad, 0)")
+        w.do(f"tl.store(er + row * {rows} + {i}, down{i}, mask=row * {rows} + {i} < height)")
+        w.do(f"tl.store(flags + row * {rows} + {i}, flag, mask=row * {rows} + {i} < height)")
+        w.do("if flag > 0:")
+        w.do("    tl.atomic_max(some, 1)")
+
+
+def encode_source(
+    factors: tuple[Factor, ...], contiguous: bool, name: str, split: bool = False, whole: bool = False
+) -> str:
+    """(N, K) → channels: load a tile, combine, store each channel once.
+
+    With ``split`` the entries are scaled by 2^(ec_k − er_i) first and every channel is stored as two halves; with
+    ``whole`` too, a program holds a whole row of tiles and finds er and its flags itself.
+    """
     rows = int(np.prod([f[1] for f in factors]))
     cols = int(np.prod([f[2] for f in factors]))
     w = _Writer()
+    w.halves = split
     planes: Tile = {}
     wide = contiguous and cols & (cols - 1) == 0
+    if split:
+        w.do("lo += row * so1 + t")
+        for k in range(cols):
+            w.do(f"by{k} = tl.load(ec + t * {cols} + {k}, mask=t * {cols} + {k} < width, other=0)")
     if wide:
         w.do(f"c = t.to(tl.int64)[:, None] * {cols} + tl.arange(0, {cols})[None, :]")
     for i in range(rows):
         w.do(f"real = rows_at + {i} < height")
+        if split and not whole:
+            w.do(f"down{i} = tl.load(er + rows_at + {i}, mask=real, other=0)")
         if wide:
             block = w.let(f"tl.load(x + {i} * sx0 + c, mask=(c < width) & real[:, None], other=0.0).to(ACC)")
-            for k, column in enumerate(_unzip(w, block, cols)):
-                planes[i, k] = column
+            found = _unzip(w, block, cols)
         else:
-            for k in range(cols):
-                planes[i, k] = w.let(
+            found = [
+                w.let(
                     f"tl.load(x + {i} * sx0 + (t.to(tl.int64) * {cols} + {k}) * sx1, "
                     f"mask=(t * {cols} + {k} < width) & real, other=0.0).to(ACC)"
                 )
+                for k in range(cols)
+            ]
+        for k, plane in enumerate(found):
+            planes[i, k] = plane
+    if whole:
+        _row_exponents(w, planes, rows, cols)
+    if split:
+        for (i, k), plane in planes.items():
+            planes[i, k] = w.let(f"scaled(finite({plane}), by{k} - down{i})")
 
     _encode_walk(w, factors, planes)
-    return _HEAD_ENCODE.format(name=name, rows=rows) + "\n".join(w.lines) + "\n"
+    extra = "lo, er, ec, " if split else ""
+    head = _HEAD_ENCODE.format(name=name, rows=rows, extra=extra + ("flags, some, " if whole else ""))
+    if whole:
+        head = head.replace("BT: tl.constexpr,", "BT: tl.constexpr, TARGET: tl.constexpr, NOTHING: tl.constexpr, "
+                            "NONE: tl.constexpr,")  # fmt: skip
+    return head + "\n".join(w.lines) + "\n"
 
 
-def decode_source(factors: tuple[Factor, ...], name: str) -> str:
-    """Channels → (N, M), with bias and activation."""
+def decode_source(factors: tuple[Factor, ...], name: str, split: bool = False) -> str:
+    """Channels → (N, M), with bias and activation; with ``split`` entry (i, j) is scaled by 2^(er_i + ec_j) first."""
     rows = int(np.prod([f[1] for f in factors]))
     cols = int(np.prod([f[2] for f in factors]))
     w = _Writer()
 
     tile = _decode_walk(w, factors)
     width = 1 << (cols - 1).bit_length()
+    if split:
+        w.do("by = tl.load(ec + c, mask=known, other=0)")
     for i in range(rows):
         block = _zip(w, [tile[i, k] if k < cols else "ZERO" for k in range(width)])
+        if split:
+            w.do(f"up = tl.load(er + rows_at + {i}, mask=rows_at + {i} < height, other=0)")
+            w.do(f"{block} = scaled({block}, tl.maximum(by + up[:, None], -252))")
         w.do("if BIAS:")
         w.do(f"    {block} += tl.load(bias + c, mask=known, other=0.0).to(ACC)")
         w.do(f"{block} = _activate({block}, ACT)")
         w.do(f"tl.store(y + {i} * sy0 + c, {block}.to(EL), mask=known & (rows_at[:, None] + {i} < height))")
-    return _HEAD_DECODE.format(name=name, rows=rows, cols=cols, width=width) + "\n".join(w.lines) + "\n"
+    head = _HEAD_DECODE.format(name=name, rows=rows, cols=cols, width=width, extra="er, ec, " if split else "")
+    return head + "\n".join(w.lines) + "\n"
 
 
 def transcode_source(decoder: tuple[Factor, ...], encoder: tuple[Factor, ...], name: str) -> str:

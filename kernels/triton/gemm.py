@@ -19,7 +19,9 @@ import triton
 import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-__all__ = ["FP8", "Config", "bmm", "suits"]
+from ..rounding import TRUNCATION
+
+__all__ = ["FP8", "INT8", "PROMOTED", "SPLIT", "Config", "bmm", "bmm_residues", "bmm_split", "suits"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,28 @@ FP8 = Config(bk=128, stages=3)  #: the best block shape seen for e4m3 operands
 
 
 @triton.jit
+def _place(tile, tiles_m, tiles_n, BM: tl.constexpr, BN: tl.constexpr, GROUP: tl.constexpr):
+    """Channel and corner of an output tile: channel by channel, grouped bands inside, for reuse in the L2."""
+    channel = tile // (tiles_m * tiles_n)
+    t = tile % (tiles_m * tiles_n)
+    band = t // (GROUP * tiles_n)
+    height = min(tiles_m - band * GROUP, GROUP)
+    within = t % (GROUP * tiles_n)
+    return channel, (band * GROUP + within % height) * BM, (within // height) * BN
+
+
+@triton.jit
+def _store(c, channel, m0, n0, acc, BM: tl.constexpr, BN: tl.constexpr, SUB: tl.constexpr):
+    """Store an output tile in SUB column slices, which need a SUB-th of the shared memory."""
+    if SUB == 1:
+        c.store([channel, m0, n0], tl.reshape(acc.to(c.dtype), (1, BM, BN)))
+    else:
+        left, right = tl.split(tl.permute(tl.reshape(acc, (BM, 2, BN // 2)), (0, 2, 1)))
+        _store(c, channel, m0, n0, left, BM, BN // 2, SUB // 2)
+        _store(c, channel, m0, n0 + BN // 2, right, BM, BN // 2, SUB // 2)
+
+
+@triton.jit
 def bmm_kernel(
     a, b, c, scale, R, M, N, K,
     PROGRAMS: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, GROUP: tl.constexpr,
@@ -54,13 +78,7 @@ def bmm_kernel(
     per_channel = tiles_m * tiles_n
     steps = tl.cdiv(K, BK)
     for tile in tl.range(tl.program_id(0), R * per_channel, PROGRAMS, flatten=FLATTEN, warp_specialize=WS):
-        channel = tile // per_channel
-        t = tile % per_channel
-        band = t // (GROUP * tiles_n)
-        height = min(tiles_m - band * GROUP, GROUP)
-        within = t % (GROUP * tiles_n)
-        m0 = (band * GROUP + within % height) * BM
-        n0 = (within // height) * BN
+        channel, m0, n0 = _place(tile, tiles_m, tiles_n, BM, BN, GROUP)
         acc = tl.zeros((BM, BN), dtype=tl.float32)
         for step in tl.range(0, steps):
             k0 = step * BK
@@ -72,21 +90,11 @@ def bmm_kernel(
             acc = tl.dot(lhs, rhs, acc)
         if SCALED:
             acc = acc * tl.load(scale + channel)
-        if SUB == 1:
-            c.store([channel, m0, n0], tl.reshape(acc.to(c.dtype), (1, BM, BN)))
-        else:
-            halves = tl.permute(tl.reshape(acc, (BM, 2, BN // 2)), (0, 2, 1))
-            left, right = tl.split(halves)
-            if SUB == 2:
-                c.store([channel, m0, n0], tl.reshape(left.to(c.dtype), (1, BM, BN // 2)))
-                c.store([channel, m0, n0 + BN // 2], tl.reshape(right.to(c.dtype), (1, BM, BN // 2)))
-            else:
-                l0, l1 = tl.split(tl.permute(tl.reshape(left, (BM, 2, BN // 4)), (0, 2, 1)))
-                r0, r1 = tl.split(tl.permute(tl.reshape(right, (BM, 2, BN // 4)), (0, 2, 1)))
-                c.store([channel, m0, n0], tl.reshape(l0.to(c.dtype), (1, BM, BN // 4)))
-                c.store([channel, m0, n0 + BN // 4], tl.reshape(l1.to(c.dtype), (1, BM, BN // 4)))
-                c.store([channel, m0, n0 + BN // 2], tl.reshape(r0.to(c.dtype), (1, BM, BN // 4)))
-                c.store([channel, m0, n0 + 3 * BN // 4], tl.reshape(r1.to(c.dtype), (1, BM, BN // 4)))
+        _store(c, channel, m0, n0, acc, BM, BN, SUB)
+
+
+def _multiprocessors(a: torch.Tensor) -> int:
+    return torch.cuda.get_device_properties(a.device).multi_processor_count if a.is_cuda else 2
 
 
 def bmm(
@@ -114,9 +122,7 @@ def bmm(
     if out.numel() == 0 or k == 0:
         return out.zero_()
     if programs is None:
-        programs = config.programs_per_sm * (
-            torch.cuda.get_device_properties(a.device).multi_processor_count if a.is_cuda else 2
-        )
+        programs = config.programs_per_sm * _multiprocessors(a)
     tiles = r * triton.cdiv(m, config.bm) * triton.cdiv(n, config.bn)
     programs = min(programs, tiles)
     b_block = [1, config.bn, config.bk] if b_transposed else [1, config.bk, config.bn]
@@ -129,6 +135,134 @@ def bmm(
         BK=config.bk, GROUP=config.group, SUB=config.sub, TRANS_B=b_transposed, SCALED=scale is not None,
         FLATTEN=config.flatten and not config.specialise, WS=config.specialise, num_warps=config.warps,
         num_stages=config.stages, **extra,
+    )  # fmt: skip
+    return out
+
+
+SPLIT = Config(stages=4, sub=4)  #: products of halves, one after the other
+PROMOTED = Config(bn=128, stages=3)  #: the same with two accumulators, of 64 registers a thread each
+
+
+@triton.jit
+def split_kernel(
+    a, b, c, R, M, N, K, gain,
+    PROGRAMS: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, GROUP: tl.constexpr,
+    SUB: tl.constexpr, PROMOTED: tl.constexpr, FLATTEN: tl.constexpr,
+):  # fmt: skip
+    """a and b hold R channels of larger and R of smaller halves; the product of the smaller ones is left out.
+
+    One sum over 3K columns, the small products first: what is truncated while the sum is small does not count.
+    PROMOTED: the three products of every BK columns are summed alone, then added with rounding.
+    """
+    tiles_m = tl.cdiv(M, BM)
+    tiles_n = tl.cdiv(N, BN)
+    steps = tl.cdiv(K, BK)
+    for tile in tl.range(tl.program_id(0), R * tiles_m * tiles_n, PROGRAMS, flatten=FLATTEN):
+        channel, m0, n0 = _place(tile, tiles_m, tiles_n, BM, BN, GROUP)
+        acc = tl.zeros((BM, BN), dtype=tl.float32)
+        if PROMOTED:
+            for step in tl.range(0, steps):
+                lhs = tl.reshape(a.load([channel, m0, step * BK]), (BM, BK))
+                rhs = tl.reshape(b.load([channel, step * BK, n0]), (BK, BN))
+                lhs_low = tl.reshape(a.load([channel + R, m0, step * BK]), (BM, BK))
+                rhs_low = tl.reshape(b.load([channel + R, step * BK, n0]), (BK, BN))
+                part = tl.dot(lhs_low, rhs)
+                part = tl.dot(lhs, rhs_low, part)
+                acc += tl.dot(lhs, rhs, part)
+        else:
+            for step in tl.range(0, 3 * steps):
+                second = (step >= steps).to(tl.int32)
+                third = (step >= 2 * steps).to(tl.int32)
+                k0 = (step - (second + third) * steps) * BK
+                lhs = tl.reshape(a.load([channel + (1 - second) * R, m0, k0]), (BM, BK))
+                rhs = tl.reshape(b.load([channel + (second - third) * R, k0, n0]), (BK, BN))
+                acc = tl.dot(lhs, rhs, acc)
+            acc = acc * gain
+        _store(c, channel, m0, n0, acc, BM, BN, SUB)
+
+
+def _stacked(x: torch.Tensor) -> torch.Tensor:
+    """(2, r, a, b) as (2r, a, b), the strides of sizes one kept as they are (`flatten` would not)."""
+    return x.as_strided((2 * x.shape[1], *x.shape[2:]), x.stride()[1:])
+
+
+def bmm_split(
+    a: torch.Tensor, b: torch.Tensor, *, promoted: bool = True, out: torch.Tensor | None = None,
+    config: Config | None = None,
+) -> torch.Tensor:  # fmt: skip
+    """Product of numbers held as two halves: (2, r, M, K) × (2, r, K, N) in 16 bits → (r, M, N) float32.
+
+    The matrix units truncate their sums, which pulls a sum of K products towards zero: of S = K/16 steps each loses
+    `TRUNCATION` of the sum so far. A sum that grows steadily or at random has half its size on average on the way,
+    so the result is multiplied by 1 + S/2·TRUNCATION: what is left is half the error for independent terms, and
+    almost none for terms of one sign.
+
+    Parameters
+    ----------
+    a, b : what :func:`suits`, each half contiguous after the other
+    promoted : bool
+        Add every ``config.bk`` columns to a second accumulator with rounding: slower, without the error above.
+    """
+    _, r, m, k = a.shape
+    n = b.shape[3]
+    config = config or (PROMOTED if promoted else SPLIT)
+    if out is None:
+        out = torch.empty((r, m, -(-n // 4) * 4), device=a.device, dtype=torch.float32)[..., :n]
+    if out.numel() == 0 or k == 0:
+        return out.zero_()
+    programs = config.programs_per_sm * _multiprocessors(a)
+    split_kernel[(min(programs, r * triton.cdiv(m, config.bm) * triton.cdiv(n, config.bn)),)](
+        TensorDescriptor.from_tensor(_stacked(a), [1, config.bm, config.bk]),
+        TensorDescriptor.from_tensor(_stacked(b), [1, config.bk, config.bn]),
+        TensorDescriptor.from_tensor(out, [1, config.bm, config.bn // config.sub]), r, m, n, k,
+        1 + TRUNCATION * k / 32, PROGRAMS=programs, BM=config.bm, BN=config.bn, BK=config.bk, GROUP=config.group,
+        SUB=config.sub, PROMOTED=promoted, FLATTEN=config.flatten, num_warps=config.warps, num_stages=config.stages,
+    )  # fmt: skip
+    return out
+
+
+INT8 = Config(bk=128, stages=3)
+
+
+@triton.jit
+def residue_kernel(
+    a, b, c, R, M, N, K, MODULUS,
+    PROGRAMS: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, GROUP: tl.constexpr,
+    SUB: tl.constexpr, FLATTEN: tl.constexpr,
+):  # fmt: skip
+    """int8 products summed in int32 and reduced to the residue of smallest absolute value before they are stored."""
+    tiles_m = tl.cdiv(M, BM)
+    tiles_n = tl.cdiv(N, BN)
+    for tile in tl.range(tl.program_id(0), R * tiles_m * tiles_n, PROGRAMS, flatten=FLATTEN):
+        channel, m0, n0 = _place(tile, tiles_m, tiles_n, BM, BN, GROUP)
+        acc = tl.zeros((BM, BN), dtype=tl.int32)
+        for step in tl.range(0, tl.cdiv(K, BK)):
+            lhs = tl.reshape(a.load([channel, m0, step * BK]), (BM, BK))
+            rhs = tl.trans(tl.reshape(b.load([channel, n0, step * BK]), (BN, BK)))
+            acc = tl.dot(lhs, rhs, acc, out_dtype=tl.int32)
+        near = tl.floor(acc.to(tl.float32) / MODULUS + 0.5).to(tl.int32)  # off by less than 2⁸ from the quotient
+        acc -= near * MODULUS
+        acc -= tl.floor(acc.to(tl.float32) / MODULUS + 0.5).to(tl.int32) * MODULUS
+        _store(c, channel, m0, n0, acc, BM, BN, SUB)
+
+
+def bmm_residues(
+    a: torch.Tensor, b: torch.Tensor, modulus: int, *, out: torch.Tensor | None = None, config: Config = INT8
+) -> torch.Tensor:
+    """Residues modulo an odd number below 256: (r, M, K) × (r, N, K)ᵀ int8 → (r, M, N) int8, exact for K < 2¹⁷."""
+    r, m, k = a.shape
+    n = b.shape[1]
+    if out is None:
+        out = torch.empty((r, m, -(-n // 16) * 16), device=a.device, dtype=torch.int8)[..., :n]
+    if out.numel() == 0 or k == 0:
+        return out.zero_()
+    programs = config.programs_per_sm * _multiprocessors(a)
+    residue_kernel[(min(programs, r * triton.cdiv(m, config.bm) * triton.cdiv(n, config.bn)),)](
+        TensorDescriptor.from_tensor(a, [1, config.bm, config.bk]),
+        TensorDescriptor.from_tensor(b, [1, config.bn, config.bk]),
+        TensorDescriptor.from_tensor(out, [1, config.bm, config.bn // config.sub]), r, m, n, k, modulus,
+        PROGRAMS=programs, BM=config.bm, BN=config.bn, BK=config.bk, GROUP=config.group, SUB=config.sub,
+        FLATTEN=config.flatten, num_warps=config.warps, num_stages=config.stages,
     )  # fmt: skip
     return out
 

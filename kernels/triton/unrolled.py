@@ -21,8 +21,9 @@ from stl_algebra.errors import StlError
 from ..recipes import parse, tile_of
 from .codegen import decode_source, encode_source, transcode_source
 from .dense import ACTIVATIONS, _activate
+from .scaling import NONE, NOTHING, blank, exponent, finite, infinite, scaled, store_halves
 
-__all__ = ["decode", "encode", "source", "transcode"]
+__all__ = ["decode", "encode", "encode_halves", "encode_whole_rows", "source", "transcode"]
 
 GRID = 65535  # a launch's second axis, over tile rows, ends here
 
@@ -34,14 +35,16 @@ def _name(text: str, direction: str) -> str:
 def source(text: str, direction: str, contiguous: bool = True) -> str:
     """The generated Triton source for a recipe.
 
-    ``direction`` is "encode", "decode" (recipe of Dᵀ) or "transcode" (recipes of Dᵀ and of the next E_X joined
-    by ``>``).
+    ``direction`` is "encode", "decode" (recipe of Dᵀ), the same with "_split" (scaled by powers of two, channels as
+    two halves), "encode_whole" (that, and the scales of the rows found on the way), or "transcode" (recipes of Dᵀ and
+    of the next E_X joined by ``>``).
     """
     name = _name(text, direction)
-    if direction == "encode":
-        return encode_source(parse(text), contiguous, name)
-    if direction == "decode":
-        return decode_source(parse(text), name)
+    if direction.startswith("encode"):
+        whole = direction.endswith("whole")
+        return encode_source(parse(text), contiguous, name, split=direction != "encode", whole=whole)
+    if direction.startswith("decode"):
+        return decode_source(parse(text), name, split=direction.endswith("split"))
     first, second = text.split(">")
     return transcode_source(parse(first), parse(second), name)
 
@@ -53,7 +56,9 @@ def _kernel(text: str, direction: str, contiguous: bool) -> Any:
     name = _name(text, direction)
     filename = f"<stl {name} {int(contiguous)}>"
     linecache.cache[filename] = (len(code), None, code.splitlines(keepends=True), filename)
-    scope: dict[str, Any] = {"triton": triton, "tl": tl, "_activate": _activate, "__name__": __name__}
+    scope: dict[str, Any] = {"triton": triton, "tl": tl, "_activate": _activate, "finite": finite, "scaled": scaled,
+                             "exponent": exponent, "infinite": infinite, "store_halves": store_halves,
+                             "__name__": __name__}  # fmt: skip
     exec(compile(code, filename, "exec"), scope)  # our own generated text, numbers only
     return scope[name]
 
@@ -94,11 +99,69 @@ def encode(x: torch.Tensor, text: str, *, out: torch.Tensor | None = None, block
     return out
 
 
+def encode_halves(
+    x: torch.Tensor, text: str, rows_by: torch.Tensor, cols_by: torch.Tensor, out: torch.Tensor, *,
+    block: int | None = None,
+) -> torch.Tensor:  # fmt: skip
+    """Encode x_ik·2^(cols_by_k − rows_by_i), non-finite entries as zero, every channel as the sum of two halves.
+
+    (N, K) float32, (N,) and (K,) int32 → ``out`` (2, s, ⌈N/rows⌉, ⌈K/cols⌉) in 16 bits, ``out[0]`` the larger part.
+    """
+    _, rows, cols = tile_of(parse(text))
+    height, width = x.shape
+    a, b = -(-height // rows), -(-width // cols)
+    if out.numel() == 0:
+        return out
+    fixed = _fixed(x.dtype, b, block)
+    kernel, table = _kernel(text, "encode_split", x.stride(1) == 1), _table(text, str(x.device), x.dtype)
+    for at in range(0, a, GRID):
+        kernel[(-(-b // fixed["BT"]), min(GRID, a - at))](
+            x[at * rows :], table, out[0, :, at:], out[1, :, at:], rows_by[at * rows :], cols_by, height - at * rows,
+            width, b, *x.stride(), out.stride(1), out.stride(2), **fixed,
+        )  # fmt: skip
+    return out
+
+
+WHOLE = 0  #: most entries in a row of tiles for which one program holding them all is faster than two passes
+
+
+def holds_whole_rows(x: torch.Tensor, text: str) -> bool:
+    """Should one program hold a row of tiles of x?"""
+    _, rows, cols = tile_of(parse(text))
+    return rows * cols <= 16 and rows * cols * triton.next_power_of_2(max(-(-x.shape[1] // cols), 1)) <= WHOLE
+
+
+def encode_whole_rows(
+    x: torch.Tensor, text: str, cols_by: torch.Tensor, target: int, out: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    """`scaling.row_exponents` and :func:`encode_halves` in one pass, where :func:`holds_whole_rows`; the exponents."""
+    _, rows, cols = tile_of(parse(text))
+    height, width = x.shape
+    a, b = -(-height // rows), -(-width // cols)
+    found = blank(height, x.device)
+    if out.numel() == 0:
+        found[0].fill_(NONE)
+        return found
+    bt = max(16, triton.next_power_of_2(b))
+    kernel, table = _kernel(text, "encode_whole", x.stride(1) == 1), _table(text, str(x.device), x.dtype)
+    for at in range(0, a, GRID):
+        er, flags = (t[at * rows :] for t in found[:2])
+        kernel[(1, min(GRID, a - at))](
+            x[at * rows :], table, out[0, :, at:], out[1, :, at:], er, cols_by, flags, found[2], height - at * rows,
+            width, b, *x.stride(), out.stride(1), out.stride(2), BT=bt, ACC=tl.float32, TARGET=target,
+            NOTHING=NOTHING, NONE=NONE, num_warps=max(1, min(32, bt // 128)),
+        )  # fmt: skip
+    return found
+
+
 def decode(
     p: torch.Tensor, text: str, height: int, width: int, *, bias: torch.Tensor | None = None, activation: str = "",
-    out: torch.Tensor | None = None, block: int | None = None,
+    scale: tuple[torch.Tensor, torch.Tensor] | None = None, out: torch.Tensor | None = None, block: int | None = None,
 ) -> torch.Tensor:  # fmt: skip
-    """Decode (s, a, b) by the recipe of **Dᵀ** (s × rows·cols) → (height, width), bias and activation fused."""
+    """Decode (s, a, b) by the recipe of **Dᵀ** (s × rows·cols) → (height, width), bias and activation fused.
+
+    ``scale``: exponents of rows (height,) and columns (width,), int32; entry (i, j) is multiplied by 2^(e_i + f_j).
+    """
     _, rows, _ = tile_of(parse(text))
     if out is None:
         out = torch.empty((height, width), device=p.device, dtype=p.dtype)
@@ -106,10 +169,11 @@ def decode(
         return out
     _, a, b = p.shape
     fixed = _fixed(p.dtype, b, block) | _finish(bias, activation)
-    kernel, table = _kernel(text, "decode", True), _table(text, str(p.device), p.dtype)
+    kernel, table = _kernel(text, "decode_split" if scale else "decode", True), _table(text, str(p.device), p.dtype)
     for at in range(0, a, GRID):
+        by = (scale[0][at * rows :], scale[1]) if scale else ()
         kernel[(-(-b // fixed["BT"]), min(GRID, a - at))](
-            p[:, at:], table, bias if bias is not None else p, out[at * rows :], height - at * rows, width, b,
+            p[:, at:], table, bias if bias is not None else p, out[at * rows :], *by, height - at * rows, width, b,
             *p.stride(), out.stride(0), **fixed,
         )  # fmt: skip
     return out

@@ -20,7 +20,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from stl_algebra import Encoder, StlError, ring
+from stl_algebra.files import file_name
 from stl_algebra.scores import kappa2
+
+from ..core.origins import derived
 
 __all__ = ["Accurate", "accurate_encoders", "dyadic_descent", "growth", "growth_exponent", "improved", "least_growth",
            "most_accurate_bases", "orbit_kappa2", "proven_optimum", "stacks"]
@@ -416,6 +419,7 @@ def _matchings(points: list[int]) -> Iterator[list[tuple[int, int]]]:
 
 
 def improved(parent: Encoder, child: Encoder, **details: Any) -> Encoder:
-    """Return the child with an origin that names its parent and repeats what made the parent."""
-    made = {k: v for k, v in parent.origin.items() if k not in ("parents", "stage")}
-    return child.with_origin(**{**made, "stage": "improved", "parents": [parent.digest[:8]], **details})
+    """Return the child with an origin that names its parent and what made the parent."""
+    goal = {"kappa2": "accuracy"}.get(str(details.get("objective")), str(details.get("objective", "all")))
+    command = f"python -m search.improve results/encoders/{file_name(parent)} --objective {goal} --out results"
+    return child.with_origin(**derived(parent, "improved", command, **details))

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from search.flips import Schedule, Scheme, search_flips, standard, symmetric_start, walk_from
+from ..flips import Schedule, Scheme, search_flips, standard, symmetric_start, walk_from
 
 __all__ = ["CASES", "SPEED", "Case", "Row", "main", "speed", "time_to_rank"]
 

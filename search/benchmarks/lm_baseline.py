@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from search.lm import CyclicZ3, Parametrisation, Schedule, minimise
-from search.lm.assembly import Model
-from search.lm.campaign import matmul_tensor
-from search.lm.engine import random_starts
+from ..lm import CyclicZ3, Parametrisation, Schedule, minimise
+from ..lm.assembly import Model
+from ..lm.engine import random_starts
+from ..lm.problem import matmul_tensor
 
 __all__ = ["DenseEquations", "dense_jacobian", "minimise_dense"]
 

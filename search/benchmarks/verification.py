@@ -17,10 +17,11 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from search.cli import console
 from stl_algebra import Encoder, verify
 from stl_algebra.schemes import hopcroft, laderman, strassen
 from stl_algebra.symbolic import proves_symbolically
+
+from ..cli import console
 
 #: Larger cases are not given to the baselines: int64 T̂ beyond 4 GB, SymPy beyond a minute.
 EINSUM_ENTRIES, SYMPY_ENTRIES = 1 << 29, 1000

@@ -1,25 +1,166 @@
-"""Where units run: processes of this machine, or a Ray cluster. Backend and worker count are separate options."""
+"""Where units run: slots, each of them one worker. Processes of this machine, one per GPU, threads, or a Ray cluster.
+
+The seam is `concurrent.futures.Executor`: a slot holds an executor of one worker, so what kills a worker is blamed on
+the one unit it had, and stopping a slot disturbs no other.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from importlib import import_module
 from typing import Any
 
 from stl_algebra import StlError
 
-__all__ = ["BACKENDS", "make_executor", "warm_up"]
+__all__ = ["BACKENDS", "Slot", "checked_device", "devices_here", "make_slots"]
 
 BACKENDS = ("processes", "thread", "ray")
 
 
+class Slot:
+    """One worker that runs one unit at a time.
+
+    Attributes
+    ----------
+    device : str
+        Passed to what runs here.
+    """
+
+    def __init__(self, make: Callable[[], Executor], device: str = "cpu") -> None:
+        self.device = device
+        self._make = make
+        self._executor: Executor | None = None
+        self._pid: Future[int] | None = None
+
+    def start(self) -> Future[Any]:
+        """Start the worker and let it import what every unit needs."""
+        self._executor = self._make()
+        if isinstance(self._executor, ProcessPoolExecutor):
+            self._pid = self._executor.submit(os.getpid)
+        return self._executor.submit(warm_up)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        """Run something here; the worker is started if there is none."""
+        if self._executor is None:
+            self.start()
+        assert self._executor is not None
+        return self._executor.submit(fn, *args)
+
+    def kill(self) -> None:
+        """End the worker at once, whatever it does; the next `submit` starts another. Threads cannot be ended."""
+        executor, pid, self._executor, self._pid = self._executor, self._pid, None, None
+        if executor is None:
+            return
+        if pid is not None and pid.done() and not pid.exception():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid.result(), signal.SIGKILL)
+        if isinstance(executor, _RayExecutor):
+            executor.cancel()
+        executor.shutdown(wait=False, cancel_futures=True)
+
+    def close(self) -> None:
+        """End the worker when it is idle."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._executor = None
+
+
+def devices_here() -> list[str]:
+    """``["cuda:0", …]`` if there are CUDA devices, else ``["cpu"]``."""
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [f"cuda:{i}" for i in range(count)] or ["cpu"]
+
+
+def checked_device(device: str) -> str:
+    """The device if it is usable here: ``cpu``, ``cuda``, ``cuda:N`` or ``all`` (every GPU, or the CPU).
+
+    Raises
+    ------
+    StlError
+        If it is none of these, or there is no such device.
+    """
+    if device in ("cpu", "all"):
+        return device
+    import torch
+
+    try:
+        where = torch.device(device)
+    except RuntimeError:
+        raise StlError("device", device, "cpu, cuda, cuda:N or all") from None
+    if where.type != "cuda":
+        raise StlError("device", device, "cpu, cuda, cuda:N or all")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if (where.index or 0) >= count:
+        here = f"cuda:0 to cuda:{count - 1}" if count else "cpu (no CUDA device is visible here)"
+        raise StlError("device", device, here)
+    return device
+
+
+def make_slots(backend: str = "processes", workers: int | None = None, device: str = "cpu") -> list[Slot]:
+    """The workers of a run.
+
+    Parameters
+    ----------
+    backend : "processes" (spawned, the default), "thread" (in this process, for debugging: units cannot be stopped) or
+        "ray" (every CPU or GPU of the cluster that ``RAY_ADDRESS`` names, or of this machine; extra [distributed])
+    workers : int, optional
+        Default: one per CPU core (1 for thread), or one per GPU.
+    device : "cpu", "cuda", "cuda:N" or "all"
+
+    Raises
+    ------
+    StlError
+        For an unknown backend or device, a worker count below 1, or ray without the package.
+    """
+    if backend not in BACKENDS:
+        raise StlError("backend", backend, ", ".join(BACKENDS))
+    if workers is not None and workers < 1:
+        raise StlError("workers", workers, "at least 1")
+    if backend == "ray":
+        return _ray_slots(workers, device)
+    devices = devices_here() if checked_device(device) == "all" else [device]
+    if devices == ["cpu"]:
+        devices = ["cpu"] * (1 if backend == "thread" else len(os.sched_getaffinity(0)))
+    if workers is not None:
+        devices = [devices[i % len(devices)] for i in range(workers)]
+    if backend == "thread":
+        return [Slot(_ThreadExecutor, d) for d in devices]
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # read by the spawned workers when they load their BLAS
+    return [Slot(_process, d) for d in devices]
+
+
+class _ThreadExecutor(Executor):
+    """A thread for each submission, which the end of the program does not wait for."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def call() -> None:
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:
+                future.set_exception(error)
+
+        future.set_running_or_notify_cancel()
+        threading.Thread(target=call, daemon=True).start()
+        return future
+
+
+def _process() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_quiet)
+
+
 def _quiet() -> None:
     """Workers leave Ctrl-C to the parent, and end when it is killed (the queues alone would keep them waiting)."""
-    import signal
-    import threading
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -31,56 +172,43 @@ def _follow(parent: Any) -> None:
     os._exit(1)
 
 
-def make_executor(backend: str = "processes", workers: int | None = None) -> Executor:
-    """An executor for `search.core.pipeline.run_unit`.
-
-    Parameters
-    ----------
-    backend : "processes" (spawned, the default), "thread" (one process: CUDA, debugging) or "ray" (extra [distributed])
-    workers : int, optional
-        Default: one per CPU core for processes, 1 for thread.
-
-    Raises
-    ------
-    StlError
-        For an unknown backend, a worker count below 1, or ray without the package.
-    """
-    if backend not in BACKENDS:
-        raise StlError("backend", backend, ", ".join(BACKENDS))
-    if workers is not None and workers < 1:
-        raise StlError("workers", workers, "at least 1")
-    if backend == "thread":
-        return ThreadPoolExecutor(workers or 1)
-    if backend == "ray":
-        return _RayExecutor()
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")  # read by the spawned workers when they load their BLAS
-    count = workers or len(os.sched_getaffinity(0))
-    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_quiet)
-
-
 def warm_up() -> None:
-    """Import in the worker what every unit needs; run once per worker before the clock starts."""
-    import time
+    """Import (and the first time compile) in the worker what every unit needs, before the clock starts."""
+    import_module("..exact", __package__)
+    lm, problem = (import_module(name, __package__) for name in ("..lm", "..lm.problem"))
+    target = problem.matmul_tensor(2, 2, 2)
+    lm.minimise(target, lm.Free(target, 7), 1, 2)
 
-    for name in ("search.lm", "search.exact"):
-        import_module(name)
-    time.sleep(0.2)  # long enough that the pool starts every worker
+
+def _ray_slots(workers: int | None, device: str) -> list[Slot]:
+    try:
+        import ray
+    except ImportError:
+        raise StlError("backend", "ray", "an installed ray", "pip install 'stl-algebra[distributed]'") from None
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False)
+    kind = "CPU" if device == "cpu" else "GPU"
+    count = workers or int(ray.cluster_resources().get(kind, 0))
+    if count < 1:
+        raise StlError("device", device, f"a Ray cluster with a {kind}")
+    # Ray shows a task only the GPU it was given, which is cuda:0 to it
+    return [Slot(lambda: _RayExecutor(kind == "GPU"), "cpu" if kind == "CPU" else "cuda") for _ in range(count)]
 
 
 class _RayExecutor(Executor):
-    """`concurrent.futures` over Ray tasks, one CPU each."""
+    """`concurrent.futures` over Ray tasks, one CPU or GPU each; the runner retries, so Ray does not."""
 
-    def __init__(self) -> None:
-        try:
-            import ray
-        except ImportError:
-            raise StlError("backend", "ray", "an installed ray", "pip install 'stl-algebra[distributed]'") from None
-        self._ray = ray
-        if not ray.is_initialized():
-            ray.init(log_to_driver=False)
+    def __init__(self, gpu: bool) -> None:
+        import ray
+
+        self._ray, self._options = ray, {"num_cpus": 1, "num_gpus": int(gpu), "max_retries": 0}
+        self._last: Any = None
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        reference = self._ray.remote(fn).remote(*args, **kwargs)
-        result: Future[Any] = reference.future()
+        self._last = self._ray.remote(**self._options)(fn).remote(*args, **kwargs)
+        result: Future[Any] = self._last.future()
         return result
+
+    def cancel(self) -> None:
+        if self._last is not None:
+            self._ray.cancel(self._last, force=True)

@@ -1,50 +1,111 @@
-"""The SQLite ledger of work units: what was run, with which result. One writer, the parent process.
+"""The ledger: what is being run, what was run, and what came of it. One SQLite file a results folder.
 
-A unit's key is the primary key, so nothing runs twice; write-ahead logging and a commit per unit make any kill lose at
-most the units in flight.
+A unit's key is the primary key and a lease marks the units somebody runs, so any number of processes share a folder
+without doing a unit twice; write-ahead logging and a commit per unit make any kill lose at most the units in flight,
+whose leases run out.
 """
 
 from __future__ import annotations
 
+import csv
 import json
+import os
+import socket
 import sqlite3
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from search.core.unit import Unit
-from stl_algebra import StlError
+from stl_algebra import StlError, __version__
 
-if TYPE_CHECKING:
-    from search.core.pipeline import Outcome
+from .unit import Unit
+from .work import Outcome
 
-__all__ = ["Ledger"]
+__all__ = ["COLUMNS", "LEASE", "STATES", "Ledger", "owner_here"]
+
+COLUMNS = (
+    "key", "family", "symmetry", "format", "rank", "ring", "parameters", "seed", "name", "status", "attempts", "owner",
+    "until", "finished", "seconds", "statistics", "message", "files", "version",
+)  # fmt: skip
+#: done; cut short by its time; failed (and retried a few times); lost every worker that tried; being run.
+STATES = ("done", "cut", "failed", "killed", "running")
+#: Seconds after which a lease nobody renews is void.
+LEASE = 60.0
+#: Attempts at a unit that fails, and seconds before the next one: 2, 8, 32 …
+ATTEMPTS = 3
+BACK_OFF = 2.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS units (
-  key TEXT PRIMARY KEY, family TEXT, grp TEXT, format TEXT, rank INTEGER, parameters TEXT, seed INTEGER,
-  restarts INTEGER, converged INTEGER, tried INTEGER, rationalised INTEGER, best_eps2 REAL, seconds REAL,
-  message TEXT, files TEXT, finished TEXT
-)
+  key TEXT PRIMARY KEY, family TEXT, symmetry TEXT, format TEXT, rank INTEGER, ring TEXT, parameters TEXT, seed INTEGER,
+  name TEXT, status TEXT, attempts INTEGER, owner TEXT, until REAL, finished TEXT, seconds REAL, statistics TEXT,
+  message TEXT, files TEXT, version TEXT
+) WITHOUT ROWID
 """
 
 
-class Ledger:
-    """Open (and create) the ledger of a results folder; use as a context manager."""
+def owner_here() -> str:
+    """Who holds a lease: machine and process."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
-    def __init__(self, path: str | Path) -> None:
+
+class Ledger:
+    """Open (and create) the ledger of a results folder; use as a context manager.
+
+    Raises
+    ------
+    StlError
+        If the file is damaged, locked, or of another version; says what to do.
+    """
+
+    def __init__(self, path: str | Path, create: bool = True) -> None:
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._db = sqlite3.connect(self.path, timeout=30)
+        if create:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        elif not self.path.exists():
+            raise StlError("ledger", str(path), "an existing ledger", "Run python -m search.run first.")
+        with self._named():
+            self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute(_SCHEMA)
-            self._db.commit()
+            held = tuple(row[1] for row in self._db.execute("PRAGMA table_info(units)"))
+        if held != COLUMNS:
+            self._db.close()
+            raise self._unusable(f"other columns ({', '.join(held[:4])} …)")
+
+    def _unusable(self, why: str) -> StlError:
+        cure = f"python -m search.runs rebuild --out {self.path.parent} puts it aside and begins a new one"
+        return StlError("ledger", str(self.path), f"a ledger of this version ({why})", cure + "; no encoder is lost.")
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Whatever SQLite objects to, in one line with a way on."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error) or "busy" in str(error):
+                cure = "End the program that does."
+                raise StlError("ledger", str(self.path), "a ledger nobody locks", cure) from None
+            if "disk" in str(error) or "readonly" in str(error) or "unable to open" in str(error):
+                raise StlError("ledger", str(self.path), f"a writable place ({error})", "Pass another --out.") from None
+            raise self._unusable(str(error)) from None
         except sqlite3.DatabaseError as error:
-            raise StlError(
-                "ledger", str(path), f"a SQLite ledger ({error})", "Move the file away; units will be redone."
-            ) from None
+            raise self._unusable(str(error)) from None
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._named():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
 
     def __enter__(self) -> Ledger:
         return self
@@ -52,34 +113,166 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self._db.close()
 
-    def done(self, units: Iterable[Unit]) -> set[str]:
-        """Keys of those units that have been run."""
+    # ------------------------------------------------------------------ leases
+    def states(self, units: Iterable[Unit]) -> dict[str, tuple[str, int, float]]:
+        """(status, attempts, until) of those units that are in the ledger, by key."""
         keys = [u.key for u in units]
-        found: set[str] = set()
-        for at in range(0, len(keys), 500):  # SQLite bounds the number of variables of a query
-            part = keys[at : at + 500]
-            query = f"SELECT key FROM units WHERE key IN ({','.join('?' * len(part))})"
-            found |= {row[0] for row in self._db.execute(query, part)}
+        found: dict[str, tuple[str, int, float]] = {}
+        with self._named():
+            for at in range(0, len(keys), 500):  # SQLite bounds the number of variables of a query
+                part = keys[at : at + 500]
+                query = f"SELECT key, status, attempts, until FROM units WHERE key IN ({','.join('?' * len(part))})"
+                found.update({row[0]: tuple(row[1:]) for row in self._db.execute(query, part)})
         return found
 
-    def record(self, outcome: Outcome, files: list[str]) -> None:
+    def settled(self, units: Iterable[Unit]) -> set[str]:
+        """Keys of those units that need not be run: done, or failed for good."""
+        done = self.states(units).items()
+        return {k for k, (status, attempts, _) in done if status == "done" or _given_up(status, attempts)}
+
+    def claim(self, unit: Unit, owner: str, name: str = "", lease: float = LEASE) -> str:
+        """Take a unit for a while, if it is free.
+
+        Returns
+        -------
+        str
+            ``"taken"`` if the caller may run it now, else why not: ``"settled"``, ``"busy"`` (another process runs it)
+            or ``"later"`` (it failed a moment ago).
+        """
+        now = time.time()
+        with self._writing() as db:
+            row = db.execute("SELECT status, attempts, owner, until FROM units WHERE key = ?", (unit.key,)).fetchone()
+            attempts = row[1] if row else 0
+            if row and (row[0] == "done" or _given_up(row[0], attempts)):
+                return "settled"
+            if row and row[0] == "running" and row[3] > now and row[2] != owner:
+                return "busy"
+            if row and row[0] in ("failed", "killed") and row[3] > now:
+                return "later"
+            if row and row[0] == "running":  # its worker or its machine went away
+                attempts += row[2] != owner
+            self._put(unit, name=name, status="running", attempts=attempts, owner=owner, until=now + lease)
+        return "taken"
+
+    def renew(self, units: Iterable[Unit], owner: str, lease: float = LEASE) -> None:
+        """Prolong the leases of units in flight."""
+        with self._writing() as db:
+            rows = [(time.time() + lease, u.key, owner) for u in units]
+            db.executemany("UPDATE units SET until = ? WHERE key = ? AND owner = ? AND status = 'running'", rows)
+
+    def release(self, units: Iterable[Unit], owner: str) -> None:
+        """Give units back that were not finished; somebody else may take them at once."""
+        with self._writing() as db:
+            rows = [(u.key, owner) for u in units]
+            db.executemany("UPDATE units SET until = 0 WHERE key = ? AND owner = ? AND status = 'running'", rows)
+
+    # ----------------------------------------------------------------- results
+    def record(self, outcome: Outcome, files: Sequence[str] = (), name: str = "") -> None:
         """Store an outcome; committed when this returns."""
-        u = outcome.unit
-        row = (
-            u.key, u.family, u.group, "x".join(map(str, u.format)), u.rank,
-            json.dumps(dict(u.parameters), sort_keys=True),
-            u.seed, outcome.restarts, outcome.converged, outcome.tried, outcome.rationalised, outcome.best_eps2,
-            outcome.seconds, outcome.message, json.dumps(files), datetime.now(UTC).isoformat(timespec="seconds"),
-        )  # fmt: skip
-        self._db.execute(f"INSERT OR REPLACE INTO units VALUES ({','.join('?' * len(row))})", row)
-        self._db.commit()
+        unit = outcome.unit
+        with self._writing() as db:
+            row = db.execute("SELECT attempts, name FROM units WHERE key = ?", (unit.key,)).fetchone()
+            attempts = (row[0] if row else 0) + (outcome.status != "done")
+            until = time.time() + BACK_OFF * 4.0 ** (attempts - 1) if outcome.status in ("failed", "killed") else 0.0
+            self._put(
+                unit, name=name or (row[1] if row else ""), status=outcome.status, attempts=attempts,
+                owner=owner_here(), until=until, finished=datetime.now(UTC).isoformat(timespec="seconds"),
+                seconds=round(outcome.seconds, 4), statistics=json.dumps(outcome.statistics, default=str),
+                message=outcome.message, files=json.dumps(list(files)),
+            )  # fmt: skip
 
+    def _put(self, unit: Unit, **values: Any) -> None:
+        row = {
+            **unit.plain(), "key": unit.key, "parameters": json.dumps(dict(unit.parameters), sort_keys=True),
+            "version": __version__, "statistics": "{}", "message": "", "files": "[]", "seconds": None, "finished": None,
+            **values,
+        }  # fmt: skip
+        values_ = [row.get(c) for c in COLUMNS]
+        self._db.execute(f"INSERT OR REPLACE INTO units VALUES ({','.join('?' * len(COLUMNS))})", values_)
+
+    def forget(self, where: dict[str, str]) -> int:
+        """Drop units whose columns have these values (``key`` may be a beginning); they will be run again."""
+        clause, values = _clause(where)
+        with self._writing() as db:
+            return int(db.execute(f"DELETE FROM units WHERE {clause}", values).rowcount)
+
+    def forget_units(self, units: Iterable[Unit]) -> None:
+        """Drop these units unless somebody runs them."""
+        with self._writing() as db:
+            keys = [(u.key, time.time()) for u in units]
+            db.executemany("DELETE FROM units WHERE key = ? AND NOT (status = 'running' AND until > ?)", keys)
+
+    def retry(self, where: dict[str, str] | None = None) -> int:
+        """Let failed and killed units be tried again, from the first attempt on."""
+        clause, values = _clause(where or {})
+        query = f"UPDATE units SET attempts = 0, until = 0 WHERE status IN ('failed', 'killed', 'cut') AND {clause}"
+        with self._writing() as db:
+            return int(db.execute(query, values).rowcount)
+
+    def merge(self, other: Ledger) -> int:
+        """Take in what another ledger knows and this one does not: the union, whichever way and however often.
+
+        Returns
+        -------
+        int
+            Rows that are new or more settled than those held.
+        """
+        rank = {s: i for i, s in enumerate(("running", "killed", "failed", "cut", "done"))}
+        taken = 0
+        with self._writing() as db:
+            for row in other.rows():
+                held = db.execute("SELECT status, attempts FROM units WHERE key = ?", (row["key"],)).fetchone()
+                mine = (rank.get(held[0], -1), held[1]) if held else (-1, 0)
+                if row["status"] == "running" or (rank.get(row["status"], -1), row["attempts"]) <= mine:
+                    continue
+                values = [row[c] for c in COLUMNS]
+                db.execute(f"INSERT OR REPLACE INTO units VALUES ({','.join('?' * len(COLUMNS))})", values)
+                taken += 1
+        return taken
+
+    # ------------------------------------------------------------------ reading
     def __len__(self) -> int:
-        return int(self._db.execute("SELECT COUNT(*) FROM units").fetchone()[0])
+        with self._named():
+            return int(self._db.execute("SELECT COUNT(*) FROM units").fetchone()[0])
 
-    def rates(self) -> list[tuple[str, str, str, int, int, int, float]]:
-        """(family, group, format, restarts, converged, rationalised, seconds) summed over units."""
-        query = (
-            "SELECT family, grp, format || ':' || rank, SUM(restarts), SUM(converged), SUM(rationalised), SUM(seconds)"
-        )
-        return list(self._db.execute(query + " FROM units GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"))
+    def rows(self, where: dict[str, str] | None = None, limit: int = -1) -> Iterator[dict[str, Any]]:
+        """Rows as mappings of `COLUMNS`, latest first."""
+        clause, values = _clause(where or {})
+        query = f"SELECT * FROM units WHERE {clause} ORDER BY finished DESC, key LIMIT ?"
+        with self._named():
+            for row in self._db.execute(query, [*values, limit]):
+                yield dict(zip(COLUMNS, row, strict=True))
+
+    def counts(self) -> dict[str, int]:
+        """Units by status."""
+        with self._named():
+            return dict(self._db.execute("SELECT status, COUNT(*) FROM units GROUP BY status").fetchall())
+
+    def export(self, path: Path, where: dict[str, str] | None = None) -> int:
+        """Write the rows as CSV, what families counted in columns of their own (atomically). Returns the rows."""
+        rows, names = [], {}
+        for row in self.rows(where):
+            counted = json.loads(row.pop("statistics") or "{}")
+            names.update(dict.fromkeys(counted))
+            rows.append({**counted, **row})
+        columns = [c for c in COLUMNS if c not in ("statistics", "until", "owner")]
+        columns += [n for n in names if n not in columns]
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        with part.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, columns, lineterminator="\n", extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(reversed(rows))
+        os.replace(part, path)
+        return len(rows)
+
+
+def _given_up(status: str, attempts: int) -> bool:
+    return status in ("failed", "killed") and attempts >= ATTEMPTS
+
+
+def _clause(where: dict[str, str]) -> tuple[str, list[str]]:
+    unknown = set(where) - set(COLUMNS)
+    if unknown:
+        raise StlError("where", sorted(unknown), ", ".join(COLUMNS))
+    parts = ["key LIKE ? || '%'" if c == "key" else f"{c} = ?" for c in where]
+    return " AND ".join(parts) or "1", list(where.values())

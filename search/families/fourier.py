@@ -13,19 +13,22 @@ For Z_r these are r complex channels, or one real channel for each real characte
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
-from math import prod
+from math import isinf, prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.core.unit import Request, Start, Unit, register
-from stl_algebra import Encoder, ring
+from stl_algebra import Encoder, StlError, group, ring
+from stl_algebra.groups import RealFourier
 from stl_algebra.schemes import gauss, laderman, root_powers, standard, strassen
 from stl_algebra.targets import Target, matmul
+
+from ..core.unit import Context, Request, Unit, register
 
 __all__ = [
     "algebra",
@@ -54,9 +57,6 @@ def algebra(name: str) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[
         Fourier transform is multiplied by an encoder of its matrix size, complex blocks in three real products
         (Gauss), quaternionic ones entry by entry.
     """
-    from stl_algebra import group
-    from stl_algebra.groups import RealFourier
-
     g = group(name)
     transform = RealFourier(g)
     rows = transform.matrix.complex().real / np.sqrt(g.order)
@@ -179,61 +179,66 @@ def real_encoder(
     return e_x, e_w, least_squares_decoder(target, e_x, e_w)
 
 
-def build(unit: Unit) -> Start:
-    from search.lm import Free, Schedule
+def run(unit: Unit, context: Context) -> Iterator[Encoder]:
+    """The complex encoder in closed form, if the group is cyclic; then the real one, polished."""
+    from ..lm import Free, Schedule, minimise
 
     name = str(unit.parameters["group"])
     table, left, right = algebra(name)
     alpha, beta = index_maps(unit.format, table, unit.seed)
     target = matmul(*unit.format)
+    if is_cyclic(name):
+        origin = {"stage": "constructed", "alpha": alpha.tolist(), "beta": beta.tolist()}
+        yield complex_encoder(alpha, beta, len(table), origin)
     factors = real_encoder(alpha, beta, left, right)
     theta = np.concatenate([factors[0].ravel(), factors[1].ravel(), factors[2].T.ravel()])
     rng = np.random.default_rng([unit.seed, len(table)])
     scale = np.sqrt((theta**2).mean())
     init = np.array([theta + level * scale * rng.standard_normal(theta.size) for level in NOISE])
-    constructed = []
-    if unit.parameters.get("cyclic"):
-        maps = {"alpha": alpha.tolist(), "beta": beta.tolist()}
-        constructed = [complex_encoder(alpha, beta, len(table), unit.origin(stage="constructed", **maps))]
-    return Start(
-        target=target,
-        encoders=constructed,
-        parametrisation=Free(target, unit.rank),
-        init=init,
-        iterations=80,
-        schedule=Schedule(mu_start=0.1, mu_end=1e-3),
-        keep_numerical=True,
-    )
+    result = minimise(
+        target, Free(target, unit.rank), iterations=80, schedule=Schedule(mu_start=0.1, mu_end=1e-3), seed=unit.seed,
+        device=context.device, init=init, seconds=None if isinf(context.left()) else max(0.1, context.left()),
+    )  # fmt: skip
+    context.statistics |= {
+        "restarts": len(result.eps2), "converged": int(result.converged.sum()), "best_eps2": float(result.eps2.min()),
+        "steps": result.iterations, "search_seconds": round(result.seconds, 3), "group": name,
+    }  # fmt: skip
+    for row in np.argsort(np.where(result.converged, result.kappa2, np.inf))[: int(result.converged.sum())]:
+        yield Encoder.build(target, *result.factors(row), ring="R64")
+    if not result.converged.any():
+        error = np.where(np.isfinite(result.eps2), result.eps2 + 8.1e-6 * result.kappa2, np.inf)
+        best = int(error.argmin())
+        if np.isfinite(error[best]):
+            yield Encoder.build(target, *result.factors(best), ring="R64")
+
+
+def is_cyclic(name: str) -> bool:
+    """Whether a group is named as a cyclic one, with a generator whose powers count up (``C7``)."""
+    return re.fullmatch(r"C[1-9]\d*", name) is not None
 
 
 def accepts(name: str) -> bool:
     """Whether ``--group`` names a finite group of a size the family can use, e.g. S3, D4, C2xC2, SmallGroup(16,3)."""
-    from stl_algebra import StlError, group
-
-    try:
-        return 2 <= group(name).order <= MAX_ORDER
+    try:  # Z3 is the name of a symmetry, the group is C3
+        return not name.startswith("Z") and 2 <= group(name).order <= MAX_ORDER
     except StlError:
         return False
 
 
 @register(
-    "fourier", groups=("cyclic",), build=build, accepts=accepts,
+    "fourier", groups=("cyclic",), run=run, settings={"group": None}, accepts=accepts,
     space="orders r >= 2 whose real rank (1 per real character, 3 per complex pair) is below nmp, or a finite group "
     "such as S3, D4, C2xC2; formats n,m,p with nmp <= 64; a --rank that some order has, e.g. 2, 4, 5, 7, 8, 10, 11 ...",
 )  # fmt: skip
 def units(request: Request, turn: int) -> Iterator[Unit]:
     """Every cyclic order whose real rank is below the naive count, or the one group named."""
+    named = request.group not in (None, "cyclic")
     for fmt in [request.format] if request.format else [(2, 2, 2), (3, 3, 3)]:
         if prod(fmt) > 64:
             continue
-        if request.group != "cyclic":
-            table, left, _ = algebra(request.group)
-            if len(left) < prod(fmt) and request.order in (None, len(table)) and request.rank in (None, len(left)):
-                yield Unit("fourier", request.group, fmt, len(left), {"group": request.group}, request.seed + turn)
-            continue
-        for order in range(2, prod(fmt)):
-            rank = real_rank(order)
-            if rank >= prod(fmt) or request.order not in (None, order) or request.rank not in (None, rank):
-                continue
-            parameters = {"group": f"C{order}", "cyclic": True}
-            yield Unit("fourier", f"Z{order}", fmt, rank, parameters, request.seed + turn)
+        for order in range(2, prod(fmt)) if not named else [0]:
+            name = str(request.group) if named else f"C{order}"
+            rank = len(algebra(name)[1]) if named else real_rank(order)
+            order = len(algebra(name)[0]) if named else order
+            if rank < prod(fmt) and request.order in (None, order) and request.rank in (None, rank):
+                yield Unit("fourier", "none", fmt, rank, {"group": name}, request.seed + turn)

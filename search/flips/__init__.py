@@ -7,12 +7,12 @@ Sources: Kauers–Moosbauer 2022 (flip graphs), Arai–Ichikawa–Hukushima 2024
 Moosbauer–Poole 2025 (symmetry). Searches start from the standard algorithm unless told otherwise.
 """
 
-from search.flips.explore import FlipResult, search_flips
-from search.flips.formats import extend, merge, project
-from search.flips.graph import flip_graph
-from search.flips.pools import Pools, search_from
-from search.flips.scheme import Scheme, from_factors, standard, symmetric_start
-from search.flips.walk import Schedule, walk_from
+from .explore import FlipResult, search_flips
+from .formats import extend, merge, project
+from .graph import flip_graph
+from .pools import Pools, search_from
+from .scheme import Scheme, from_factors, standard, symmetric_start
+from .walk import Schedule, walk_from
 
 __all__ = [
     "FlipResult",

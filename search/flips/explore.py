@@ -5,22 +5,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import nullcontext
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from math import prod
-from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.flips.scheme import SYMMETRIES, Scheme, checked, from_factors, holds, standard, symmetric_start
-from search.flips.walk import Schedule, walk_from
 from stl_algebra.errors import StlError
 
-if TYPE_CHECKING:
-    from stl_algebra import Encoder
+from .defaults import STANDARD_UP_TO, default_cubes, goal_rank, schedule_for
+from .formats import extend
+from .scheme import SYMMETRIES, Scheme, checked, from_factors, holds, standard, symmetric_start
+from .walk import Schedule, walk_from
 
 __all__ = ["FlipResult", "search_flips"]
 
@@ -57,39 +55,6 @@ class FlipResult:
     scheme: Scheme
     pool: list[Scheme] = field(default_factory=list)
 
-    def encoder(self, lift: bool = False, seconds: float = 60.0, tries: int = 1, **origin: Any) -> Encoder:
-        """The scheme as an `Encoder` over its ring, or lifted from GF(2) to Z or Q.
-
-        Parameters
-        ----------
-        lift : bool
-            Hensel-lift a scheme over GF(2); no effect over Z. One that does not lift is walked on at
-            constant rank and tried again (`search.flips.lift.simplest`).
-        seconds : float
-            Time for the lifts.
-        tries : int
-            Lifts to choose from: the one with the smallest coefficients is taken.
-        **origin
-            Added to the encoder's origin, e.g. ``seed=3``.
-
-        Raises
-        ------
-        StlError
-            If the scheme has no lift (⟨4,4,4;47⟩ has none).
-        """
-        from search.flips.lift import lifted, simplest
-        from stl_algebra import Encoder
-        from stl_algebra.targets import matmul
-
-        ring = self.scheme.ring
-        group = self.scheme.symmetry or "none"
-        about = {"family": "flip-graph", "from": "scratch", "group": group, "walk": ring, **origin}
-        if ring == "Z":
-            return lifted(self.scheme, about)
-        if lift:
-            return simplest([self.scheme], about, seconds, tries=12 + tries, enough=tries)
-        return Encoder.build(matmul(*self.scheme.format), self.e_x, self.e_w, self.d, ring=ring, origin=about)
-
 
 #: What travels to a worker: start, whether to grow another one instead, goal, schedule, seed, seconds.
 _Task = tuple[Scheme, bool, int, Schedule, tuple[int, int], float]
@@ -97,8 +62,6 @@ _Task = tuple[Scheme, bool, int, Schedule, tuple[int, int], float]
 
 def _task(args: _Task) -> tuple[Scheme, int]:
     """One walk in a worker, from a freshly grown start if asked for."""
-    from search.flips.recipes import grown_start, grown_symmetric
-
     start, grow, goal, plan, seed, seconds = args
     end, spent = time.monotonic() + seconds, 0
     if grow:
@@ -145,23 +108,23 @@ def search_flips(
     seed : int
         Walk number i uses the seed (seed, i); equal seeds, workers and `max_flips` give equal results.
     schedule : Schedule, optional
-        Default: `search.flips.recipes.schedule_for`.
+        Default: `search.flips.defaults.schedule_for`.
     pool : int, optional
         Overrides ``schedule.pool``.
     start : "standard", "grown", Scheme or (e_x, e_w, d), optional
         Default: the standard algorithm (with symmetry `symmetric_start`) up to 36 products, above that
         a start grown from smaller formats, afresh for every walk
-        (`search.flips.recipes.grown_start`). With symmetry "grown" begins at a smaller square format
-        under the same symmetry (`search.flips.recipes.grown_symmetric`). Plain factors are possible
+        (`grown_start`). With symmetry "grown" begins at a smaller square format
+        under the same symmetry (`grown_symmetric`). Plain factors are possible
         only without symmetry.
     cubes : int or (s, n, n) array, optional
         Fixed terms of the symmetric start (`symmetric_start`); default: the fewest that fit the target.
     max_flips : int, optional
         Budget in flips, for reproducible runs.
     workers : int
-        Walks per round; more than 1 opens a spawn pool unless an `executor` is given.
+        Walks per round.
     executor : concurrent.futures.Executor, optional
-        Where the walks run.
+        Where the walks run; here, one after the other, if there is none.
 
     Returns
     -------
@@ -172,8 +135,6 @@ def search_flips(
     StlError
         For a format, ring, symmetry or start that does not fit.
     """
-    from search.flips.recipes import STANDARD_UP_TO, default_cubes, schedule_for
-
     fmt = checked(format, ring, symmetry)
     if workers < 1:
         raise StlError("workers", workers, "at least 1")
@@ -202,11 +163,8 @@ def search_flips(
     walk_from(standard((1, 2, 1)), 0, Schedule(flips=1), [0])  # compiles, or loads what was compiled
     length = SYMMETRIES[symmetry][1]
     goal = 0 if target_rank is None else max(0, (target_rank - len(first.cubes)) // length)
-    own = workers > 1 and executor is None
-    context = ProcessPoolExecutor(workers, mp_context=get_context("spawn")) if own else nullcontext(executor)
-    with context as runner:
-        search = _Search(first, grown, goal, plan, seed, seconds, max_flips)
-        search.run(runner, workers)
+    search = _Search(first, grown, goal, plan, seed, seconds, max_flips)
+    search.run(executor, workers)
     best = search.best
     e_x, e_w, d = best.factors()
     if not holds(fmt, e_x, e_w, d, ring):  # cannot happen unless the kernel is wrong: never return it
@@ -216,6 +174,45 @@ def search_flips(
         e_x, e_w, d, len(e_x), search.flips, search.elapsed(), found, search.history, best,
         search.levels.get(best.orbits, [best]),
     )  # fmt: skip
+
+
+def grown_symmetric(n: int, ring: str, symmetry: str, cubes: Any, seconds: float, seed: int) -> tuple[Scheme, int]:
+    """A symmetric start around a smaller scheme: one index less under C₃, two less under C₃×Z₂.
+
+    The smaller format is searched for its best known rank, at most a third of the time.
+
+    Returns
+    -------
+    (Scheme, int)
+        The start, and the flips spent on it.
+    """
+    m = n - (2 if symmetry == "C3xZ2" else 1)
+    if m < 2:
+        return symmetric_start(n, ring, symmetry, cubes), 0
+    found = search_flips((m, m, m), ring, symmetry, goal_rank((m, m, m), ring), seconds / 3, seed, cubes=cubes)
+    return symmetric_start(n, ring, symmetry, inner=found.scheme), found.flips
+
+
+def grown_start(fmt: tuple[int, int, int], ring: str, seconds: float, seed: int) -> tuple[Scheme, int]:
+    """A start made of smaller searches: ⟨n,m,p−1⟩ at its best known rank plus one slice of standard products.
+
+    The largest size is reduced by one until the standard algorithm will do; every smaller format is
+    searched in turn, at most a tenth of the time each.
+
+    Returns
+    -------
+    (Scheme, int)
+        The start, and the flips spent on it.
+    """
+    axis = max(range(3), key=lambda k: fmt[k])
+    sizes = list(fmt)
+    sizes[axis] -= 1
+    smaller = (sizes[0], sizes[1], sizes[2])
+    if prod(fmt) <= STANDARD_UP_TO // 2 or min(smaller) < 2:
+        return standard(fmt, ring), 0
+    start, flips = grown_start(smaller, ring, seconds, seed)
+    found = search_flips(smaller, ring, None, goal_rank(smaller, ring), seconds / 10, seed, start=start)
+    return extend(found.scheme, "nmp"[axis]), flips + found.flips
 
 
 class _Search:

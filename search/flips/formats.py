@@ -11,8 +11,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from search.flips.scheme import Scheme, checked, from_factors, standard
 from stl_algebra.errors import StlError
+
+from .scheme import Scheme, checked, from_factors, standard
 
 __all__ = ["extend", "merge", "project", "rotate"]
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.flips.scheme import Scheme, checked, pack, standard, unpack
 from stl_algebra.errors import StlError
+
+from .scheme import Scheme, checked, pack, standard, unpack
 
 if TYPE_CHECKING:
     import networkx
@@ -90,7 +91,7 @@ def flip_graph(
 
 
 def _scheme_of_rank(fmt: tuple[int, int, int], rank: int | None) -> Scheme:
-    from search.flips.explore import search_flips
+    from .explore import search_flips
 
     n, m, p = fmt
     if rank is None or rank >= n * m * p:

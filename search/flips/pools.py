@@ -17,12 +17,13 @@ from math import prod
 
 import numpy as np
 
-from search.flips.explore import FlipResult
-from search.flips.formats import merge, project, rotate
-from search.flips.scheme import Scheme, checked, from_factors, standard
-from search.flips.walk import Schedule, walk_from
 from stl_algebra.errors import StlError
 from stl_algebra.known import best_rank
+
+from .explore import FlipResult
+from .formats import merge, project, rotate
+from .scheme import Scheme, checked, from_factors, standard
+from .walk import Schedule, walk_from
 
 __all__ = ["Pools", "all_formats", "oriented", "search_from", "transposed", "wandered"]
 

@@ -16,16 +16,41 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stl_algebra.encoder import Encoder
 from stl_algebra.errors import StlError
+from stl_algebra.targets import matmul
 
 __all__ = [
-    "SYMMETRIES", "Scheme", "checked", "diagonal_blocks", "from_factors", "holds", "pack", "standard",
-    "symmetric_start", "unpack",
+    "SYMMETRIES", "Scheme", "checked", "diagonal_blocks", "from_factors", "holds", "mode_of", "pack", "read_scheme",
+    "standard", "symmetric_start", "unpack",
 ]  # fmt: skip
 
 #: Group name → (code for the kernel, orbit length).
 SYMMETRIES: dict[str | None, tuple[int, int]] = {None: (0, 1), "C3": (1, 3), "C3xZ2": (2, 6)}
 RINGS = ("GF(2)", "Z")
+
+
+def mode_of(symmetry: str, fmt: tuple[int, int, int]) -> str | None:
+    """What a symmetry of the common grammar (`search.lm.groups`) is to a walk.
+
+    ``none`` is None, ``Z3`` is C₃, and ``Z3*c:(1n)(2m)…``, the shift and the reversal of the indices, is C₃×Z₂.
+
+    Examples
+    --------
+    >>> mode_of("none", (3, 3, 4)), mode_of("Z3", (4, 4, 4)), mode_of("Z3*c:(15)(24)", (5, 5, 5))
+    (None, 'C3', 'C3xZ2')
+    """
+    n = fmt[0]
+    if symmetry == "none":
+        return None
+    reversal = "".join(f"({i}{n + 1 - i})" for i in range(1, n // 2 + 1))
+    modes = {"Z3": "C3", f"Z3*c:{reversal}": "C3xZ2"}
+    if symmetry not in modes or len(set(fmt)) != 1:
+        square = f", {', '.join(modes)}" if len(set(fmt)) == 1 else " (others need a square format)"
+        raise StlError("symmetry", symmetry, f"for a walk on {'x'.join(map(str, fmt))}: none{square}")
+    return modes[symmetry]
+
+
 #: Entries per factor that fit one machine word: one bit each, or two for −1, 0, 1.
 MAX_ENTRIES = {"GF(2)": 64, "Z": 32}
 
@@ -169,6 +194,10 @@ class Scheme:
         first = first.reshape(n * n, n * n, n, n).transpose(0, 1, 3, 2)
         return np.concatenate([x.ravel(), y.ravel(), z.ravel()]), np.flatnonzero(first)
 
+    def encoder(self) -> Encoder:
+        """The scheme as an encoder over its ring."""
+        return Encoder.build(matmul(*self.format), *self.factors(), ring=self.ring)
+
     def exact(self) -> bool:
         """Verify all Brent equations of the expansion."""
         return holds(self.format, *self.factors(), ring=self.ring)
@@ -257,6 +286,42 @@ def from_factors(fmt: Sequence[int], e_x: Any, e_w: Any, d: Any, ring: str = "GF
     terms = np.stack([pack(part, ring) for part in parts], axis=1)
     signs = np.ones(len(terms), dtype=np.int64)
     return Scheme((n, m, p), ring, None, terms[np.all(terms != 0, axis=1)], signs[np.all(terms != 0, axis=1)])
+
+
+def read_scheme(encoder: Encoder, ring: str, symmetry: str = "none") -> Scheme:
+    """The scheme of an encoder over a ring asked for.
+
+    Its symmetry is known again if the terms stand in the order `Scheme.factors` puts them; otherwise it is left out.
+
+    Raises
+    ------
+    StlError
+        If the coefficients cannot be read over the ring, or the scheme is not exact there.
+    """
+    whole = all(f.num.ndim == 2 and f.num.dtype.kind in "iO" for f in encoder.factors)
+    if not whole or any(f.den % 2 == 0 or (ring == "Z" and f.den != 1) for f in encoder.factors):
+        raise StlError("start", encoder.label, f"an encoder that can be read over {ring}")
+    e_x, e_w, d = (np.asarray(f.num % 2 if ring == "GF(2)" else f.num).astype(np.int64) for f in encoder.factors)
+    fmt = encoder.format
+    plain = from_factors(fmt, e_x, e_w, d, ring=ring)
+    if not plain.exact():
+        raise StlError("start", encoder.label, f"an exact encoder over {ring}")
+    mode = mode_of(symmetry, fmt)
+    if mode is None:
+        return plain
+    n, length = fmt[0], SYMMETRIES[mode][1]
+    u, v, w = e_x, e_w, d.T.reshape(-1, n, n).transpose(0, 2, 1).reshape(-1, n * n)
+    cubes = int(np.argmin([*np.all((u == v) & (v == w), axis=1).tolist(), False]))
+    while cubes > 0 and (len(u) - cubes) % length:
+        cubes -= 1
+    last = cubes + (len(u) - cubes) // length
+    if (len(u) - cubes) % length == 0:
+        terms = np.stack([pack(x[cubes:last], ring) for x in (u, v, w)], axis=1)
+        found = Scheme(fmt, ring, mode, terms, np.ones(len(terms), dtype=np.int64), pack(u[:cubes], ring))
+        same = found.factors()
+        if all(x.shape == y.shape and np.array_equal(x, y) for x, y in zip(same, (e_x, e_w, d), strict=True)):
+            return found
+    return plain
 
 
 def diagonal_blocks(n: int, count: int) -> list[list[int]]:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from search.flips._state import Mode, State
-from search.flips.scheme import SYMMETRIES, Scheme
 from stl_algebra.errors import StlError
+
+from ._state import Mode, State
+from .scheme import SYMMETRIES, Scheme
 
 __all__ = ["Schedule", "walk", "walk_from"]
 
@@ -86,7 +87,7 @@ def walk(
     stats : (S_LENGTH,) int64
         Orbits now, orbits of the best, flips, plus transitions, reductions.
     """
-    from search.flips import _kernel as kernel
+    from . import _kernel as kernel
 
     cap, symmetry = signs.size, int(params[kernel.P_SYMMETRY])
     slots = 4 * (cap + 1)
@@ -126,7 +127,7 @@ def walk_from(
     (Scheme, int)
         The latest scheme with the fewest orbits seen, and the number of flips made.
     """
-    from search.flips import _kernel as kernel
+    from . import _kernel as kernel
 
     cap = start.orbits + HEADROOM
     terms, best = np.zeros((cap, 3), dtype=np.uint64), np.zeros((cap, 3), dtype=np.uint64)

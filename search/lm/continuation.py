@@ -22,7 +22,7 @@ Factors = tuple[Array, Array, Array]
 
 
 def flip_schemes(
-    fmt: tuple[int, int, int], rank: int, symmetry: str | None, seconds: float, seed: int, most: int = 8,
+    fmt: tuple[int, int, int], rank: int, symmetry: str, seconds: float, seed: int, most: int = 8,
     lift: bool = False,
 ) -> list[Factors]:
     """Schemes over GF(2) of at most the given rank from walks of the flip graph, as floats.
@@ -41,11 +41,13 @@ def flip_schemes(
     StlError
         If the walks do not reach the rank in time, or no scheme has a lift.
     """
-    from search.exact.hensel import hensel_lift
-    from search.flips import search_flips
     from stl_algebra.targets import matmul
 
-    result = search_flips(fmt, "GF(2)", symmetry, rank, seconds, seed)
+    from ..exact.hensel import hensel_lift
+    from ..flips.explore import search_flips
+    from ..flips.scheme import mode_of
+
+    result = search_flips(fmt, "GF(2)", mode_of(symmetry, fmt), rank, seconds, seed)
     if not result.found:
         raise StlError("rank", rank, f"{result.rank}, which is what the walks reached", "allow more seconds")
     schemes = [(result.e_x, result.e_w, result.d)]

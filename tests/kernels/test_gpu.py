@@ -5,7 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kernels import Codec, STLLinear, fast_matmul, ops, plan_matmul, reference, rounding, stl_matmul
+from kernels import (
+    Codec,
+    STLLinear,
+    exact_matmul,
+    fast_matmul,
+    matmul_split,
+    ops,
+    plan_matmul,
+    reference,
+    rounding,
+    split_weight,
+    stl_matmul,
+)
 from kernels.bench import measure
 
 pytestmark = pytest.mark.gpu
@@ -173,3 +185,31 @@ def test_fast_matmul_is_matmul() -> None:
     assert plan.stages
     found = measure.compare(fast_matmul(a, b), a.double() @ b.double())
     assert found.rms == pytest.approx(plan.error, rel=0.3)
+
+
+@pytest.mark.parametrize("promoted", [False, True])
+@pytest.mark.parametrize("inner", [1024, 8192])
+def test_split_products_err_as_predicted_and_no_more_than_float32(strassen2: Codec, inner: int, promoted: bool) -> None:
+    a, b = draw(1024, inner, dtype=torch.float32), draw(inner, 1024, dtype=torch.float32)
+    exact = a.double() @ b.double()
+    found = measure.compare(matmul_split(a, split_weight(b, strassen2), promoted=promoted), exact)
+    assert found.rms == pytest.approx(rounding.split_error(strassen2, inner, promoted), rel=0.2)
+    if inner > 1024:
+        assert found.rms <= measure.compare(a @ b, exact).rms
+
+
+def test_exact_products_on_int8_units() -> None:
+    a, b = torch.randint(-(2**26), 2**26, (300, 500)), torch.randint(-(2**26), 2**26, (500, 200))
+    for modulus in (None, 251, 2**31 - 1):
+        here = exact_matmul(a.cuda(), b.cuda(), modulus=modulus)
+        assert torch.equal(here.cpu(), exact_matmul(a, b, modulus=modulus))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("n", [256, 2048, 6144])
+def test_fast_matmul_is_never_slower(n: int, dtype: torch.dtype) -> None:
+    a, b = draw(n, n, dtype=dtype), draw(n, n, dtype=dtype)
+    fast_matmul(a, b)
+    providers = {"dense": lambda: a @ b, "fast": lambda: fast_matmul(a, b)}
+    times = measure.steady(providers, cuda, rounds=3, warmup=50, rep=50)
+    assert times["fast"][0] < 1.02 * times["dense"][0] + 0.003

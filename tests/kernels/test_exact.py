@@ -1,0 +1,133 @@
+"""Exact integer and modular products against Python integers, python-flint and galois."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kernels import exact_matmul
+from kernels.exact import moduli_for
+from stl_algebra import Encoder, files, schemes
+from stl_algebra.errors import StlError
+
+ENCODERS = Path(__file__).parents[2] / "results" / "encoders"
+S = schemes.strassen()
+
+
+def python_product(a: torch.Tensor, b: torch.Tensor) -> list[list[int]]:
+    product = a.numpy().astype(object) @ b.numpy().astype(object)
+    return [[int(v) for v in row] for row in product]
+
+
+def stored(name: str) -> Encoder:
+    return files.load(ENCODERS / f"{name}.safetensors")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), st.sampled_from([1, 7, 40, 2**20, 2**29]), st.sampled_from([None, 2, 3, 10, 255, 257, 2**31 - 1]))
+def test_equal_to_python_integers(data: st.DataObject, size: int, modulus: int | None) -> None:
+    n, k, m = (data.draw(st.integers(1, 7)) for _ in range(3))
+    entry = st.integers(-size, size)
+    a, b = (torch.tensor(data.draw(st.lists(st.lists(entry, min_size=q, max_size=q), min_size=p, max_size=p)))
+            for p, q in ((n, k), (k, m)))  # fmt: skip
+    expected = python_product(a, b)
+    if modulus:
+        expected = [[v % modulus for v in row] for row in expected]
+    for encoder in (None, S):
+        assert exact_matmul(a, b, modulus=modulus, encoder=encoder).tolist() == expected
+
+
+@pytest.mark.parametrize("name", ["4x4x4_r48_Z-1-2_4d9b32ac", "4x4x4_r48_Q_16572126"])
+def test_encoders_with_denominators(name: str) -> None:
+    """A ½ is a unit modulo every odd number; the denominators of the other need moduli chosen around them."""
+    encoder = stored(name)
+    a, b = torch.randint(-(2**27), 2**27, (13, 50)), torch.randint(-(2**27), 2**27, (50, 9))
+    assert exact_matmul(a, b, encoder=encoder).tolist() == python_product(a, b)
+    assert exact_matmul(a, b, modulus=2, encoder=encoder).tolist() == (np.array(python_product(a, b)) % 2).tolist()
+
+
+def test_an_encoder_of_characteristic_two() -> None:
+    encoder = stored("4x4x4_r47_GF-2_22ab4c8b")
+    a, b = torch.randint(0, 2, (9, 30)), torch.randint(0, 2, (30, 6))
+    assert exact_matmul(a, b, modulus=2, encoder=encoder).tolist() == (a @ b % 2).tolist()
+    with pytest.raises(StlError, match="encoder"):
+        exact_matmul(a, b, modulus=3, encoder=encoder)
+
+
+def test_flint_and_galois_agree() -> None:
+    flint, galois = pytest.importorskip("flint"), pytest.importorskip("galois")
+    a, b = torch.randint(-(2**28), 2**28, (40, 33)), torch.randint(-(2**28), 2**28, (33, 21))
+    theirs = flint.fmpz_mat(a.tolist()) * flint.fmpz_mat(b.tolist())
+    assert exact_matmul(a, b, encoder=S).tolist() == [[int(v) for v in row] for row in theirs.tolist()]
+    p = 2**31 - 1
+    theirs = flint.nmod_mat(40, 33, [v % p for v in a.flatten().tolist()], p)
+    theirs *= flint.nmod_mat(33, 21, [v % p for v in b.flatten().tolist()], p)
+    assert exact_matmul(a, b, modulus=p, encoder=S).tolist() == [[int(v) for v in row] for row in theirs.tolist()]
+    for p in (2, 31):
+        field = galois.GF(p)
+        x, y = field.Random((17, 12), seed=1), field.Random((12, 8), seed=2)
+        found = exact_matmul(torch.tensor(np.asarray(x).astype(np.int64)), torch.tensor(np.asarray(y).astype(np.int64)),
+                             modulus=p, encoder=S)  # fmt: skip
+        assert (found.numpy() == np.asarray(x @ y).astype(np.int64)).all()
+
+
+def test_extremes() -> None:
+    """All entries at the bound with one sign: the sums the moduli must hold, and the end of int64."""
+    k = 1000
+    for value, modulus in ((2**26, None), (-(2**26), None), (2**31 - 2, 2**31 - 1), (-(2**63), 1009)):
+        a, b = torch.full((2, k), value), torch.full((k, 3), abs(value) if value > -(2**63) else 1)
+        want = k * value * int(b[0, 0])
+        assert exact_matmul(a, b, modulus=modulus).tolist() == [[want % modulus if modulus else want] * 3] * 2
+    top = torch.tensor([[2**31 - 1, 2**31 - 1]])
+    assert exact_matmul(top, top.t()).item() == 2 * (2**31 - 1) ** 2
+
+
+def test_shapes_types_and_refusals() -> None:
+    a, b = torch.randint(-9, 9, (2, 3, 5)), torch.randint(-9, 9, (5, 4))
+    assert torch.equal(exact_matmul(a, b), a @ b)
+    assert torch.equal(exact_matmul(a.to(torch.int8), b.to(torch.int16)), a @ b)
+    assert exact_matmul(a[..., :0], b[:0]).abs().sum() == 0
+    assert exact_matmul(a[0, :0], b).shape == (0, 4)
+    big = torch.full((2, 2), 2**40)
+    for argument, call in {
+        "a": lambda: exact_matmul(a.float(), b),
+        "b.shape": lambda: exact_matmul(a, b.t()),
+        "modulus": lambda: exact_matmul(a, b, modulus=1),
+        "a, b": lambda: exact_matmul(big, big),
+    }.items():
+        with pytest.raises(StlError) as error:
+            call()
+        assert error.value.argument == argument
+
+
+def test_moduli_hold_the_bound() -> None:
+    for bound, limit in [(2**i, limit) for i in range(0, 112, 3) for limit in (255, 10**6)]:
+        found = moduli_for(bound, limit, units=(3,))
+        assert np.prod([int(m) for m in found], dtype=object) > 2.2 * bound
+        assert np.gcd.reduce(found) == 1 or len(found) == 1
+        assert all(m % 2 and m % 3 and m <= limit for m in found)
+    with pytest.raises(StlError):
+        moduli_for(10**40, 11)
+
+
+@pytest.mark.parametrize("modulus", [2, 7, 251, 255])
+def test_residue_kernel(modulus: int) -> None:
+    pytest.importorskip("triton")
+    from kernels.triton import gemm
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    half = modulus // 2
+    a = torch.randint(-half, half + 1, (2, 20, 96), dtype=torch.int8, device=device)
+    b = torch.randint(-half, half + 1, (2, 16, 96), dtype=torch.int8, device=device)
+    a[0], b[0] = half, half
+    config = gemm.Config(bm=32, bn=32, bk=32, stages=2, warps=4, sub=1)
+    out = torch.full((2, 20, 16), 99, dtype=torch.int8, device=device)
+    found = gemm.bmm_residues(a, b, modulus, config=config, out=out)
+    exact = a.cpu().long() @ b.cpu().long().transpose(1, 2)
+    assert torch.equal(found.cpu().long() % modulus, exact % modulus)
+    assert found.abs().max() <= modulus // 2

@@ -4,10 +4,11 @@
     python -m search.benchmarks.border_path 4x4x4 45 --symmetry 'Z3*c:(123)' --counts 4,1,0,0,1,3 \
         --path results/border/path_4x4x4_r45.npz
 
-Prints μ, ε², κ², the slope d log ε²/d log μ and fit/penalty, the ratio of ‖T̂−T‖² to the penalty.  Along the path of an
-approximate algorithm of error order e and degree d (terms t^−d, error t^e) the slope is 2e/(2e + 2d/3) and fit/penalty is
-d/(3e): 3/7 and 4/3 for e = 1, d = 4.  A slope that falls together with a growing fit/penalty says that ε² stops, or that
-the step has not converged.  Without ``--path`` the best of random starts is followed; with it, stored points are checked.
+Prints μ, ε², κ², the slope d log ε²/d log μ and fit/penalty, the ratio of ‖T̂−T‖² to the penalty.  Along the path of
+an approximate algorithm of error order e and degree d (terms t^−d, error t^e) the slope is 2e/(2e + 2d/3) and
+fit/penalty is d/(3e): 3/7 and 4/3 for e = 1, d = 4.  A slope that falls together with a growing fit/penalty says that ε²
+stops, or that the step has not converged.  Without ``--path`` the best of random starts is followed; with it, stored
+points are evaluated.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ __all__ = ["main", "system_of"]
 
 def system_of(fmt: str, rank: int, symmetry: str, counts: list[int] | None) -> Series:
     """The approximation problem (no powers of t) of a format, rank, group and orbit counts."""
-    unit = Unit("orbit", symmetry=symmetry, format=parse_format(fmt), rank=rank, parameters={"counts": counts} if counts else {})
+    unit = Unit("orbit", symmetry, parse_format(fmt), rank, {"counts": counts} if counts else {})
     par = parametrisation(unit)
     if par.rank != rank:
         raise StlError("counts", counts, f"orbit counts of rank {rank} (these have {par.rank})")
@@ -39,7 +40,7 @@ def system_of(fmt: str, rank: int, symmetry: str, counts: list[int] | None) -> S
 
 
 def _counts(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
+    return [int(part) for part in text.split(",")]  # argparse turns a ValueError into its own message
 
 
 def _line(system: Series, mu: float, theta: np.ndarray, eps2: float, before: tuple[float, float] | None) -> str:

@@ -4,9 +4,13 @@ An approximate algorithm of order h is an identity t^h·T = Σ_l t^(h−p_l) u_l
 is the *pole* of term l and its factors are polynomials of degree ≤ p_l; it proves that the border rank of T is at most
 the number of terms.  `Series` is that system over any linear parametrisation (poles per orbit), in coordinates of the
 invariant subspace; with all poles and h zero it is the ordinary approximation problem.  `descend` minimises
-‖residual‖² + μ‖x‖² by Levenberg–Marquardt steps in the singular basis of the metric-scaled Jacobian: nothing is squared,
-so that steps stay right at condition numbers (10¹¹ and more on a path to a border algorithm) where normal equations
-have no digit left, and each step is bent back to the linear prediction along the stiff directions.
+‖residual‖² + μ‖x‖² by Levenberg–Marquardt steps in the singular basis of the metric-scaled Jacobian: nothing is
+squared, so that steps stay right at condition numbers (10¹¹ and more on a path to a border algorithm) where normal
+equations have no digit left, and each step is bent back to the linear prediction along the stiff directions.
+
+Only a *finite* solution of the polynomial system proves anything.  A residual that falls while the unknowns grow does
+not: any tensor in a tangent space of the secant variety is approached like that (six terms for ⟨2,2,2⟩ too), and random
+starts mostly end there even where a finite solution exists.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass
 
 import torch
+from torch.autograd import forward_ad
 
 __all__ = [
     "INTERPRET",
@@ -19,6 +20,7 @@ __all__ = [
     "fp8_supported",
     "interpreting",
     "is_hopper_or_newer",
+    "must_decompose",
     "runs_triton",
     "tf32_products",
     "triton_status",
@@ -70,6 +72,17 @@ def triton_status() -> TritonStatus:
 def interpreting() -> bool:
     """Is Triton's CPU interpreter switched on in this process?"""
     return os.environ.get(INTERPRET, "0") not in ("", "0")
+
+
+def must_decompose() -> bool:
+    """Is somebody looking through the operators: a `torch.func` transform, a forward-mode level, an export?
+
+    Custom operators have a reverse-mode rule only. There the same map runs as plain torch operations, which have every
+    rule and every exporter's translation.
+    """
+    if torch.compiler.is_compiling():
+        return torch.compiler.is_exporting()
+    return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
 
 
 def runs_triton(tensor: torch.Tensor) -> bool:

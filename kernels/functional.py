@@ -9,6 +9,7 @@ import torch
 from stl_algebra.errors import StlError
 
 from . import dispatch, ops, reference
+from ._compat import must_decompose
 from .codec import SUPPORTED_DTYPES, Codec, EncoderLike, as_codec
 
 __all__ = ["encode_weight", "stl_matmul", "stl_matmul_encoded"]
@@ -78,8 +79,14 @@ def encode_weight(w: torch.Tensor, encoder: EncoderLike | Codec) -> torch.Tensor
     if w.dim() != 2:
         raise StlError("w.shape", tuple(w.shape), "two dimensions (K, M)")
     _, m, p = codec.format
-    e_w = codec.tensors(w.device, _coefficient_dtype(w.dtype))[1]
-    out: torch.Tensor = ops.encode(w, e_w, m, p, codec.recipes[1])
+    return encode(w, codec.tensors(w.device, _coefficient_dtype(w.dtype))[1], m, p, codec.recipes[1])
+
+
+def encode(w: torch.Tensor, e: torch.Tensor, rows: int, cols: int, recipe: str) -> torch.Tensor:
+    """The encoding operator, or plain torch under transforms that need to see inside. Shared with `STLLinear`."""
+    if must_decompose():
+        return reference.encode(w, e, rows, cols)
+    out: torch.Tensor = ops.encode(w, e, rows, cols, recipe)
     return out
 
 
@@ -165,7 +172,10 @@ def run(
         and any(t is not None and t.requires_grad for t in (x, w_hat, e_x, d, bias))
     ):
         fused = ""  # the pre-activation is needed for the gradient
-    y = ops.matmul_encoded(flat, w_hat, e_x, d, bias, n, m, p, out_features, recipe_x, recipe_d, fused)
+    if must_decompose():
+        y = reference.matmul_encoded(flat, w_hat, e_x, d, n, m, p, out_features, bias, fused)
+    else:
+        y = ops.matmul_encoded(flat, w_hat, e_x, d, bias, n, m, p, out_features, recipe_x, recipe_d, fused)
     if fused != activation:
         y = reference.activate(y, activation)
     return y.reshape(*lead, out_features)

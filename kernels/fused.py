@@ -41,11 +41,14 @@ def mlp(x: torch.Tensor, first: STLLinear, second: STLLinear, activation: str = 
         raise StlError("activation", activation, "one of " + ", ".join(map(repr, functional.ACTIVATION_NAMES)))
     n, m, p = first.format
     n2, m2, p2 = second.format
-    recipe_x, recipe_d = first.recipes
-    next_x, next_d = second.recipes
+    recipe_x, _, recipe_d = first.recipes
+    next_x, _, next_d = second.recipes
     learning = torch.is_grad_enabled() and any(
         t is not None and t.requires_grad for t in (x, *first.parameters(), *second.parameters()))  # fmt: skip
-    if learning or (n, p) != (n2, m2) or not (recipe_d and next_x) or first.activation or second.activation:
+    plain = all(not layer.activation and not layer.scale_rows and layer.mode != "dense" and layer.rows != "batch"
+                for layer in (first, second))  # fmt: skip
+    ragged = x.dim() > 2 and x.shape[-2] % n != 0
+    if learning or (n, p) != (n2, m2) or not (recipe_d and next_x) or not plain or ragged:
         return second(reference.activate(first(x), activation))
     flat = x.reshape(math.prod(x.shape[:-1]), first.in_features)
     products = pipeline.product(ops.encode(flat, first.e_x, n, m, recipe_x), first.w_hat)

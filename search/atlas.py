@@ -3,8 +3,8 @@
 Example: ``python -m search.atlas --out atlas.html``
 
 Formats × ranks × rings beside the best known rank of that ring, ε² and κ² against rank as a plot to hover over
-(plotly, inlined), and for every encoder its factors as pictures, formulas, scores, certificate, the command that repeats it and
-the file itself.
+(plotly, inlined), and for every encoder its factors as pictures, formulas, scores, certificate, the command that
+repeats it and the file itself.
 """
 
 from __future__ import annotations
@@ -149,8 +149,8 @@ def _figure(of: Sequence[Card], fmt: tuple[int, int, int]) -> str:
     )  # fmt: skip
     figure.update_layout(
         title=f"⟨{','.join(map(str, fmt))}⟩", xaxis_title="rank", yaxis_title="relative squared error in bf16",
-        yaxis_type="log", yaxis_exponentformat="power", margin={"l": 60, "r": 10, "t": 40, "b": 90}, height=420, template="simple_white",
-        legend={"orientation": "h", "y": -0.25},
+        yaxis_type="log", yaxis_exponentformat="power", margin={"l": 60, "r": 10, "t": 40, "b": 90}, height=420,
+        template="simple_white", legend={"orientation": "h", "y": -0.25},
     )  # fmt: skip
     html: str = figure.to_html(full_html=False, include_plotlyjs=False, config={"responsive": True})
     return html

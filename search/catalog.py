@@ -15,11 +15,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from stl_algebra import StlError, load, schemes, verify
+from stl_algebra.layouts import read, write
 
 from .cli import console, friendly, parsed_format, print_json
 from .core.catalogue import Catalogue, Row
 from .core.origins import printable
-from .formats import read, write_json, write_npz
 
 __all__ = ["Catalogue", "Row"]
 
@@ -73,14 +73,12 @@ def show(file: Annotated[Path, typer.Argument(help="an encoder file")], json: Js
 @app.command(epilog="Example: python -m search.catalog export FILE.safetensors scheme.json")
 def export(
     file: Annotated[Path, typer.Argument(help="an encoder file")],
-    to: Annotated[Path, typer.Argument(help="scheme.json (terms layout) or scheme.npz")],
+    to: Annotated[Path, typer.Argument(help="name.json, .npz, .npy, .sms, .exp, .txt, .formulas, .tex, .py or .c")],
 ) -> None:
-    """Write an encoder in a published layout (.json: FastMatrixMultiplication; .npz: AlphaTensor, Cᵀ)."""
+    """Write an encoder in a published layout (.json: FastMatrixMultiplication; .npz: AlphaTensor, Cᵀ), or to run."""
     with friendly():
-        if to.suffix not in (".json", ".npz"):
-            raise StlError("to", str(to), "a name ending in .json or .npz")
-        (write_json if to.suffix == ".json" else write_npz)(load(file), to)
-        console.print(f"wrote {to}", markup=False)
+        for path in write(load(file), to):
+            console.print(f"wrote {path}", markup=False)
 
 
 @app.command("import", epilog="Example: python -m search.catalog import published/*.json")
@@ -95,7 +93,8 @@ def import_(
             for reading in read(file):
                 if not reading.report.holds:
                     raise StlError(str(file), str(reading.report), "a scheme that holds")
-                row, new = catalogue.add(reading.encoder, always=True)
+                claimed = {**reading.encoder.origin, "lineage": "published"}  # whatever a stranger's file says
+                row, new = catalogue.add(reading.encoder.with_origin(**claimed), always=True)
                 console.print(f"{'added' if new else 'already there'}: {row.file}", markup=False)
         catalogue.write_index()
 

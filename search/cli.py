@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from math import isfinite
 from typing import Any, NoReturn
 
@@ -17,6 +19,9 @@ from .core.unit import parse_format
 
 __all__ = ["console", "fail", "friendly", "parse_format", "parse_settings", "parsed_format", "print_json"]
 
+for _stream in (sys.stdout, sys.stderr):
+    if isinstance(_stream, TextIOWrapper):  # a terminal without ⟨ and κ shows ? instead of a traceback
+        _stream.reconfigure(errors="replace")
 #: Tables need room; where no terminal says how wide it is, 150 columns.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
 #: Exit codes: 1 something was refuted or not found, 2 the request itself is wrong.
@@ -36,6 +41,9 @@ def friendly() -> Iterator[None]:
         yield
     except StlError as error:
         fail(str(error))
+    except BrokenPipeError:  # whoever read our output has gone; the interpreter must not complain about it either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
     except OSError as error:  # a folder that cannot be written, a full disk
         fail(f"{error.filename or 'file system'}: {error.strerror or error}", 1)
     except KeyboardInterrupt:

@@ -12,17 +12,20 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.table import Table
 
-from search.bases.accuracy import accurate_encoders, most_accurate_bases, stacks
-from search.bases.additions import alternative_basis, sparsest
-from search.cli import console, fail, friendly, print_json
-from search.core.catalogue import Catalogue
-from search.formats import read
-from search.verify import files_under
 from stl_algebra import Encoder, StlError
+from stl_algebra.layouts import read
 from stl_algebra.scores import additions, kappa2
+from stl_algebra.xors import xors
+
+from .bases.accuracy import accurate_encoders, most_accurate_bases, stacks
+from .bases.additions import alternative_basis, sparsest
+from .cli import console, fail, friendly, print_json
+from .core.catalogue import Catalogue
+from .verify import files_under
 
 __all__ = ["Improvement", "Objective", "improve"]
 
@@ -74,6 +77,10 @@ class Improvement:
 
 
 def _line(encoder: Encoder, basis: str, optimum: float) -> Improvement:
+    if encoder.ring.characteristic:
+        pairs = [xors(f.num) for f in encoder.factors]
+        return Improvement(encoder.label, encoder.ring.name, basis, *(2 * (float("nan"),)), sum(p[0] for p in pairs),
+                           sum(p[1] for p in pairs), sum(int((f.num != 0).sum()) for f in encoder.factors), 1)
     count = additions(encoder)
     den = 1
     nonzeros = 0
@@ -97,7 +104,8 @@ def improve(
     Parameters
     ----------
     encoder : Encoder
-        An exact matrix-multiplication encoder over Z, Z[1/2] or Q.
+        An exact matrix-multiplication encoder over Z, Z[1/2], Q or GF(2). Over GF(2) additions are XORs, counted with
+        cancellation (`stl_algebra.xors`), and there is no accuracy to improve.
     objective : {"accuracy", "additions", "bases", "all"}
     seconds : float
         Time for the search for fewer additions.
@@ -117,9 +125,13 @@ def improve(
     """
     if not encoder.ring.exact or not encoder.is_exact:
         raise StlError("encoder", repr(encoder), "an exact encoder", "Rationalise it first.")
-    if encoder.ring.degree > 1 or encoder.ring.characteristic:
-        raise StlError("ring", encoder.ring.name, "Z, Z[1/2] or Q")
     goal = Objective(objective)
+    if encoder.ring.name == "GF(2)":
+        if goal not in (Objective.additions, Objective.all):
+            raise StlError("objective", goal.value, "additions or all over GF(2)")
+        return _fewer_xors(encoder, seconds, seed)
+    if encoder.ring.degree > 1 or encoder.ring.characteristic:
+        raise StlError("ring", encoder.ring.name, "Z, Z[1/2], Q or GF(2)")
     optimum, _ = most_accurate_bases(stacks(encoder))
     out: list[tuple[Improvement, Encoder | None]] = [(_line(encoder, "given", optimum), encoder)]
     if goal in (Objective.additions, Objective.all):
@@ -133,6 +145,55 @@ def improve(
     if goal in (Objective.bases, Objective.all):
         out.append((_alternative(encoder, optimum, seed), None))
     return out
+
+
+def _fewer_xors(encoder: Encoder, seconds: float, seed: int) -> list[tuple[Improvement, Encoder | None]]:
+    """Return the encoder and a basis over GF(2) with fewer XORs, by annealing the non-zeros over elementary changes."""
+    n, m, p = encoder.format
+    shapes = ((n, m), (m, p), (n, p))
+    mats = [(f.num.T if k == 2 else f.num).reshape(-1, *shape).astype(bool)
+            for k, (f, shape) in enumerate(zip(encoder.factors, shapes, strict=True))]
+    rng = np.random.default_rng(seed)
+    best, cost = [v.copy() for v in mats], sum(int(v.sum()) for v in mats)
+    now, end, start = cost, time.perf_counter() + seconds, time.perf_counter()
+    while max(n, m, p) > 1 and (at := time.perf_counter()) < end:
+        space = int(rng.integers(3))
+        size = (n, m, p)[space]
+        if size < 2:
+            continue
+        i, j = rng.permutation(size)[:2]
+        before = [v.copy() for v in mats]
+        _elementary(mats, space, int(i), int(j))
+        new = sum(int(v.sum()) for v in mats)
+        heat = 3.0 * (1 - (at - start) / seconds) + 1e-9
+        if new > now and rng.random() >= np.exp((now - new) / heat):
+            mats = before
+            continue
+        now = new
+        if new < cost:
+            best, cost = [v.copy() for v in mats], new
+    flat = [v.reshape(len(v), -1).astype(np.int64) for v in best]
+    found = Encoder.build(encoder.target, flat[0], flat[1], flat[2].T, ring=encoder.ring,
+                          origin={"family": "sparse basis", "parents": [encoder.digest[:8]]})
+    nan = float("nan")
+    out: list[tuple[Improvement, Encoder | None]] = [(_line(encoder, "given", nan), encoder)]
+    if found.is_exact and found != encoder and _line(found, "sparse", nan).shared <= out[0][0].shared:
+        out.append((_line(found, "sparse", nan), found))
+    return out
+
+
+def _elementary(mats: list[Any], space: int, i: int, j: int) -> None:
+    """Apply S = I + E_ij modulo 2 in one space: (A, B, C) ↦ (SA, B, SC), (AS⁻¹, SB, C) or (A, BS⁻¹, CS⁻¹)."""
+    x, w, d = mats
+    if space == 0:
+        x[:, j, :] ^= x[:, i, :]
+        d[:, i, :] ^= d[:, j, :]
+    elif space == 1:
+        x[:, :, i] ^= x[:, :, j]
+        w[:, j, :] ^= w[:, i, :]
+    else:
+        w[:, :, i] ^= w[:, :, j]
+        d[:, :, j] ^= d[:, :, i]
 
 
 def _alternative(encoder: Encoder, optimum: float, seed: int) -> Improvement:
@@ -201,16 +262,20 @@ def _written(found: list[tuple[Improvement, Encoder | None]], catalogue: Catalog
     for i, (line, encoder) in enumerate(found):
         file = ""
         if catalogue is not None and encoder is not None and i in last.values():
-            file = catalogue.add(encoder, always=True)[0].file
+            file = catalogue.add(encoder)[0].file
         out.append(Improvement(**(asdict(line) | {"file": file})))
     return out
+
+
+def _figure(value: float) -> str:
+    return "" if value != value else f"{value:.5g}"
 
 
 def _table(rows: list[Improvement]) -> Table:
     table = Table("encoder", "ring", "basis", "κ²", "least κ²", "additions", "shared", "non-zeros", "denominator",
                   "file", title="accuracy against additions")
     for r in rows:
-        values: list[Any] = [r.label, r.ring, r.basis, f"{r.kappa2:.5g}", f"{r.optimum:.5g}", r.naive, r.shared,
+        values: list[Any] = [r.label, r.ring, r.basis, _figure(r.kappa2), _figure(r.optimum), r.naive, r.shared,
                              r.nonzeros, r.denominator if r.denominator < 10**9 else f"{r.denominator:.2e}", r.file]
         table.add_row(*map(str, values))
     return table

@@ -6,6 +6,7 @@ back from here. A verb is an entry point of the group ``stl_algebra.commands`` w
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -31,7 +32,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     SystemExit
         With the verb's exit code; 2 for a verb that does not exist.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        _dispatch(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+
+
+def _dispatch(arguments: list[str]) -> None:
     verbs = {entry.name: entry for entry in entry_points(group=GROUP)}
     if not arguments or arguments[0] in ("-h", "--help"):
         print(

@@ -1,4 +1,4 @@
-"""Moving encoders between rings: embeddings, reduction modulo p, floats, and restriction of scalars.
+"""Moving encoders between rings: embeddings, reduction modulo p, floats.
 
 Every map here is a ring homomorphism, so an identity that holds before holds after; what is no homomorphism
 (lifting GF(p) to Z, rounding floats) is refused with a pointer to the search that does it.
@@ -7,17 +7,19 @@ Every map here is a ring homomorphism, so an identity that holds before holds af
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import lcm
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .encoder import Encoder, Factor
 from .errors import StlError
 from .rings import Array, Ring, ring
-from .targets import field_product, product_target
 
-__all__ = ["common_ring", "convert", "restrict_scalars"]
+if TYPE_CHECKING:
+    from .encoder import Encoder, Factor
+
+__all__ = ["common_ring", "convert"]
 
 _LADDER = ("Z", "Z[1/2]", "Q")
 
@@ -29,6 +31,12 @@ def common_ring(one: Ring, two: Ring) -> Ring:
     ------
     StlError
         If none is known, e.g. for GF(2) and Q.
+
+    Examples
+    --------
+    >>> from stl_algebra import ring
+    >>> common_ring(ring("Z[1/2]"), ring("Q(i)")).name
+    'Q(i)'
     """
     if one == two:
         return one
@@ -63,12 +71,12 @@ def convert(encoder: Encoder, goal: Ring) -> Encoder:
     if here == goal:
         return encoder
     move = _homomorphism(encoder, here, goal)
-    factors = [Factor.of(*move(f), goal) for f in encoder.factors]
+    factors = [type(f).of(*move(f), goal) for f in encoder.factors]
     for f, name in zip(factors, ("e_x", "e_w", "d"), strict=True):
         if goal.exact and not goal.admits_denominator(f.den):
             raise StlError(f"denominator of {name}", f.den, f"one that {goal.name} has", "Use 'Q'.")
     origin = {"family": f"to {goal.name}", "parents": [encoder.digest[:8]]}
-    return Encoder(encoder.target, goal, factors[0], factors[1], factors[2], origin)
+    return replace(encoder, ring=goal, e_x=factors[0], e_w=factors[1], d=factors[2], origin=origin)
 
 
 def _homomorphism(encoder: Encoder, here: Ring, goal: Ring) -> Callable[[Factor], tuple[Array, int]]:
@@ -142,53 +150,3 @@ def _root_modulo(base: Ring, p: int) -> int:
 def _evaluate(num: Array, root: int, p: int) -> Array:
     powers = np.array([pow(root, i, p) for i in range(num.shape[-1])], dtype=object)
     return (num.astype(object) @ powers) % p
-
-
-def restrict_scalars(encoder: Encoder) -> Encoder:
-    """Weil restriction: an encoder over K = Q[x]/(f) of degree k as one over Q, for the same map on K-vectors.
-
-    A vector over K becomes k times as long (coefficient index fastest), the target becomes the tensor product with
-    the multiplication of K, and every product in K costs 2k − 1 rational ones (Toom–Cook; three for Q(i)). The
-    result is exact exactly when the encoder is, which makes it an independent proof of identities over K.
-
-    Raises
-    ------
-    StlError
-        If the encoder's ring is no number field.
-    """
-    from .schemes import toom_cook
-
-    base = encoder.ring
-    k = base.degree
-    if k == 1 or base.characteristic or not base.exact:
-        raise StlError("ring", base.name, "a number field of degree at least 2")
-    scheme = toom_cook(k, k)
-    reduction = _reduction(base)
-    goal = product_target(encoder.target, field_product(base.name))
-    steps = base.structure
-    out = []
-    for axis, f in enumerate(encoder.factors):
-        terms = (np.swapaxes(f.num, 0, 1) if axis == 2 else f.num).astype(object)
-        # multiplication by the coefficient, as a k×k matrix acting on coordinates: coef·x^j = Σ_t … x^t
-        mats = np.einsum("lai,ijt->latj", terms, steps.astype(object))
-        inner = scheme.factors[axis]
-        small = inner.num.astype(object)
-        if axis < 2:
-            num = np.einsum("qt,latj->lqaj", small, mats)
-        else:
-            num = np.einsum("latj,jq->lqat", mats, reduction.astype(object) @ small)
-        rows = num.reshape(encoder.rank * scheme.rank, -1)
-        out.append(((rows.T if axis == 2 else rows), f.den * inner.den))
-    factors = [Factor.of(num, den, ring("Q")) for num, den in out]
-    origin = {"family": "restrict_scalars", "parents": [encoder.digest[:8]]}
-    return Encoder(goal, ring("Q"), factors[0], factors[1], factors[2], origin)
-
-
-def _reduction(base: Ring) -> NDArray[np.int64]:
-    """(k, 2k−1): coefficients of a product polynomial reduced modulo f."""
-    k = base.degree
-    red = np.zeros((k, 2 * k - 1), dtype=np.int64)
-    for e in range(2 * k - 1):
-        i = min(e, k - 1)
-        red[:, e] = base.structure[i, e - i]
-    return red

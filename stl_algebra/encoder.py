@@ -107,6 +107,11 @@ class Encoder:
         ------
         StlError
             For wrong shapes, non-finite numbers, or denominators that the ring does not have.
+
+        Examples
+        --------
+        >>> Encoder.build((1, 1, 1), [[1]], [[1]], [[1]]).is_exact
+        True
         """
         from . import rings
 
@@ -153,7 +158,14 @@ class Encoder:
         return self.e_x, self.e_w, self.d
 
     def floats(self, dtype: Any = np.float64) -> tuple[Array, Array, Array]:
-        """(E_X, E_W, D) as float arrays of shapes (r, a), (r, b), (c, r); complex when the ring needs it."""
+        """(E_X, E_W, D) as float arrays of shapes (r, a), (r, b), (c, r); complex when the ring needs it.
+
+        Examples
+        --------
+        >>> from stl_algebra.schemes import strassen
+        >>> [f.shape for f in strassen().floats()]
+        [(7, 4), (7, 4), (4, 7)]
+        """
         values = [self.ring.values(f.num, f.den) for f in self.factors]
         return tuple(v if np.iscomplexobj(v) else v.astype(dtype) for v in values)  # type: ignore[return-value]
 
@@ -207,6 +219,12 @@ class Encoder:
 
         For a matrix product A is (n, m), B is (m, p) and the result (n, p); any number type that multiplies with
         Python integers works (Fractions, SymPy symbols – also noncommuting ones). Exact denominators are kept.
+
+        Examples
+        --------
+        >>> from stl_algebra.schemes import strassen
+        >>> strassen()([[1, 2], [3, 4]], [[5, 6], [7, 8]]).tolist()
+        [[19, 22], [43, 50]]
         """
         if self.ring.degree > 1 or not self.ring.exact or self.ring.characteristic:
             raise StlError("ring", self.ring.name, "Z, Z[1/2] or Q", "Use kernels.reference for floats.")
@@ -227,7 +245,14 @@ class Encoder:
 
     # ---------------------------------------------------------------- algebra
     def kron(self, other: Encoder) -> Encoder:
-        """Kronecker product: ⟨n,m,p;r⟩ ⊗ ⟨n',m',p';r'⟩ = ⟨nn',mm',pp';rr'⟩, term (l, l') at l·r' + l'."""
+        """Kronecker product: ⟨n,m,p;r⟩ ⊗ ⟨n',m',p';r'⟩ = ⟨nn',mm',pp';rr'⟩, term (l, l') at l·r' + l'.
+
+        Examples
+        --------
+        >>> from stl_algebra.schemes import strassen
+        >>> strassen().kron(strassen()).label
+        '⟨4,4,4;49⟩'
+        """
         one, two = _common_ring(self, other)
         goal = product_target(one.target, two.target)
         out = []
@@ -251,7 +276,14 @@ class Encoder:
         return one._derived(goal, out, "kron", other)
 
     def direct_sum(self, other: Encoder, axis: str = "n") -> Encoder:
-        """Block sum along one dimension: axis "n" gives ⟨n+n',m,p⟩, "m" ⟨n,m+m',p⟩, "p" ⟨n,m,p+p'⟩; ranks add."""
+        """Block sum along one dimension: axis "n" gives ⟨n+n',m,p⟩, "m" ⟨n,m+m',p⟩, "p" ⟨n,m,p+p'⟩; ranks add.
+
+        Examples
+        --------
+        >>> from stl_algebra.schemes import standard, strassen
+        >>> strassen().direct_sum(standard(1, 2, 2), "n").label
+        '⟨3,2,2;11⟩'
+        """
         one, two = _common_ring(self, other)
         which = axis_of(axis)
         f, g = one.format, two.format
@@ -283,7 +315,14 @@ class Encoder:
         return out
 
     def rotate(self) -> Encoder:
-        """Cyclic rotation of the trace form tr(ABCᵀ): ⟨n,m,p⟩ becomes ⟨m,p,n⟩ (E_W, D, E_X take turns)."""
+        """Cyclic rotation of the trace form tr(ABCᵀ): ⟨n,m,p⟩ becomes ⟨m,p,n⟩ (E_W, D, E_X take turns).
+
+        Examples
+        --------
+        >>> from stl_algebra.schemes import standard
+        >>> standard(2, 3, 4).rotate().format
+        (3, 4, 2)
+        """
         n, m, p = self.format
         tail = self.e_x.num.shape[2:]
         d = np.swapaxes(self.d.num, 0, 1).reshape(self.rank, n, p, *tail)
@@ -295,7 +334,14 @@ class Encoder:
         )
 
     def transpose(self) -> Encoder:
-        """Transposed product Cᵀ = BᵀAᵀ: ⟨n,m,p⟩ becomes ⟨p,m,n⟩."""
+        """Transposed product Cᵀ = BᵀAᵀ: ⟨n,m,p⟩ becomes ⟨p,m,n⟩.
+
+        Examples
+        --------
+        >>> from stl_algebra.schemes import standard
+        >>> standard(2, 3, 4).transpose().format
+        (4, 3, 2)
+        """
         n, m, p = self.format
         e_x = flip_tile(self.e_w.num, (m, p))
         e_w = flip_tile(self.e_x.num, (n, m))
@@ -314,6 +360,13 @@ class Encoder:
         ------
         StlError
             For wrong shapes or singular matrices.
+
+        Examples
+        --------
+        >>> from stl_algebra.schemes import strassen
+        >>> swap = [[0, 1], [1, 0]]
+        >>> strassen().change_basis(swap, swap, swap).is_exact
+        True
         """
         base = self.ring
         mats, inverses = [], []
@@ -382,14 +435,28 @@ class Encoder:
         return self._derived(self.target, out, "keep_terms")
 
     def drop_terms(self, terms: Sequence[int]) -> Encoder:
-        """The encoder without the given terms: an approximation of lower rank."""
+        """The encoder without the given terms: an approximation of lower rank.
+
+        Examples
+        --------
+        >>> from stl_algebra.schemes import strassen
+        >>> strassen().drop_terms([0, 1]).rank
+        5
+        """
         gone = {int(t) for t in terms}
         if not gone <= set(range(self.rank)):
             raise StlError("terms", terms, f"indices from 0 to {self.rank - 1}")
         return self.keep_terms([l for l in range(self.rank) if l not in gone])
 
     def to_ring(self, name: Ring | str) -> Encoder:
-        """The same algorithm over another ring: embed, reduce modulo p, or go to floats (see `conversions`)."""
+        """The same algorithm over another ring: embed, reduce modulo p, or go to floats (see `conversions`).
+
+        Examples
+        --------
+        >>> from stl_algebra.schemes import strassen
+        >>> strassen().to_ring("GF(2)").is_exact
+        True
+        """
         from .conversions import convert
 
         return convert(self, ring(name))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from typing import Any
+
 __all__ = ["EncoderFileError", "StlError"]
 
 
@@ -28,6 +31,25 @@ class StlError(ValueError):
         message = f"{argument} = {shown}: expected {allowed}." + (f" {cure}" if cure else "")
         super().__init__(" ".join(message.split()))  # one line, whatever a file's names contain
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors travel between processes as their arguments; a value that cannot be pickled as what was shown."""
+        return _again, (type(self), *self._arguments())
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return self.argument, _portable(self.value), self.allowed, self.cure
+
+
+def _again(kind: type[StlError], *arguments: Any) -> StlError:
+    return kind(*arguments)
+
+
+def _portable(value: object) -> object:
+    try:
+        pickle.dumps(value)
+    except Exception:  # anything may go wrong inside a stranger's object
+        return _shown(value)
+    return value
+
 
 def _shown(value: object) -> str:
     """repr that survives what hostile input holds: huge integers and deep nesting."""
@@ -43,3 +65,6 @@ class EncoderFileError(StlError):
     def __init__(self, path: object, field: str, found: object, needed: str, cure: str = "") -> None:
         self.path, self.field = str(path), field
         super().__init__(f"{path}: {field}", found, needed, cure)
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return self.path, self.field, _portable(self.value), self.allowed, self.cure

@@ -19,13 +19,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from math import gcd, isqrt, lcm, prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .encoder import Encoder
 from .errors import StlError
 from .rings import Array, Ring, max_abs
 from .targets import MAX_QUADRATIC, Target, target
+
+if TYPE_CHECKING:
+    from .encoder import Encoder
 
 __all__ = ["Equation", "Report", "proof_work", "residual_gcd", "rings_where_valid", "scaled_denominator", "verify"]
 
@@ -33,6 +36,8 @@ __all__ = ["Equation", "Report", "proof_work", "residual_gcd", "rings_where_vali
 BLOCK_BYTES = 1 << 26
 #: Bits of S beyond which a proof is refused: about 5000 primes.
 MAX_BOUND_BITS = 1 << 17
+#: Products r·a·b of schemes that are proven in one matrix product.
+SMALL = 1 << 17
 SHOWN = 5
 
 
@@ -123,6 +128,14 @@ def verify(encoder: Encoder, of: Target | str | tuple[int, int, int] | None = No
     -----
     Brent, "Algorithms for matrix multiplication" (1970), equations (5.03). Over a truncated ring Q[eps]/eps^(h+1)
     the identity proven is T̂ = ε^h·T, an approximate algorithm of order h (Bini et al. 1979).
+
+    Examples
+    --------
+    >>> from stl_algebra.schemes import strassen
+    >>> verify(strassen()).holds
+    True
+    >>> verify(strassen().drop_terms([0])).failing > 0
+    True
     """
     start = time.perf_counter()
     goal = encoder.target if of is None else target(of)
@@ -139,7 +152,8 @@ def verify(encoder: Encoder, of: Target | str | tuple[int, int, int] | None = No
         if (one := _residue_sum(base, base.characteristic, 0)) * (encoder.rank + 1) >= 2**53:
             raise StlError("rank", encoder.rank, f"at most {max(0, (2**53 - 1) // one - 1)} over {base.name}")
         moduli = [base.characteristic]
-        method = f"residues modulo {base.characteristic} in float64, sums below 2^53"
+        dtype = np.float32 if one * (encoder.rank + 1) < 2**23 else np.float64
+        method = f"residues modulo {base.characteristic} in {dtype.__name__}, whose integers no sum leaves"
     elif reach < 2**53:
         dtype = np.float32 if reach < 2**24 else np.float64
         moduli = [0]
@@ -148,6 +162,8 @@ def verify(encoder: Encoder, of: Target | str | tuple[int, int, int] | None = No
         moduli = _primes(2 * reach + 1, base, encoder.rank)
         method = f"Chinese remainders modulo {len(moduli)} primes, bound {bound.bit_length()} bits"
     failing, places = _count(x, w, d, base, goal, scale, moduli, dtype, stop_early)
+    if goal == encoder.target:
+        vars(encoder)["is_exact"] = failing == 0  # the cache of that property: nothing is proven twice
     first = tuple(_spell(encoder, goal, place) for place in places)
     a, b, c = goal.shape
     return Report(
@@ -164,7 +180,10 @@ def proof_work(encoder: Encoder, of: Target | None = None) -> float:
         x, w, d, scale = _integers(encoder, goal)
         bits = (_bound(x, w, d, base) + scale).bit_length()
         moduli = 1 if bits < 53 else 1 + bits // 18
-    return float(encoder.rank * prod(goal.shape)) * base.degree**2 * moduli * (2 if goal.quadratic else 1)
+    a, b, c = goal.shape
+    if base.degree > 1 or goal.quadratic or not base.exact:
+        return float(encoder.rank * a * b * c) * base.degree**2 * moduli * (2 if goal.quadratic else 1)
+    return float(np.count_nonzero(encoder.e_x.num) * b * c + 16 * a * b * c + 1000 * a) * moduli
 
 
 # --------------------------------------------------------------- exact counting
@@ -184,9 +203,26 @@ def _bound(x: list[Array], w: list[Array], d: list[Array], base: Ring) -> int:
     def peak(parts: list[Array], axis: int) -> list[list[int]]:
         return [[int(v) for v in np.abs(p).max(axis=axis)] if p.size else [0] * p.shape[1 - axis] for p in parts]
 
+    if base.degree == 1:
+        tops = [int(max_abs(v[0])) for v in (x, w, d)]
+        terms = x[0].shape[0]
+        if prod(max(t, 1) for t in tops) * max(terms, 1) < 2**62:  # the common case, without Python integers
+            if not terms:
+                return max(tops)
+            both = np.abs(x[0]).max(axis=1, initial=0) * np.abs(w[0]).max(axis=1, initial=0)
+            return max(*tops, int(both.max()), int((np.abs(d[0]) @ both).max(initial=0)))
     px, pw = peak(x, 1), peak(w, 1)
     k, m = base.degree, np.abs(base.structure)
     rank = x[0].shape[0]
+    size = max(int(max_abs(v)) for v in (*x, *w)) if rank else 0
+    if rank and max(size, 1) ** 2 * int(m.max()) * k * k < 2**62:  # all in int64, but for the last product
+        ax, aw = (np.stack([np.abs(p).max(axis=1, initial=0) for p in part]) for part in (x, w))
+        inner_ = np.einsum("ijt,il,jl->tl", m, ax, aw, optimize=True)
+        tops = [int(max_abs(v)) for v in (*x, *w, *d)] + [int(inner_.max())]
+        weight = [np.abs(v).max(axis=0, initial=0).astype(object) for v in d]  # an upper bound of every row
+        sums = [[int(weight[j] @ inner_[i].astype(object)) for j in range(k)] for i in range(k)]
+        return max(*tops, *(sum(int(m[i, j, t]) * sums[i][j] for i in range(k) for j in range(k) if m[i, j, t])
+                            for t in range(k)))  # fmt: skip
     inner = [[sum(int(m[i, j, t]) * px[i][l] * pw[j][l] for i in range(k) for j in range(k) if m[i, j, t])
               for l in range(rank)] for t in range(k)]  # fmt: skip
     worst = 0
@@ -295,6 +331,8 @@ def _count(
     def residues(p: int) -> tuple[list[Array], list[Array], list[Array]]:
         return _residues(x, p, dtype), _residues(w, p, dtype), _residues(d, p, dtype)
 
+    if base.degree == 1 and not goal.quadratic:
+        return _count_plain((x[0], w[0], d[0]), goal, scale, moduli, dtype, stop_early)
     kept = {p: residues(p) for p in moduli[:1]}  # of many moduli the residues are recomputed: bounded memory
     a, step = goal.shape[0], _step(x, w, d)
     if goal.quadratic:
@@ -318,6 +356,45 @@ def _count(
             found = np.argwhere(wrong)[: SHOWN - len(places)]
             places += [(int(i) + lo, int(j), int(k)) for i, j, k in found]
         if count and stop_early:
+            break
+    return failing, places
+
+
+def _count_plain(
+    factors: tuple[Array, Array, Array], goal: Target, scale: int, moduli: list[int], dtype: type, stop_early: bool
+) -> tuple[int, list[tuple[int, int, int]]]:  # fmt: skip
+    """`_count` over rings of degree 1: slices of a with their non-zero terms only, small schemes in one product."""
+    (a, b, c), rank = goal.shape, len(factors[0])
+    whole = rank * a * b <= SMALL
+    slices = [(0, a)] if whole else [(i, i + 1) for i in range(a)]
+    order = np.argsort(goal.index[:, 0], kind="stable")
+    index, value = goal.index[order], goal.value[order]
+    ends = np.searchsorted(index[:, 0], [v for s in slices for v in s]).reshape(-1, 2)
+    wrong: dict[int, Array] = {}
+    for p in moduli:
+        x, w, d = (_residues([v], p, dtype)[0] for v in factors)
+        turned = np.ascontiguousarray(d.T)
+        wanted: Array = np.array([_signed(int(v) * scale, p) for v in np.unique(value)], dtype=dtype)
+        needed = wanted[np.searchsorted(np.unique(value), value)]
+        for (lo, _hi), (start, end) in zip(slices, ends, strict=True):
+            if whole:
+                inner = _balance((x[:, :, None] * w[:, None, :]).reshape(rank, a * b), p)
+                block = (d @ inner).reshape(c, a, b)
+            else:
+                used = np.flatnonzero(x[:, lo])
+                block = (turned[used].T @ _balance(x[used, lo, None] * w[used], p))[:, None, :]
+            at = index[start:end]
+            block[at[:, 2], at[:, 0] - lo, at[:, 1]] -= needed[start:end]
+            block = _balance(block, p)
+            if block.any():
+                wrong[lo] = wrong.get(lo, False) | (block != 0).transpose(1, 2, 0)
+                if stop_early:
+                    break
+    failing = sum(int(np.count_nonzero(v)) for v in wrong.values())
+    places: list[tuple[int, int, int]] = []
+    for lo in sorted(wrong):
+        places += [(int(i) + lo, int(j), int(k)) for i, j, k in np.argwhere(wrong[lo])[: SHOWN - len(places)]]
+        if len(places) == SHOWN:
             break
     return failing, places
 

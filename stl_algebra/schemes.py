@@ -177,7 +177,13 @@ def _linear(expression: str, symbol: str, shape: tuple[int, int]) -> np.ndarray:
 
 
 def standard(n: int, m: int, p: int) -> Encoder:
-    """The textbook algorithm of rank nmp, terms in the order (i, k, j)."""
+    """The textbook algorithm of rank nmp, terms in the order (i, k, j).
+
+    Examples
+    --------
+    >>> standard(2, 3, 4).rank
+    24
+    """
     t = matmul(n, m, p)
     rank = len(t.index)
     e_x, e_w, d = np.zeros((rank, n * m), int), np.zeros((rank, m * p), int), np.zeros((n * p, rank), int)
@@ -187,22 +193,46 @@ def standard(n: int, m: int, p: int) -> Encoder:
 
 
 def strassen() -> Encoder:
-    """⟨2,2,2;7⟩ (Strassen, Numer. Math. 13, 1969): 18 additions."""
+    """⟨2,2,2;7⟩ (Strassen, Numer. Math. 13, 1969): 18 additions.
+
+    Examples
+    --------
+    >>> strassen()
+    Encoder⟨2,2,2;7⟩ over Z, exact, κ²=4
+    """
     return from_text((2, 2, 2), _STRASSEN, "Strassen 1969")
 
 
 def winograd() -> Encoder:
-    """⟨2,2,2;7⟩ in Winograd's form (1971): 15 additions once common subexpressions are shared."""
+    """⟨2,2,2;7⟩ in Winograd's form (1971): 15 additions once common subexpressions are shared.
+
+    Examples
+    --------
+    >>> winograd().rank, winograd().is_exact
+    (7, True)
+    """
     return from_text((2, 2, 2), _WINOGRAD, "Winograd 1971")
 
 
 def laderman() -> Encoder:
-    """⟨3,3,3;23⟩ (Laderman, Bull. AMS 82, 1976)."""
+    """⟨3,3,3;23⟩ (Laderman, Bull. AMS 82, 1976).
+
+    Examples
+    --------
+    >>> laderman().label
+    '⟨3,3,3;23⟩'
+    """
     return from_text((3, 3, 3), _LADERMAN, "Laderman 1976")
 
 
 def hopcroft() -> Encoder:
-    """⟨3,2,3;15⟩ (Hopcroft–Kerr, SIAM J. Appl. Math. 20, 1971)."""
+    """⟨3,2,3;15⟩ (Hopcroft–Kerr, SIAM J. Appl. Math. 20, 1971).
+
+    Examples
+    --------
+    >>> hopcroft().label
+    '⟨3,2,3;15⟩'
+    """
     return from_text((3, 2, 3), _HOPCROFT, "Hopcroft-Kerr 1971")
 
 
@@ -210,6 +240,11 @@ def karatsuba(n: int) -> Encoder:
     """Polynomials with n coefficients in n(n+1)/2 products, over any ring (Weimerskirch–Paar 2006, section 3).
 
     Uses a_i·b_j + a_j·b_i = (a_i+a_j)(b_i+b_j) − a_i·b_i − a_j·b_j; n = 2 is Karatsuba's algorithm of rank 3.
+
+    Examples
+    --------
+    >>> karatsuba(2).rank, karatsuba(2).target.name
+    (3, 'polymul:2x2')
     """
     pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
     rank = n + len(pairs)
@@ -225,7 +260,13 @@ def karatsuba(n: int) -> Encoder:
 
 
 def toom_cook(n: int, m: int) -> Encoder:
-    """Polynomials with n and m coefficients in n + m − 1 products over Q: evaluation at 0, ±1, ±2, … and ∞."""
+    """Polynomials with n and m coefficients in n + m − 1 products over Q: evaluation at 0, ±1, ±2, … and ∞.
+
+    Examples
+    --------
+    >>> toom_cook(3, 3).rank
+    5
+    """
     target = polymul(n, m)
     rank = n + m - 1
     points = [0, *(s * v for v in range(1, rank) for s in (1, -1))][: rank - 1]
@@ -242,7 +283,13 @@ def toom_cook(n: int, m: int) -> Encoder:
 
 
 def gauss() -> Encoder:
-    """The product of two complex numbers in three real ones (attributed to Gauss): rank 3."""
+    """The product of two complex numbers in three real ones (attributed to Gauss): rank 3.
+
+    Examples
+    --------
+    >>> gauss().rank  # a complex product with three real ones
+    3
+    """
     e_x, e_w = [[1, 1], [1, 0], [0, 1]], [[1, 0], [-1, 1], [1, 1]]
     return Encoder.build(complex_product(), e_x, e_w, [[1, 0, -1], [1, 1, 0]], origin={"family": "gauss"})
 
@@ -297,6 +344,11 @@ def simplex(n: int) -> Encoder:
     T = I⊗I⊗I + (n/(n+1))³ Σ_{i,j,k distinct} |w_i⟩⟨w_j−w_i| ⊗ |w_j⟩⟨w_k−w_j| ⊗ |w_k⟩⟨w_i−w_k|.
     In the basis w_1 … w_n every coefficient becomes an integer: w_0 = −Σ w_i, and (n/(n+1))·⟨w_j−w_i| is
     e_j* − e_i* with e_0* = 0, so no irrational number is needed.
+
+    Examples
+    --------
+    >>> [simplex(n).rank for n in (2, 3, 4)]
+    [7, 25, 61]
     """
     if n < 1:
         raise StlError("n", n, "a positive integer")

@@ -8,6 +8,7 @@ by other constants, are counted apart, since the project's cost is additions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from .errors import StlError
 
-__all__ = ["Program", "Step", "additions", "share"]
+__all__ = ["Program", "Step", "additions", "share", "source", "transposed"]
 
 Array = NDArray[Any]
 RESTARTS = 8
@@ -65,11 +66,20 @@ class Program:
         factors = [s.factor for s in self.steps] + [o[1] for o in self.outputs if o]
         return sum(abs(f) != 1 for f in factors)
 
-    def matrix(self) -> list[list[Fraction]]:
-        """Expand the program back into the matrix it evaluates (the proof that it is right)."""
+    def _values(self) -> list[list[Fraction]]:
+        """Every variable as a combination of the inputs."""
         values = [[Fraction(int(i == j)) for j in range(self.inputs)] for i in range(self.inputs)]
         for s in self.steps:
             values.append([a + s.factor * b for a, b in zip(values[s.left], values[s.right], strict=True)])
+        return values
+
+    def matrix_of_steps(self) -> list[list[Fraction]]:
+        """What every step computes, as combinations of the inputs."""
+        return self._values()[self.inputs :]
+
+    def matrix(self) -> list[list[Fraction]]:
+        """Expand the program back into the matrix it evaluates (the proof that it is right)."""
+        values = self._values()
         zero = [Fraction(0)] * self.inputs
         return [[o[1] * v for v in values[o[0]]] if o else zero for o in self.outputs]
 
@@ -90,6 +100,73 @@ class Program:
         return out
 
 
+def source(programs: Sequence[Program], language: str = "python", name: str = "multiply") -> str:
+    """Return the programs of E_X, E_W and D as one function in Python or C.
+
+    Parameters
+    ----------
+    programs : three Programs
+        For E_X, E_W and D.
+    language : {"python", "c"}
+        Python: ``multiply(a, b)`` on flat lists of anything with ``+ - *``, blocks of matrices too. C: ``double``
+        arrays, ``void multiply(const double *a, const double *b, double *c)``.
+    name : str
+        Name of the function.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from stl_algebra import schemes
+    >>> text = source([share(f.num) for f in schemes.strassen().factors])
+    >>> space = {}
+    >>> exec(text, space)
+    >>> space["multiply"]([1, 2, 3, 4], [5, 6, 7, 8])
+    [19, 22, 43, 50]
+    """
+    if language not in ("python", "c"):
+        raise StlError("language", language, "python or c")
+    c = language == "c"
+    counts = [p.additions for p in programs]
+    head = f"{sum(counts)} additions ({counts[0]} + {counts[1]} + {counts[2]}), {len(programs[0].outputs)} products"
+    lines: list[str] = []
+
+    def emit(target: str, text: str) -> None:
+        lines.append(f"    const double {target} = {text};" if c else f"    {target} = {text}")
+
+    def value(v: Fraction, variable: str) -> str:
+        if v == 1:
+            return variable
+        if v == -1:
+            return f"-{variable}"
+        number = str(v.numerator) if v.denominator == 1 else f"{v.numerator}{'.0' if c else ''}/{v.denominator}"
+        return f"({number}) * {variable}"
+
+    def body(program: Program, source_name: str, temporary: str) -> list[str]:
+        def variable(k: int) -> str:
+            return f"{source_name}[{k}]" if k < program.inputs else f"{temporary}{k - program.inputs}"
+
+        for k, s in enumerate(program.steps):
+            sign = "-" if s.factor < 0 else "+"
+            emit(f"{temporary}{k}", f"{variable(s.left)} {sign} {value(abs(s.factor), variable(s.right))}")
+        return ["0" if o is None else value(o[1], variable(o[0])) for o in program.outputs]
+
+    left, right = body(programs[0], "a", "s"), body(programs[1], "b", "t")
+    products = [f"({x}) * ({y})" for x, y in zip(left, right, strict=True)]
+    if c:
+        lines.append(f"    const double m[{len(products)}] = {{{', '.join(products)}}};")
+    else:
+        lines.append(f"    m = [{', '.join(products)}]")
+    outputs = body(programs[2], "m", "u")
+    if c:
+        lines += [f"    c[{k}] = {text};" for k, text in enumerate(outputs)]
+        signature = f"void {name}(const double *a, const double *b, double *c)"
+        return "\n".join([f"/* {head} */", signature, "{", *lines, "}", ""])
+    return "\n".join([f"def {name}(a, b):", f'    """{head}."""', *lines, f"    return [{', '.join(outputs)}]", ""])
+
+
 def additions(matrix: Array, seed: int = 0, restarts: int = RESTARTS) -> tuple[int, int]:
     """Count additions of a matrix–vector product before and after common-subexpression elimination.
 
@@ -103,6 +180,11 @@ def additions(matrix: Array, seed: int = 0, restarts: int = RESTARTS) -> tuple[i
     Returns
     -------
     (naive, after_cse) : tuple of int
+
+    Examples
+    --------
+    >>> additions([[1, 1, 0], [1, 1, 1]])
+    (3, 2)
     """
     program = share(matrix, seed, restarts)
     return program.naive, program.additions
@@ -131,7 +213,7 @@ def share(matrix: Array, seed: int = 0, restarts: int = RESTARTS) -> Program:
         for direct in (True, False):
             trial = _greedy(rows if direct else columns, table.shape[1 if direct else 0], rng, turn > 0)
             if not direct:
-                trial = _transpose(trial, table.shape[1])
+                trial = transposed(trial, table.shape[1])
             if best is None or trial.additions < best.additions:
                 best = trial
     assert best is not None
@@ -198,8 +280,11 @@ def _greedy(rows: list[dict[int, int]], inputs: int, rng: np.random.Generator, r
     return Program(inputs, tuple(steps), tuple(outputs), 0)
 
 
-def _transpose(program: Program, inputs: int) -> Program:
-    """Return the program of the transposed matrix by running the data flow backwards.
+def transposed(program: Program, inputs: int) -> Program:
+    """Return the program of the transposed matrix by running the data flow backwards (Tellegen's principle).
+
+    It needs ``additions + inputs − outputs`` additions when no row and no column is zero; inputs are the rows of the
+    program's matrix.
 
     Every variable with several uses becomes a sum; a sum becomes a variable with two uses.
     """

@@ -76,7 +76,14 @@ def coefficients(encoder: Encoder, root: Any = None) -> tuple[Array, Array, Arra
 
 
 def formulas(encoder: Encoder) -> str:
-    """The algorithm as text: ``m1 = (A_11 + A_22)·(B_11 + B_22)`` …, ``C_11 = m1 + m4 - m5 + m7`` …"""
+    """The algorithm as text: ``m1 = (A_11 + A_22)·(B_11 + B_22)`` …, ``C_11 = m1 + m4 - m5 + m7`` …
+
+    Examples
+    --------
+    >>> from stl_algebra.schemes import karatsuba
+    >>> print(formulas(karatsuba(2)).splitlines()[-1])  # doctest: +SKIP
+    C_2 = m2
+    """
     import sympy
 
     e_x, e_w, d = coefficients(encoder)
@@ -125,7 +132,14 @@ def _multiplied_out(encoder: Encoder, root: Any) -> list[Any]:
 
 
 def expanded(encoder: Encoder) -> dict[str, sympy.Expr]:
-    """Each entry of C multiplied out, e.g. ``{"C_11": A_11*B_11 + A_12*B_21, …}``."""
+    """Each entry of C multiplied out, e.g. ``{"C_11": A_11*B_11 + A_12*B_21, …}``.
+
+    Examples
+    --------
+    >>> from stl_algebra.schemes import strassen
+    >>> expanded(strassen())["C_11"]
+    A_11*B_11 + A_12*B_21
+    """
     return dict(zip(symbols(encoder)[2], _multiplied_out(encoder, _root(encoder.ring)), strict=True))
 
 
@@ -133,6 +147,12 @@ def proves_symbolically(encoder: Encoder) -> bool:
     """True if SymPy, multiplying out noncommuting symbols, finds the target map (small formats only).
 
     Over Q[eps]/eps^(h+1) that is eps^h times the target, as in `identities.verify`.
+
+    Examples
+    --------
+    >>> from stl_algebra.schemes import strassen
+    >>> proves_symbolically(strassen()), proves_symbolically(strassen().drop_terms([0]))
+    (True, False)
     """
     import sympy
 

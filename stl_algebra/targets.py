@@ -133,7 +133,13 @@ def _dimension(argument: str, values: Iterable[int], limit: int = 4096) -> None:
 
 @lru_cache(maxsize=128)
 def matmul(n: int, m: int, p: int) -> Target:
-    """Matrix multiplication ⟨n,m,p⟩: A (n×m) times B (m×p), all row-major, C not transposed."""
+    """Matrix multiplication ⟨n,m,p⟩: A (n×m) times B (m×p), all row-major, C not transposed.
+
+    Examples
+    --------
+    >>> matmul(2, 3, 4).shape, matmul(2, 3, 4).norm2
+    ((6, 12, 8), 24)
+    """
     _dimension("format", (n, m, p), 64)
     if (n * m * p) ** 2 > MAX_ENTRIES:
         raise StlError("format", (n, m, p), f"at most {MAX_ENTRIES} Brent equations")
@@ -144,14 +150,26 @@ def matmul(n: int, m: int, p: int) -> Target:
 
 @lru_cache(maxsize=128)
 def polymul(n: int, m: int) -> Target:
-    """Product of polynomials with n and m coefficients: C has n + m − 1."""
+    """Product of polynomials with n and m coefficients: C has n + m − 1.
+
+    Examples
+    --------
+    >>> polymul(2, 3).shape
+    (2, 3, 4)
+    """
     _dimension("polymul", (n, m))
     return _make(f"polymul:{n}x{m}", (n, m, n + m - 1), ((i, j, i + j, 1) for i in range(n) for j in range(m)))
 
 
 @lru_cache(maxsize=128)
 def cyclic_convolution(n: int) -> Target:
-    """Cyclic convolution of length n, the product of the group algebra of C_n."""
+    """Cyclic convolution of length n, the product of the group algebra of C_n.
+
+    Examples
+    --------
+    >>> cyclic_convolution(5).shape
+    (5, 5, 5)
+    """
     _dimension("cyclic", (n,))
     return _make(f"cyclic:{n}", (n, n, n), ((i, j, (i + j) % n, 1) for i in range(n) for j in range(n)))
 
@@ -191,7 +209,13 @@ def field_product(name: str) -> Target:
 
 @lru_cache(maxsize=128)
 def symmetric_square(n: int, m: int) -> Target:
-    """C = A·Aᵀ for A (n×m), upper triangle of C in row-major order; a quadratic target."""
+    """C = A·Aᵀ for A (n×m), upper triangle of C in row-major order; a quadratic target.
+
+    Examples
+    --------
+    >>> symmetric_square(2, 2).quadratic
+    True
+    """
     _dimension("symmetric", (n, m), 64)
     upper = [(i, j) for i in range(n) for j in range(i, n)]
     entries = ((i * m + k, j * m + k, c, 1) for c, (i, j) in enumerate(upper) for k in range(m))
@@ -211,7 +235,7 @@ STRUCTURES = "gulskw"
 
 
 def _structure(kind: str, rows: int, columns: int) -> dict[tuple[int, int], tuple[int, int]]:
-    """(i, j) → (index of the free entry it shows, sign); free entries in row-major order, upper ones where i ≠ j share."""
+    """(i, j) → (index of the free entry it shows, sign); free entries in row-major order."""
     if kind == "g":
         return {(i, j): (i * columns + j, 1) for i in range(rows) for j in range(columns)}
     if rows != columns:
@@ -288,6 +312,13 @@ def target(name: str | Target | tuple[int, int, int]) -> Target:
     ------
     StlError
         If the name means no target or a dimension is out of range.
+
+    Examples
+    --------
+    >>> target("polymul:2x2").shape
+    (2, 2, 3)
+    >>> target((2, 2, 2)) is matmul(2, 2, 2)
+    True
     """
     if isinstance(name, Target):
         return name

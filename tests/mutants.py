@@ -33,6 +33,9 @@ class Mutant:
 
 
 M = Mutant
+CORE = "tests/search/core"
+CATALOG = "tests/search/test_catalog.py"
+FAMILIES = "tests/search/families/test_families.py"
 LIMITS = "tests/stl_algebra/test_limits.py"
 MUTANTS = [
     M("stl_algebra/identities.py", "reach < 2**24", "reach < 2**27", LIMITS, "float32 rounds above 2^24"),
@@ -158,6 +161,182 @@ MUTANTS = [
         "tests/kernels/test_reference.py",
         "padding kept alive behind a view",
     ),
+    # ------------------------------------------------------------------ the road of every discovery
+    M(
+        "search/core/unit.py",
+        "json.dumps([UNIT_VERSION, self.plain()]",
+        "json.dumps([UNIT_VERSION, self.label]",
+        f"{CORE}/test_unit.py::test_every_field_is_in_the_key",
+        "units with other settings share a key",
+    ),
+    M(
+        "search/core/unit.py",
+        "allow_nan=False)",
+        "allow_nan=True)",
+        f"{CORE}/test_unit.py::test_what_is_no_unit_is_refused",
+        "NaN in a unit",
+    ),
+    M(
+        "search/core/origins.py",
+        "value if value in LINEAGES else",
+        "value if value else",
+        f"{CORE}/test_origins.py::test_lineage_is_from_scratch_only_if_all_parents_are",
+        "a stranger's lineage is believed",
+    ),
+    M(
+        "search/core/origins.py",
+        'all(lineage(p) == "scratch" for p in parents)',
+        'any(lineage(p) == "scratch" for p in parents)',
+        f"{CORE}/test_origins.py::test_lineage_is_from_scratch_only_if_all_parents_are",
+        "one parent is enough for a lineage",
+    ),
+    M(
+        "search/core/origins.py",
+        "if names and len(known) == len(names)",
+        "if names",
+        f"{CORE}/test_origins.py::test_incomplete_origins_are_completed",
+        "parents nobody knows count as from scratch",
+    ),
+    M(
+        "search/catalog.py",
+        '"lineage": "published"}',
+        "}",
+        f"{CATALOG}::test_an_import_takes_no_finds_row_and_counts_as_published",
+        "imported lineage counted as found",
+    ),
+    M(
+        "search/core/catalogue.py",
+        '+ (", found" if self.found else "")',
+        "",
+        f"{CATALOG}::test_found_and_published_do_not_compete",
+        "published schemes keep found ones out",
+    ),
+    M(
+        "search/core/catalogue.py",
+        "self.kappa2 if self.exact else self.total_bf16",
+        "self.kappa2",
+        f"{CATALOG}::test_approximations_are_compared_by_their_whole_error",
+        "approximate entries compared by κ²",
+    ),
+    M(
+        "search/core/catalogue.py",
+        'else float("inf")',
+        "else 0.0",
+        f"{CATALOG}::test_what_has_no_score_never_wins",
+        "NaN wins",
+    ),
+    M(
+        "search/core/catalogue.py",
+        "seal.read_bytes() != _seal(self.index)",
+        "False",
+        f"{CATALOG}::test_a_forged_index_is_not_believed",
+        "an edited index believed",
+    ),
+    M(
+        "search/core/catalogue.py",
+        "held == encoder.digest:\n                return path, False",
+        "True:\n                return path, False",
+        f"{CATALOG}::test_a_name_that_is_taken_by_another_encoder_becomes_longer",
+        "a file of the same name taken for the same encoder",
+    ),
+    M(
+        "search/core/catalogue.py",
+        "            self.refresh()\n            part",
+        "            part",
+        f"{CATALOG}::test_two_catalogues_of_one_folder_lose_no_row",
+        "the last writer's index wins",
+    ),
+    M(
+        "search/core/ledger.py",
+        "row[3] > now and row[2] != owner",
+        "row[3] > now + 1e9",
+        f"{CORE}/test_ledger.py::test_leases_are_exclusive_and_run_out",
+        "a lease that somebody holds is taken",
+    ),
+    M(
+        "search/core/ledger.py",
+        "attempts >= ATTEMPTS",
+        "attempts >= ATTEMPTS + 1",
+        f"{CORE}/test_ledger.py::test_failures_are_retried_later_and_given_up",
+        "chances per failing unit",
+    ),
+    M(
+        "search/core/ledger.py",
+        "4.0 ** (attempts - 1)",
+        "1.0",
+        f"{CORE}/test_ledger.py::test_failures_are_retried_later_and_given_up",
+        "no back-off",
+    ),
+    M(
+        "search/core/ledger.py",
+        '(rank.get(row["status"], -1), row["attempts"]) <= mine',
+        "False",
+        f"{CORE}/test_ledger.py::test_ledgers_of_two_machines_merge_to_the_union",
+        "a merge undoes what is settled",
+    ),
+    M(
+        "search/core/runner.py",
+        "        if new:\n            self.quiet = 0",
+        "        if False:\n            self.quiet = 0",
+        f"{CORE}/test_runner.py",
+        "a search that improves stops",
+    ),
+    M(
+        "search/core/runner.py",
+        "if flight.granted < flight.task.seconds:",
+        "if False:",
+        f"{CORE}/test_runner.py::test_the_budget_holds",
+        "the end of a run blamed on its units",
+    ),
+    M(
+        "search/core/runner.py",
+        "            if attempts < ATTEMPTS:",
+        "            if False:",
+        f"{CORE}/test_runner.py::test_transient_failures_are_retried",
+        "failures are final",
+    ),
+    M(
+        "search/core/work.py",
+        "if wanted <= 0 or",
+        "if",
+        f"{CORE}/test_work.py::test_finds_are_read_only_until_enough_are_exact",
+        "finds read on after enough are exact",
+    ),
+    M(
+        "search/core/exactly.py",
+        "NUMERICALLY_EXACT = 1e-20",
+        "NUMERICALLY_EXACT = 1e-2",
+        f"{CORE}/test_work.py::test_approximations_and_finds_that_resist_are_told_apart",
+        "approximations handed to the rationaliser",
+    ),
+    M(
+        "search/families/orbit.py",
+        "np.argsort(np.where(hits, result.kappa2, np.inf))",
+        "np.argsort(np.where(hits, -result.kappa2, np.inf))",
+        f"{FAMILIES}::test_solutions_come_with_least_kappa_first",
+        "least-κ² order lost",
+    ),
+    M(
+        "search/families/orbit.py",
+        "8.1e-6 * result.kappa2",
+        "8.1 * result.kappa2",
+        f"{FAMILIES}::test_solutions_come_with_least_kappa_first",
+        "the constant 8.1e-6",
+    ),
+    M(
+        "search/flips/pools.py",
+        "        if scheme.rank == best:",
+        "        if scheme.rank >= best:",
+        "tests/search/flips/test_pools.py::test_pools_go_down_from_larger_formats_and_not_below_the_floor",
+        "pools accept worse schemes",
+    ),
+    M(
+        "search/flips/scheme.py",
+        "if all(x.shape == y.shape and np.array_equal(x, y)",
+        "if all(x.shape == y.shape",
+        "tests/search/flips/test_flips.py::test_schemes_are_known_again_from_their_encoders",
+        "a symmetry taken for granted",
+    ),
 ]
 
 
@@ -170,7 +349,8 @@ def run(mutant: Mutant, folder: Path) -> tuple[bool, float]:
     begin = time.monotonic()
     path.write_text(source.replace(mutant.old, mutant.new), encoding="utf-8")
     try:
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-o", "addopts=--import-mode=importlib", "-p", "no:xdist",
+        command = [
+            sys.executable, "-m", "pytest", "-x", "-q", "-o", "addopts=--import-mode=importlib", "-p", "no:xdist",
                    *mutant.tests.split()]  # fmt: skip
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
     except subprocess.TimeoutExpired:

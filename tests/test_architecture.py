@@ -56,6 +56,75 @@ def test_arrow_scan_sees_lazy_imports(line):
     assert "torch" in imports_of(line)
 
 
+def modules():
+    """Every module of the three packages by its dotted name."""
+    found = {}
+    for package in FORBIDDEN:
+        for file in sorted((ROOT / package).rglob("*.py")):
+            parts = file.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return found
+
+
+def files_imported(name, source, is_package, known):
+    """Which of the known modules a module imports, also inside functions; what only type checkers read is left out."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+    home = name if is_package else name.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parts = home.split(".")
+            above = parts[: len(parts) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            found |= {full if (full := f"{base}.{alias.name}") in known else base for alias in node.names}
+    return (found & set(known)) - {name}
+
+
+def circles(graph):
+    """Sets of modules that import one another, directly or by way of others."""
+    reach = {}
+
+    def reached(start):
+        seen, frontier = set(), [start]
+        while frontier:
+            for there in graph[frontier.pop()] - seen:
+                seen.add(there)
+                frontier.append(there)
+        return seen
+
+    for name in graph:
+        reach[name] = reached(name)
+    return {frozenset({n} | {m for m in reach[n] if n in reach[m]}) for n in graph if n in reach[n]}
+
+
+def test_no_circles_of_files():
+    known = modules()
+    graph = {n: files_imported(n, f.read_text(), f.name == "__init__.py", known) for n, f in known.items()}
+    assert sum(map(len, graph.values())) > 300
+    assert not {tuple(sorted(c)) for c in circles(graph)}
+
+
+@pytest.mark.parametrize("back", ["from .a import x", "def f():\n    from . import a", "import p.a", "from p import a"])
+def test_circle_scan_sees_lazy_and_relative_imports(back):
+    sources = {"p.a": "from .b import y", "p.b": "from p import c", "p.c": back}
+    graph = {n: files_imported(n, s, False, sources) for n, s in sources.items()}
+    assert circles(graph) == {frozenset(sources)}
+    sources["p.c"] = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .a import x"
+    assert not circles({n: files_imported(n, s, False, sources) for n, s in sources.items()})
+
+
+@pytest.mark.parametrize("package", ["search", "kernels"])
+def test_imports_inside_a_package_are_relative(package):
+    """So that it can be installed under another name."""
+    wrong = {str(f.relative_to(ROOT)) for f in (ROOT / package).rglob("*.py") if package in imports_of(f.read_text())}
+    assert not wrong
+
+
 def fresh(code):
     """Run code in a new interpreter and return what it prints."""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.bases.accuracy import improved
 from stl_algebra import Encoder, StlError
 from stl_algebra.straightline import additions
+
+from ..bases.accuracy import improved
 
 __all__ = ["AlternativeBasis", "Sparse", "alternative_basis", "sparsest"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
@@ -26,6 +27,7 @@ __all__ = ["Catalogue", "Row", "naive_line"]
 
 #: Below the results folder: encoders kept, and finds that resisted exactness so far.
 ENCODERS, FINDS = "encoders", "finds"
+SEAL, LOCK = ".index", ".lock"
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,10 @@ class Catalogue:
         self.refresh()
 
     def _read_index(self) -> dict[str, Row]:
-        """Rows by file name, as the index has them; damaged lines are left out."""
+        """Rows by file name, as the index has them; none if it is not as it was written."""
         cached: dict[str, Row] = {}
-        if not self.index.exists():
+        seal = self.folder / SEAL
+        if not self.index.exists() or not seal.exists() or seal.read_bytes() != _seal(self.index):
             return cached
         with self.index.open(newline="", encoding="utf-8", errors="replace") as stream:
             lines = csv.DictReader(line.replace("\0", "") for line in stream)
@@ -128,7 +131,7 @@ class Catalogue:
     def refresh(self) -> None:
         """Look at the folder again: other processes may have added files.
 
-        A row of the index is used while its file is older than the index and of the digest it names.
+        A row of the index is used while its file is older than the index.
         """
         age = self.index.stat().st_mtime if self.index.exists() else 0.0
         rows = {}
@@ -137,8 +140,6 @@ class Catalogue:
             held = self._rows.get(name)
             if held is None and name in self._cached and path.stat().st_mtime <= age:
                 held = self._cached[name]
-                if held.sha256[:8] not in path.stem:
-                    held = None
             rows[name] = held or self._derived(path, name)
         self._rows = rows
 
@@ -229,7 +230,7 @@ class Catalogue:
     def write_index(self) -> None:
         """Regenerate ``index.csv`` (atomically, one process at a time)."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with _locked(self.folder / ".lock"):
+        with _locked(self.folder / LOCK):
             self.refresh()
             part = self.index.with_name(f".index.{os.getpid()}.part")
             with part.open("w", newline="", encoding="utf-8") as stream:
@@ -237,6 +238,12 @@ class Catalogue:
                 writer.writeheader()
                 writer.writerows(asdict(r) for r in self.rows)
             os.replace(part, self.index)
+            (self.folder / SEAL).write_bytes(_seal(self.index))
+
+
+def _seal(index: Path) -> bytes:
+    """What tells an index that was written here from one that was edited since."""
+    return hashlib.sha256(index.read_bytes()).hexdigest().encode()
 
 
 def _held(path: Path) -> str | None:

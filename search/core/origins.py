@@ -6,7 +6,7 @@
 ``unit``       the unit that found it, as plain data; None if no unit did
 ``key``        that unit's key in the ledger
 ``seed``       of the unit
-``start``      where the search began: ``random``, ``standard``, or the unit's own start
+``start``      where the search began: the unit's start; ``default`` for that of its family
 ``stage``      how it became exact: ``constructed``, ``found``, ``rationalised``, ``lifted``, ``improved`` …
 ``parents``    digests (at least 8 hex digits) of the encoders it was made from
 ``lineage``    ``scratch`` or ``published``, see `lineage`
@@ -29,7 +29,7 @@ from stl_algebra import Encoder, StlError, __version__
 
 from .unit import Unit
 
-__all__ = ["FIELDS", "LINEAGES", "completed", "found", "lineage", "of_parents", "printable", "unit_of"]
+__all__ = ["FIELDS", "LINEAGES", "completed", "derived", "found", "lineage", "of_parents", "printable", "unit_of"]
 
 FIELDS = (
     "family", "group", "unit", "key", "seed", "start", "stage", "parents", "lineage", "version", "command",
@@ -61,13 +61,20 @@ def found(unit: Unit, stage: str, parents: Sequence[Encoder] = (), **about: Any)
     >>> unit = Unit("simplex", "S4", (3, 3, 3), 25)
     >>> origin = found(unit, "constructed")
     >>> origin["lineage"], origin["start"], origin["command"][:27]
-    ('scratch', 'random', 'python -m search.run --unit')
+    ('scratch', 'default', 'python -m search.run --unit')
     """
     group = unit.parameters.get("group", unit.symmetry)
     command = "python -m search.run --unit " + shlex.quote(json.dumps(unit.plain(), sort_keys=True))
     return _written(
         unit.family, str(group), unit, stage, [p.digest for p in parents], of_parents(parents), command, about
     )
+
+
+def derived(parent: Encoder, stage: str, command: str, **about: Any) -> dict[str, Any]:
+    """The origin of what was made from one encoder: what found the parent, the parent, and the step that followed."""
+    unit, origin = unit_of(parent), parent.origin
+    family, group = str(origin.get("family", "unknown")), str(origin.get("group", "none"))
+    return _written(family, group, unit, stage, [parent.digest], of_parents([parent]), command, about)
 
 
 def completed(encoder: Encoder, lookup: Callable[[str], Encoder | None] = lambda digest: None) -> Encoder:
@@ -114,7 +121,7 @@ def _written(
 ) -> dict[str, Any]:  # fmt: skip
     start: Any = None
     if unit is not None:
-        start = unit.parameters.get("start") or "random"
+        start = unit.parameters.get("start") or "default"
     origin = {
         "family": family, "group": group, "unit": unit.plain() if unit else None, "key": unit.key if unit else "",
         "seed": unit.seed if unit else None, "start": start, "stage": stage, "parents": list(parents),

@@ -70,7 +70,8 @@ def work(unit: Unit, device: str = "cpu", seconds: float = math.inf, exact: bool
     try:
         where = family(unit.family)
         where.check(unit.parameters)
-        _take(where.run(unit, context), unit, context, outcome, exact)
+        wanted = {**where.settings, **unit.parameters}.get("keep", 1)
+        _take(where.run(unit, context), int(wanted), unit, context, outcome, exact)
     except Exception as error:  # any fault of a family is the unit's, never the run's
         outcome.status, outcome.message = "failed", f"{type(error).__name__}: {error}"[:2000]
     outcome.seconds = time.monotonic() - context.begun
@@ -79,9 +80,10 @@ def work(unit: Unit, device: str = "cpu", seconds: float = math.inf, exact: bool
     return outcome
 
 
-def _take(finds: Iterator[Encoder], unit: Unit, context: Context, outcome: Outcome, exact: bool) -> None:
-    """Read finds until as many as the unit wants (``keep``, 1 if it does not say) have been made exact."""
-    wanted = int(unit.parameters.get("keep", 1))
+def _take(
+    finds: Iterator[Encoder], wanted: int, unit: Unit, context: Context, outcome: Outcome, exact: bool
+) -> None:
+    """Read finds until as many as wanted have been made exact."""
     for find in finds:
         about = {k: v for k, v in find.origin.items() if k not in ("family", "group", "parameters")}
         parents = context.parents

@@ -13,11 +13,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from search.cli import console, fail, friendly, print_json
-from search.lm.groups import named_action
 from stl_algebra import Encoder, StlError
 from stl_algebra.files import load, save
 
+from ..cli import console, fail, friendly, print_json
+from ..lm.groups import named_action
 from .road import RINGS, ExactReport, exact
 
 __all__ = ["main"]

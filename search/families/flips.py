@@ -23,10 +23,11 @@ from ..flips.scheme import MAX_ENTRIES, Scheme, mode_of, read_scheme
 from ..flips.walk import Schedule
 
 #: start: "standard", "grown", or {"file": …}, an encoder of this or another format · cubes: fixed terms of a symmetric
-#: start · tries: schemes to lift, walked on from the first · wander: flips between two of them · keep: lifts wanted ·
-#: the others make the schedule of the walk.
+#: start · slack: ranks above the one hoped for that are handed on · tries: schemes to lift, walked on from the first ·
+#: wander: flips between two of them · keep: lifts wanted · the others make the schedule of the walk.
 SETTINGS: dict[str, Any] = {
-    "start": None, "cubes": None, "tries": 12, "wander": 300_000, "keep": 1, **{f.name: None for f in fields(Schedule)},
+    "start": None, "cubes": None, "slack": 0, "tries": 12, "wander": 300_000, "keep": 1,
+    **{f.name: None for f in fields(Schedule)},
 }  # fmt: skip
 
 
@@ -51,7 +52,7 @@ def run(unit: Unit, context: Context) -> Iterator[Encoder]:
     mode = mode_of(unit.symmetry, unit.format)
     result = _walked(unit, ring, mode, context)
     context.statistics |= {"flips": result.flips, "reached": result.rank, "search_seconds": round(result.seconds, 3)}
-    if result.rank > unit.rank:
+    if result.rank > unit.rank + int(unit.parameters.get("slack", 0)):
         return
     target = matmul(*unit.format)
     yield Encoder.build(target, result.e_x, result.e_w, result.d, ring=ring)

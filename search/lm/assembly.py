@@ -83,8 +83,8 @@ class Model:
         ]
         self._conj = [[m.conj().resolve_conj() for m in maps[0]] for maps in self._maps]
         self._expansions = [self._expansion(i) for i in range(len(parametrisation.orbits))]
-        self._cells = self._plan()
         self._kernel = self._gram_kernel(target)
+        self._cells = [] if self._kernel is not None else self._plan()  # the kernel has a plan of its own
 
     @property
     def capturable(self) -> bool:

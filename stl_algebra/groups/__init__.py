@@ -9,9 +9,10 @@
 
 What is where: `table` (the group itself), `constructors`, `generate` (permutations, matrices, presentations),
 `smallgroups` (all 319 groups of order ≤ 63), `names`; `subgroups`, `morphisms`; `cyclotomic`, `linalg`, `modular`
-(exact arithmetic); `characters`, `irreducible`, `young`, `representations`, `realforms`; `fourier`, `realfourier`;
-`designs`, `tripleproduct`.  Only numpy is imported; python-flint, SymPy, networkx and galois are loaded by the
-functions that need them.
+(exact arithmetic); `characters`, `irreducible`, `young`, `representations`, `realforms`, `doublecosets`; `cocycles`,
+`projective`, `equivalence` (cocycles, Schur multiplier, projective representations); `fourier`, `realfourier`;
+`classical`, `designs`, `tripleproduct`.  Only numpy is imported; python-flint, SymPy, networkx and galois are loaded
+by the functions that need them.
 
 Conventions: ``table[g, h]`` is the index of g·h; permutations and matrices act on the left; vectors are columns;
 ρ(g·h) = ρ(g) ρ(h); ζ_n = exp(2πi/n); D_n has order 2n; classes, characters and subgroups have a fixed order that
@@ -44,7 +45,7 @@ Q(ζ_n) and a dφ(n)×dφ(n) inversion, a lattice the number of subgroups times 
 from __future__ import annotations
 
 from stl_algebra.groups.characters import CharacterTable, character_table
-from stl_algebra.groups.cohomology import (
+from stl_algebra.groups.cocycles import (
     Cohomology,
     central_extension,
     cohomology,
@@ -90,8 +91,9 @@ from stl_algebra.groups.designs import (
     spherical_strength,
     unitary_strength,
 )
+from stl_algebra.groups.doublecosets import DoubleCosets, MackeyTerm, branching, double_cosets, induce, mackey, restrict
 from stl_algebra.groups.fourier import AbelianTransform, FourierTransform, abelian_basis, convolve, modular_fourier
-from stl_algebra.groups.generate import matrix_group, permutation_group, presentation
+from stl_algebra.groups.generate import from_permutations, matrix_group, permutation_group, presentation
 from stl_algebra.groups.irreducible import Irrep, irrep, irreps, split_regular
 from stl_algebra.groups.morphisms import (
     Automorphisms,
@@ -102,7 +104,8 @@ from stl_algebra.groups.morphisms import (
     require_homomorphism,
     small_group_id,
 )
-from stl_algebra.groups.names import group
+from stl_algebra.groups.names import group, groups
+from stl_algebra.groups.projective import ProjectiveIrrep, projective_degrees, projective_irreps
 from stl_algebra.groups.realforms import RealForm, real_form, real_irreps
 from stl_algebra.groups.realfourier import RealFourier, best_known_rank, real_multiplications
 from stl_algebra.groups.representations import Representation
@@ -132,9 +135,12 @@ __all__ = [
     "Cohomology",
     "ConjugacyClasses",
     "Cyclotomic",
+    "DoubleCosets",
     "FiniteGroup",
     "FourierTransform",
     "Irrep",
+    "MackeyTerm",
+    "ProjectiveIrrep",
     "RealForm",
     "RealFourier",
     "Representation",
@@ -145,6 +151,7 @@ __all__ = [
     "alternating",
     "automorphism_group",
     "best_known_rank",
+    "branching",
     "cayley_graph",
     "central_extension",
     "character_table",
@@ -154,17 +161,21 @@ __all__ = [
     "dicyclic",
     "dihedral",
     "direct_product",
+    "double_cosets",
     "extraspecial",
     "format_number",
     "frame_operator",
     "frame_potential",
     "frobenius",
+    "from_permutations",
     "general_linear",
     "gram_matrix",
     "group",
+    "groups",
     "has_triple_product_property",
     "heisenberg",
     "homomorphism",
+    "induce",
     "invariant_form",
     "irrep",
     "irreps",
@@ -175,6 +186,7 @@ __all__ = [
     "is_spherical_design",
     "is_unitary_design",
     "isomorphism",
+    "mackey",
     "matrix_group",
     "metacyclic",
     "modular_fourier",
@@ -185,6 +197,8 @@ __all__ = [
     "partitions",
     "permutation_group",
     "presentation",
+    "projective_degrees",
+    "projective_irreps",
     "projective_special_linear",
     "projective_strength",
     "quaternion",
@@ -193,6 +207,7 @@ __all__ = [
     "real_multiplications",
     "realised_formats",
     "require_homomorphism",
+    "restrict",
     "schur_cover",
     "schur_multiplier",
     "semidihedral",

@@ -12,7 +12,8 @@ leads there, and the stabiliser, again with orbits of its own.  A chain of them 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -20,14 +21,15 @@ from typing import Any
 import numpy as np
 
 from stl_algebra.errors import StlError
-from stl_algebra.groups.cohomology import Cohomology, cohomology
+from stl_algebra.groups.cocycles import Cohomology, cohomology
 from stl_algebra.groups.projective import ProjectiveIrrep, TwistedAlgebra, twisted_algebra
-from stl_algebra.groups.table import FiniteGroup
+from stl_algebra.groups.table import MAX_ORDER, FiniteGroup
 
 __all__ = ["Auto", "Orbits", "Point", "ProjectivePoints"]
 
 IntArray = np.ndarray[Any, np.dtype[Any]]
 MAX_CLASSES = 2**22
+MAX_LISTED = 100_000  # points of one dimension kept in a list
 MAX_CLOSURE = 4000  # groups of automorphisms up to this order are closed element by element, to keep few generators
 
 
@@ -81,7 +83,8 @@ class ProjectivePoints:
         H in G, when H is a proper subgroup.
     """
 
-    def __init__(self, group: FiniteGroup, field: str, generators: list[Auto], embedding: IntArray | None = None) -> None:
+    def __init__(self, group: FiniteGroup, field: str, generators: list[Auto], embedding: IntArray | None = None,
+                 ) -> None:
         self.group, self.field = group, field
         self.embedding = embedding
         self.where: Cohomology = cohomology(group, field)
@@ -98,6 +101,7 @@ class ProjectivePoints:
         self._permutations: dict[tuple[int, bytes], IntArray] = {}
         self._sums: dict[tuple[int, int], list[tuple[int, ...]]] = {}
         self._class_cache: dict[bytes, IntArray] = {}
+        self._listed: dict[int, list[Point]] = {}
 
     def restrict(self, auto: Auto) -> Auto:
         """An automorphism of G as one of H."""
@@ -182,11 +186,24 @@ class ProjectivePoints:
         """Sums of irreps of dimension n for a class, up to linear characters."""
         key = (int(self.root[cls]), n)
         if key not in self._sums:
-            self._sums[key] = self.algebra(cls).multisets(n)
+            m = self.where.order_of(self.digits(key[0]))
+            if m * self.group.order > MAX_ORDER:
+                warnings.warn(f"{self.group.name}: projective representations of a class of order {m} are left out, "
+                              f"their central extension has more than {MAX_ORDER} elements", stacklevel=2)
+                self._sums[key] = []
+            else:
+                self._sums[key] = self.algebra(cls).multisets(n)
         return self._sums[key]
 
-    def points(self, n: int, roots_only: bool = False) -> Iterator[Point]:
+    def points(self, n: int, roots_only: bool = False) -> Iterable[Point]:
         """Points of dimension n in order of their keys (of one class per orbit, if asked)."""
+        if roots_only or self.count(n) > MAX_LISTED:
+            return self._generate(n, roots_only)
+        if n not in self._listed:
+            self._listed[n] = list(self._generate(n, False))
+        return self._listed[n]
+
+    def _generate(self, n: int, roots_only: bool) -> Iterator[Point]:
         classes = self.roots if roots_only else np.arange(len(self.where))
         alive = {int(r) for r in self.roots if self.sums(int(r), n)}
         classes = classes[np.isin(self.root[classes], list(alive))]
@@ -206,7 +223,8 @@ class ProjectivePoints:
         if len(self.sums(cls, n)) == 1:
             return Point(cls, point.summands)
         stable = self.transversal(point.cls) @ auto @ self.transversal(cls).inverse
-        return Point(cls, self.algebra(cls).canonical(self._permute(int(self.root[cls]), stable)[list(point.summands)]))
+        moved = self._permute(int(self.root[cls]), stable)[list(point.summands)]
+        return Point(cls, self.algebra(cls).canonical(moved.tolist()))
 
     def image(self, auto: Auto) -> IntArray:
         """`_class_image`, remembered."""

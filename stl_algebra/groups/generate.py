@@ -6,6 +6,7 @@ of functions, (g·h)(i) = g(h(i)); matrices act on columns.  Both are left actio
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from stl_algebra.errors import StlError
 from stl_algebra.groups.table import MAX_ORDER, FiniteGroup
 
-__all__ = ["cycles", "matrix_group", "permutation_group", "presentation"]
+__all__ = ["cycles", "from_permutations", "matrix_group", "parse_permutations", "permutation_group", "presentation"]
 
 IntArray = np.ndarray[Any, np.dtype[Any]]
 # Conway polynomials x^k + Σ c_i x^i as (c_0, …, c_(k-1)); importing galois for them would cost seconds.
@@ -25,6 +26,7 @@ CONWAY = {
     729: (2, 2, 1, 0, 2, 0), 25: (2, 4), 125: (3, 3, 0), 625: (2, 4, 4, 0), 49: (3, 6), 343: (4, 0, 6), 121: (2, 7),
     169: (2, 12), 289: (3, 16), 361: (2, 18),
 }  # fmt: skip
+MAX_DEGREE = 10_000
 MAX_PRESENTATION_ORDER = 2000  # pure-Python coset enumeration: about a second at this size
 
 
@@ -104,6 +106,34 @@ def cycles(permutation: Sequence[int]) -> str:
             point = int(permutation[point])
         out += "(" + " ".join(map(str, cycle)) + ")"
     return out or "e"
+
+
+def parse_permutations(generators: Sequence[Any] | str, degree: int | None = None) -> list[list[int]]:
+    """Image rows (points from 0) of permutations given as disjoint cycles (points from 1) or as image rows.
+
+    >>> parse_permutations("(1 2), (1,2,3)")
+    [[1, 0, 2], [1, 2, 0]]
+    """
+    if isinstance(generators, str):
+        generators = re.findall(r"(?:\([^()]*\)\s*)+", generators) if re.fullmatch(
+            r"\s*(\([^()]*\)[\s,]*)+", generators) else [generators]
+    parsed: list[Any] = []
+    for item in generators:
+        if not isinstance(item, str):
+            parsed.append([int(x) for x in item])
+            continue
+        if not re.fullmatch(r"\s*(\(\s*(\d+([\s,]+\d+)*)?\s*\)\s*)+", item):
+            raise StlError("generators", item, "disjoint cycles of points 1, 2, …, e.g. (1 2 3)(4 5)")
+        found = [[int(x) for x in re.findall(r"\d+", part)] for part in re.findall(r"\(([^()]*)\)", item)]
+        points = [x for cycle in found for x in cycle]
+        if len(set(points)) < len(points) or 0 in points:
+            raise StlError("generators", item, "disjoint cycles of points counted from 1")
+        parsed.append({x - 1: y - 1 for cycle in found for x, y in zip(cycle, cycle[1:] + cycle[:1], strict=True)})
+    size = max([degree or 1, *(len(p) if isinstance(p, list) else max(p, default=0) + 1 for p in parsed)])
+    if size > MAX_DEGREE:
+        raise StlError("generators", size, f"points up to {MAX_DEGREE}")
+    return [p + list(range(len(p), size)) if isinstance(p, list) else [p.get(i, i) for i in range(size)]
+            for p in parsed]
 
 
 def permutation_group(generators: Sequence[Sequence[int]], name: str = "", limit: int = MAX_ORDER) -> FiniteGroup:
@@ -250,8 +280,6 @@ def presentation(generators: str, relators: Sequence[str], name: str = "",
 
 def _word(text: str, known: dict[str, Any], identity: Any) -> Any:
     """Read a word: factors joined by * or blanks, powers ^k, brackets ( ), commutators [x, y]; no eval."""
-    import re
-
     tokens = re.findall(r"[A-Za-z_]\w*|\^|-?\d+|[()\[\],*]|\S", text)
     position = 0
 
@@ -305,3 +333,23 @@ def _word(text: str, known: dict[str, Any], identity: Any) -> Any:
     if position != len(tokens):
         raise fail(tokens[position])
     return value
+
+
+def from_permutations(
+    generators: Sequence[Any] | str, name: str = "", degree: int | None = None
+) -> FiniteGroup:
+    """The group that permutations generate.
+
+    Parameters
+    ----------
+    generators : sequence of str or of int sequences, or one str
+        Disjoint cycles of points 1, 2, … such as ``"(1 2 3)(4 5)"`` (blanks or commas), or image rows of points
+        0, 1, ….  One string may hold several, ``"(1 2), (1 2 3)"``.
+    name : str
+    degree : int, optional
+        Number of points; the largest one moved when missing.
+
+    >>> from_permutations("(1 2 3 4), (1 3)").order
+    8
+    """
+    return permutation_group(parse_permutations(generators, degree), name)

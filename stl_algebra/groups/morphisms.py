@@ -232,14 +232,14 @@ class Automorphisms:
 
 
 @lru_cache(maxsize=128)
-def automorphism_group(group: FiniteGroup) -> Automorphisms:
-    """Automorphism group by orbits and stabilisers along a generating sequence (order ≤ 128).
+def automorphism_group(group: FiniteGroup, limit: int = MAX_AUTOMORPHISM_ORDER) -> Automorphisms:
+    """Automorphism group by orbits and stabilisers along a generating sequence (orders up to `limit`).
 
     The stabiliser of s_0 … s_(i-1) moves s_i; one automorphism is searched per candidate image that the
     automorphisms already known do not reach, so even C2^6 (|Aut| ≈ 2·10^10) takes a fraction of a second.
     """
-    if group.order > MAX_AUTOMORPHISM_ORDER:
-        raise StlError("group", group, f"order at most {MAX_AUTOMORPHISM_ORDER}")
+    if group.order > limit:
+        raise StlError("group", group, f"order at most {limit}", "Raise `limit`: the search takes longer, that is all.")
     search = _Search(group, group)
     k = len(search.sequence)
     parts = [search.start()]

@@ -19,10 +19,9 @@ import numpy as np
 
 from stl_algebra.errors import StlError
 from stl_algebra.groups.characters import character_table
-from stl_algebra.groups.cohomology import Class, Cohomology, central_extension, cohomology
+from stl_algebra.groups.cocycles import Class, Cohomology, central_extension, cohomology
 from stl_algebra.groups.cyclotomic import Cyclotomic
 from stl_algebra.groups.irreducible import irrep
-from stl_algebra.groups.modular import root_of_unity
 from stl_algebra.groups.realforms import RealForm
 from stl_algebra.groups.table import FiniteGroup
 
@@ -91,7 +90,8 @@ class ProjectiveIrrep:
         return np.ascontiguousarray(source[self.algebra.lift])
 
     def __repr__(self) -> str:
-        return f"ProjectiveIrrep({self.algebra.group.name}, class {self.algebra.cls}, degree {self.degree}, {self.type})"
+        where = self.algebra
+        return f"ProjectiveIrrep({where.group.name}, class {where.cls}, degree {self.degree}, {self.type})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +242,7 @@ def projective_irreps(group: FiniteGroup, cls: Class | None = None, field: str =
     """Irreducible projective representations of a class (or of all classes, trivial first).
 
     >>> from stl_algebra.groups import group, projective_irreps
-    >>> [rho.degree for rho in projective_irreps(group("C2^4"), (1, 0, 0, 0, 0, 1))]
+    >>> [rho.degree for rho in projective_irreps(group("C2^4"), (0, 0, 1, 0, 0, 1))]
     [4]
     >>> [(rho.degree, rho.type) for rho in projective_irreps(group("A5"), (1,), "real")]
     [(2, 'quaternionic'), (2, 'quaternionic'), (4, 'quaternionic'), (6, 'quaternionic')]

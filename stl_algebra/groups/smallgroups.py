@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import lzma
 import re
+from collections import Counter
 from functools import lru_cache
 from importlib.resources import files
 
@@ -46,12 +47,22 @@ def number_of_small_groups(order: int) -> int:
 
 
 def small_group_description(order: int, index: int) -> str:
-    """Structure as GAP describes it (D4 of order 8, ``:`` for semidirect, ``.`` for non-split extensions)."""
+    """Structure as GAP describes it (D4 of order 8, ``:`` for semidirect, ``.`` for non-split extensions).
+
+    A description that fits several groups carries the number, so that `group` reads every description back:
+    ``C5:C4[20,1]`` and ``C5:C4[20,3]``.
+    """
     count = number_of_small_groups(order)
     if not isinstance(index, int | np.integer) or not 1 <= index <= count:
         raise StlError("index", index, f"an index from 1 to {count}",
                        f"There are {count} groups of order {order} up to isomorphism.")
-    return _catalogue()[order][index - 1][0]
+    description = _catalogue()[order][index - 1][0]
+    return description if _repeated()[description] == 1 else f"{description}[{order},{index}]"
+
+
+@lru_cache(maxsize=1)
+def _repeated() -> Counter[str]:
+    return Counter(description for rows in _catalogue().values() for description, _ in rows)
 
 
 def small_group(order: int, index: int) -> FiniteGroup:

@@ -6,7 +6,7 @@ on the frozen object.  Subsets and subgroups are sorted integer arrays of elemen
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import lcm
@@ -158,6 +158,10 @@ class FiniteGroup:
         return tuple(chosen)
 
     # -- elements -------------------------------------------------------------------------------------------
+    def __iter__(self) -> Iterator[int]:
+        """The elements, as indices into the table."""
+        return iter(range(self.order))
+
     @property
     def order(self) -> int:
         """Number of elements."""

@@ -4,8 +4,8 @@
 ``"n,m,p"``           one array (3, entries, r), or three arrays of different sizes in an object array (AlphaTensor)
 ``"n,m,p/u"`` …       factors one by one, entries × r, W on vec(Cᵀ); "n,m,p/den" their denominators, "n,m,p/ring"
 U, V, W               (also u v w, A B C, E_X E_W D, e_x e_w d) of one scheme, either way round
-``.npy``              an array (3, …) of one scheme; or (1, 2·r·(a+b+c)) pairs of numerators and denominators, target and
-                      rank from the file's name (flip-cpd: ``uu-444-rank19-…``)
+``.npy``              an array (3, …) of one scheme; or (1, 2·r·(a+b+c)) pairs of numerator and denominator, target
+                      from the file's name (flip-cpd: ``uu-444-rank19-…``)
 ====================  ========================================================================================
 
 Integer, float and complex arrays; floats are the dyadic numbers they are. Object arrays are pickles: `_unpickled` reads
@@ -32,7 +32,7 @@ from ..rings import Array, Ring, fit, ring
 from ..targets import Target, matmul, target
 from .judge import Raw
 from .scalars import Numbers, numbers
-from .source import CURE, Source
+from .source import CURE, Source, says_mod_2, target_by_name
 
 __all__ = ["looks_like_npy", "looks_like_zip", "read_npy", "read_npz", "write_npy", "write_npz"]
 
@@ -40,7 +40,14 @@ MAX_MEMBERS = 4096
 #: Instructions of a pickle; an array takes about thirty.
 MAX_OPCODES = 200_000
 MAX_PICKLE = 1 << 24
-_TRIPLES = (("U", "V", "W"), ("u", "v", "w"), ("A", "B", "C"), ("a", "b", "c"), ("E_X", "E_W", "D"), ("e_x", "e_w", "d"))
+_TRIPLES = (
+    ("U", "V", "W"),
+    ("u", "v", "w"),
+    ("A", "B", "C"),
+    ("a", "b", "c"),
+    ("E_X", "E_W", "D"),
+    ("e_x", "e_w", "d"),
+)
 
 
 def looks_like_zip(source: Source) -> bool:
@@ -78,7 +85,7 @@ def _members(source: Source) -> dict[str, Any]:
             total = sum(i.file_size for i in infos)
             if len(infos) > MAX_MEMBERS or total > source.budget.unpacked:
                 source.refuse("archive", f"{len(infos)} members, {total} bytes",
-                              f"at most {MAX_MEMBERS} members and {source.budget.unpacked} bytes unpacked", CURE)  # fmt: skip
+                              f"{MAX_MEMBERS} members and {source.budget.unpacked} bytes unpacked", CURE)  # fmt: skip
             for info in infos:
                 name = info.filename.removesuffix(".npy")
                 try:
@@ -112,10 +119,16 @@ def _claims(source: Source, arrays: dict[str, Any], prefix: str = "") -> tuple[R
     if den is not None:
         flat = [int(v) for v in np.asarray(den).ravel()[:4].tolist()] if np.asarray(den).dtype.kind in "iu" else []
         if len(flat) != 3 or min(flat) < 1:
-            source.refuse(f"{prefix}den", np.asarray(den).tolist()[:4] if np.asarray(den).ndim else den, "three denominators")
+            source.refuse(
+                f"{prefix}den", np.asarray(den).tolist()[:4] if np.asarray(den).ndim else den, "three denominators"
+            )
         dens = flat
     try:
-        return ring(found["ring"]) if "ring" in found else None, target(found["target"]) if "target" in found else None, dens
+        return (
+            ring(found["ring"]) if "ring" in found else None,
+            target(found["target"]) if "target" in found else None,
+            dens,
+        )
     except StlError as error:
         source.refuse(error.argument, error.value, error.allowed)
 
@@ -123,20 +136,22 @@ def _claims(source: Source, arrays: dict[str, Any], prefix: str = "") -> tuple[R
 def _named(source: Source, arrays: dict[str, Any], names: Sequence[str]) -> Raw:
     base, goal, dens = _claims(source, arrays)
     parts = [_scaled(_numbers(source, _got(arrays, k), k, base), d) for k, d in zip(names, dens, strict=True)]
-    return _either(source.name, parts, f"npz {', '.join(names)}", base, goal)
+    return _either(source, parts, f"npz {', '.join(names)}", base, goal)
 
 
 def _scaled(part: tuple[Array, int, Ring | None], den: int) -> tuple[Array, int, Ring | None]:
     return part[0], part[1] * den, part[2]
 
 
-def _either(name: str, parts: list[tuple[Array, int, Ring | None]], layout: str, base: Ring | None, goal: Target | None
-            ) -> Raw:  # fmt: skip
+def _either(
+    source: Source, parts: list[tuple[Array, int, Ring | None]], layout: str, base: Ring | None, goal: Target | None
+) -> Raw:
     """Factors that may be entries × r, r × entries, or as our own E_X, E_W (r × entries) and D."""
-    factors, over = _common([p for p in parts])
+    factors, over = _common(list(parts))
     turned = [(np.swapaxes(num, 0, 1), den) for num, den in factors]
     ours = [turned[0], turned[1], factors[2]]
-    return Raw(name, factors, layout, ring=base or over, target=goal, alternatives=[turned, ours])
+    also = ring("GF(2)") if says_mod_2(source, binary=True) and base is None else None
+    return Raw(source.name, factors, layout, ring=base or over, also=also, target=goal, alternatives=[turned, ours])
 
 
 def _common(parts: list[tuple[Array, int, Ring | None]]) -> tuple[list[Numbers], Ring | None]:
@@ -170,7 +185,8 @@ def _sized(source: Source, key: str, arrays: dict[str, Any]) -> Raw:
     factors, over = _common(parts)
     if any(num.shape[1] != factors[0][0].shape[1] for num, _ in factors):
         source.refuse(key, [num.shape[:2] for num, _ in factors], "three matrices (entries, rank)")
-    return Raw(key, factors, "npz", ring=base or over, target=goal, transposed=True if goal.format else None)
+    also = ring("GF(2)") if says_mod_2(source, binary=True) and base is None else None
+    return Raw(key, factors, "npz", ring=base or over, also=also, target=goal, transposed=True if goal.format else None)
 
 
 def _numbers(source: Source, a: Any, what: str, base: Ring | None) -> tuple[Array, int, Ring | None]:
@@ -232,7 +248,9 @@ def _array(source: Source, name: str, data: bytes) -> Any:
     if min(shape, default=0) < 0 or prod(shape) * dtype.itemsize > len(data) - stream.tell():
         source.refuse(name, shape, "as many entries as the file holds")
     if prod(shape) * dtype.itemsize == 0:
-        return np.zeros(shape if prod(shape) == 0 and len(shape) < 8 and max(shape, default=0) < 1 << 20 else (0,), dtype)
+        return np.zeros(
+            shape if prod(shape) == 0 and len(shape) < 8 and max(shape, default=0) < 1 << 20 else (0,), dtype
+        )
     a = np.frombuffer(data, dtype=dtype, count=prod(shape), offset=stream.tell())
     return a.reshape(shape, order="F" if fortran else "C")
 
@@ -240,32 +258,28 @@ def _array(source: Source, name: str, data: bytes) -> Any:
 def read_npy(source: Source) -> list[Raw]:
     """The scheme of one ``.npy`` array."""
     a = _array(source, source.name, source.data)
-    name = re.match(r"([gulskw][gulskwt])-([0-9])([0-9])([0-9])-rank([0-9]{1,4})", source.name)
-    if isinstance(a, np.ndarray) and a.dtype.kind in "iu" and a.ndim <= 2 and name and a.size > 0:
-        return [_pairs(source, a.ravel(), name)]
+    goal = target_by_name(source)
+    if isinstance(a, np.ndarray) and a.dtype.kind in "iu" and a.ndim <= 2 and goal is not None and a.size > 0:
+        return [_pairs(source, a.ravel(), goal)]
     if isinstance(a, (list, tuple)) or (a.ndim == 3 and len(a) == 3):
         if len(a) != 3:
             source.refuse("array", f"{len(a)} parts", "three factors")
         parts = [_numbers(source, v, "array", None) for v in a]
-        return [_either(source.name, parts, "npy", None, None)]
+        return [_either(source, parts, "npy", None, None)]
     source.refuse("array", f"{a.dtype} {a.shape}", "an array (3, entries, rank) or (3, rank, entries)")
 
 
-def _pairs(source: Source, flat: Array, name: re.Match[str]) -> Raw:
-    kinds, (n, m, p), r = name[1], (int(name[2]), int(name[3]), int(name[4])), int(name[5])
-    try:
-        goal = (matmul(n, m, p) if kinds == "gg" else target(f"symmetric:{n}x{m}") if kinds == "gt"
-                else target(f"structured:{kinds}:{n}x{m}x{p}"))  # fmt: skip
-    except StlError as error:
-        source.refuse(error.argument, error.value, error.allowed)
+def _pairs(source: Source, flat: Array, goal: Target) -> Raw:
     sizes = goal.shape
-    if flat.size != 2 * r * sum(sizes) or r == 0:
-        source.refuse("array", flat.size, f"{2 * r * sum(sizes)} numbers for rank {r} of {goal.name}")
+    r, rest = divmod(flat.size, 2 * sum(sizes))
+    if rest:
+        source.refuse("array", flat.size, f"a multiple of {2 * sum(sizes)} numbers for {goal.name}")
     source.spend(flat.size)
     top, below = flat[::2].astype(np.int64), flat[1::2].astype(np.int64)
     if (below == 0).any():
         source.refuse("array", "a denominator 0", "pairs of numerator and denominator")
-    num, den = numbers(source, [f"{a}/{b}" if b > 0 else f"{-a}/{-b}" for a, b in zip(top.tolist(), below.tolist(), strict=True)])
+    top, below = top * np.sign(below), np.abs(below)
+    num, den = numbers(source, [f"{a}/{b}" for a, b in zip(top.tolist(), below.tolist(), strict=True)])
     by_term = np.split(num.reshape(r, -1), np.cumsum(sizes)[:2], axis=1)
     ends = np.cumsum([r * s for s in sizes])[:2]
     whole = [part.reshape(r, size) for part, size in zip(np.split(num, ends), sizes, strict=True)]
@@ -368,7 +382,7 @@ def _plain(value: Any, depth: int) -> Any:
     if not isinstance(held, (bytes, str)) or not re.fullmatch(r"[iufcb][1-9][0-9]?", dtype.name):
         raise ValueError(f"an array of {dtype.name}")
     raw = held.encode("latin1") if isinstance(held, str) else held
-    kind = np.dtype(dtype.name).newbyteorder(dtype.order if dtype.order in "<>" else "=")
+    kind = np.dtype(dtype.name).newbyteorder(">" if dtype.order == ">" else "<")
     if prod(shape) * kind.itemsize != len(raw):
         raise ValueError("an array that holds fewer bytes than it claims")
     a = np.frombuffer(raw, dtype=kind).reshape(shape, order="F" if fortran else "C")
@@ -429,5 +443,3 @@ def write_npy(encoder: Encoder) -> bytes:
     out = io.BytesIO()
     np.save(out, np.stack([a.T for a in parts]))
     return out.getvalue()
-
-

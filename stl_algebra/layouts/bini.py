@@ -9,22 +9,24 @@ import numpy as np
 from ..errors import StlError
 from ..rings import ring
 from ..targets import matmul
-from .coefficients import says_mod_2
 from .judge import MAX_RANK, Raw
 from .scalars import numbers
-from .source import Source
+from .source import Source, says_mod_2
 
 __all__ = ["looks_like_bini", "read_bini"]
 
-_HEAD = re.compile(r"^\s*Bini\s+([0-9]{1,2})\s+([0-9]{1,2})\s+([0-9]{1,2})\s+([0-9]{1,6})\s*$", re.MULTILINE | re.ASCII)
+_HEAD = re.compile(
+    r"^[ \t]*Bini\s+([0-9]{1,2})\s+([0-9]{1,2})\s+([0-9]{1,2})\s+([0-9]{1,6})\s*$", re.MULTILINE | re.ASCII
+)
 
 
 def looks_like_bini(source: Source) -> bool:
-    return "Bini" in source.text[:1 << 16] and _HEAD.search(source.text) is not None
+    return "Bini" in source.text[: 1 << 16] and _HEAD.search(source.text) is not None
 
 
 def read_bini(source: Source) -> list[Raw]:
     """The table's scheme; modulo 2 if the file says so and it does not hold over Z."""
+    source.limit_text(4)
     head = _HEAD.search(source.text)
     assert head is not None
     n, m, p, r = map(int, head.groups())

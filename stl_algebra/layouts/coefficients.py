@@ -13,6 +13,7 @@ bit masks         ``r``, then three integers a line: bit i is entry i, over GF(2
 
 from __future__ import annotations
 
+import itertools
 import re
 from fractions import Fraction
 from math import lcm
@@ -22,17 +23,18 @@ import numpy as np
 
 from ..encoder import Encoder
 from ..errors import StlError
-from ..rings import fit, ring
-from ..targets import matmul
+from ..rings import Ring, fit, ring
+from ..targets import Target, matmul
 from .judge import MAX_DIMENSION, MAX_RANK, Raw
 from .scalars import Numbers, exact, numbers
-from .source import Source
+from .source import Source, directives, says_mod_2
 
-__all__ = ["read_blocks", "read_numbers", "says_mod_2", "write_text"]
+__all__ = ["read_blocks", "read_numbers", "write_text"]
 
 _CELLS = re.compile(r"\([^()\s]*\)|[^\s,;]+")
 _TERM = re.compile(r"([+-]{0,2})([0-9]*(?:\.[0-9]+)?(?:/[0-9]+)?)\*?(x([0-9]{0,2})(i?))?", re.ASCII)
-MAX_ORDER = 63
+MAX_ORDER = 24
+MAX_SCHEMES = 1024
 
 
 # ------------------------------------------------------------------ blocks
@@ -59,11 +61,14 @@ def _blocks(source: Source) -> list[list[list[str]]]:
 
 def read_blocks(source: Source) -> list[Raw]:
     """Three blocks of rows, perhaps with powers of x and with substitutions."""
+    source.limit_text(3)
     blocks = _blocks(source)
     while len(blocks) > 3 and not any(blocks[3:]):
         del blocks[3:]
     if len(blocks) < 3 or not all(blocks[:3]):
-        source.refuse("content", f"{sum(map(bool, blocks))} blocks of rows", "three blocks of rows separated by # lines")
+        source.refuse(
+            "content", f"{sum(map(bool, blocks))} blocks of rows", "three blocks of rows separated by # lines"
+        )
     if len(blocks) > 7:
         source.refuse("content", f"{len(blocks)} blocks of rows", "three, and at most three of substitutions")
     for b, block in enumerate(blocks):
@@ -71,10 +76,11 @@ def read_blocks(source: Source) -> list[Raw]:
             widths = sorted({len(row) for row in block})
             source.refuse(f"block {b + 1}", f"rows of {widths[0]} to {widths[-1]} coefficients",
                           "rows of the same length in a block")  # fmt: skip
+    base, goal = directives(source)
     if any("x" in cell for block in blocks for row in block for cell in row):
         if len(blocks) > 3:
             source.refuse("content", "powers of x together with substitutions", "one or the other")
-        return [_border(source, blocks)]
+        return [_powers_of_x(source, blocks, base, goal)]
     parts = [_matrix(source, block) for block in blocks]
     note = ""
     if len(parts) > 3:
@@ -82,12 +88,20 @@ def read_blocks(source: Source) -> list[Raw]:
         note = "substitutions expanded"
     if len({num.shape[1] for num, _ in parts}) > 1:
         source.refuse("content", f"blocks of {[num.shape[1] for num, _ in parts]} columns", "the same rank in each")
-    return [Raw(source.name, parts, "text", transposed=False, note=note)]
+    if base is not None and base.degree > 1:
+        zeros = [np.zeros((*num.shape, base.degree - 1), dtype=np.int64) for num, _ in parts]
+        parts = [
+            (np.concatenate([num[..., None], z], axis=-1), den) for (num, den), z in zip(parts, zeros, strict=True)
+        ]
+    also = ring("GF(2)") if base is None and says_mod_2(source) else None
+    return [Raw(source.name, parts, "text", ring=base, also=also, target=goal, transposed=False, note=note)]
 
 
 def _matrix(source: Source, rows: list[list[str]]) -> Numbers:
     width = len(rows[0]) if rows else 0
-    num, den = numbers(source, [int(c) if c.isdecimal() and len(c) < 18 and c.isascii() else c for r in rows for c in r])
+    num, den = numbers(
+        source, [int(c) if c.isdecimal() and len(c) < 18 and c.isascii() else c for r in rows for c in r]
+    )
     return num.reshape(len(rows), width), den
 
 
@@ -110,15 +124,24 @@ def _substituted(source: Source, parts: list[Numbers]) -> list[Numbers]:
 
 
 # ------------------------------------------------------------------ border schemes
-def _border(source: Source, blocks: list[list[list[str]]]) -> Raw:
-    """ε-coefficients: each factor times the power of ε that makes it a polynomial; the powers add up to the order."""
+def _powers_of_x(source: Source, blocks: list[list[list[str]]], base: Ring | None, goal: Target | None) -> Raw:
+    """Coefficients on powers of x: ε of a border scheme, or the generator of the ring a comment names.
+
+    Of a border scheme each factor is multiplied by the power of ε that makes it a polynomial; the powers add up to
+    the order.
+    """
     parsed = {cell: _laurent(source, cell) for block in blocks for row in block for cell in set(row)}
+    field = base is not None and base.degree > 1 and not base.is_border
     lows = [min((e for row in block for cell in row for e in parsed[cell]), default=0) for block in blocks]
-    order = -sum(min(low, 0) for low in lows)
+    lows = [0 if field else min(low, 0) for low in lows]
+    order = -sum(lows)
     if order > MAX_ORDER:
         source.refuse("powers of x", order, f"an order of at most {MAX_ORDER}")
-    k = order + 1
-    base = ring(f"Q[eps]/eps^{k}")
+    if base is None or not field:
+        base = ring(f"Q[eps]/eps^{order + 1}")
+    elif any(not 0 <= e < base.degree for v in parsed.values() for e in v):
+        source.refuse("powers of x", "a negative or large power", f"powers below {base.degree} over {base.name}")
+    k = base.degree
     parts = []
     for block, low in zip(blocks, lows, strict=True):
         shape = (len(block), len(block[0]))
@@ -129,12 +152,12 @@ def _border(source: Source, blocks: list[list[list[str]]]) -> Raw:
         for cell in cells:
             v = np.zeros(k, dtype=object)
             for e, c in parsed[cell].items():
-                if e - min(low, 0) < k:
-                    v[e - min(low, 0)] += c.numerator * (den // c.denominator)
+                if e - low < k:
+                    v[e - low] += c.numerator * (den // c.denominator)
             known[cell] = v
         num = fit(np.array([known[cell] for row in block for cell in row], dtype=object).reshape(*shape, k))
         parts.append((num if k > 1 else num[..., 0], den))
-    return Raw(source.name, parts, "text", ring=base, transposed=False)
+    return Raw(source.name, parts, "text", ring=base, target=goal, transposed=False)
 
 
 def _laurent(source: Source, cell: str) -> dict[int, Fraction]:
@@ -183,8 +206,8 @@ def _sized(source: Source, cells: list[str], pairs: bool) -> list[Raw] | None:
     first = _head(cells, 0, 1)
     if first is None:
         return None
-    for at, count in ((0, 1), (1, first[0])):
-        raws = []
+    for at, count in ((0, 1), (1, min(first[0], MAX_SCHEMES))):
+        raws: list[Raw] = []
         while len(raws) < count:
             raw, at = _one(source, cells, at, pairs, f"{source.name}#{len(raws) + 1}" if count > 1 else source.name)
             if raw is None:
@@ -209,7 +232,7 @@ def _one(source: Source, cells: list[str], at: int, pairs: bool, name: str) -> t
         values = [f"{a}/{b}" for a, b in zip(values[::2], values[1::2], strict=True)]
     num, den = numbers(source, [_plain(v) for v in values])
     ends = np.cumsum([0, *(r * size for size in sizes)])
-    flat = [num[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    flat = [num[a:b] for a, b in itertools.pairwise(ends)]
     by_term = [(f.reshape(r, -1).T, den) for f in flat]
     by_entry = [(f.reshape(-1, r), den) for f in flat]
     also = ring("GF(2)") if says_mod_2(source) else None
@@ -222,9 +245,10 @@ def _plain(v: str) -> int | str:
 
 def _masks(source: Source, cells: list[str]) -> list[Raw] | None:
     """``r`` and r triples of masks; the sizes are given before, or are the bits used."""
+    first = next((v for v in re.sub(r"#.*", "", source.text).splitlines() if v.strip()), "").split()
     for skip in (0, 3):
         head = _head(cells, 0, skip + 1)
-        if head is None or len(cells) != skip + 1 + 3 * head[skip] or not head[skip]:
+        if head is None or len(first) != skip + 1 or len(cells) != skip + 1 + 3 * head[skip] or not head[skip]:
             continue
         body = cells[skip + 1 :]
         if not all(v.isascii() and v.isdecimal() and len(v) < 1300 for v in body):
@@ -243,31 +267,22 @@ def _masks(source: Source, cells: list[str]) -> list[Raw] | None:
     return None
 
 
-def says_mod_2(source: Source) -> bool:
-    """Whether the file's name or its comments call it a scheme modulo 2."""
-    stem = re.search(r"(?i)(?<![a-z0-9])(mod_?2|gf_?\(?2\)?|f_?2|z_?2)(?![0-9])", source.name)
-    return bool(stem) or re.search(r"(?i)#.*\b(mod(ulo)?|modus):? *(modulo *)?2\b", source.text[:4000]) is not None
-
-
 # ------------------------------------------------------------------ writing
 def write_text(encoder: Encoder) -> str:
     """Three blocks of rows separated by ``#`` lines; ε is written x, over Q[eps]/eps^(h+1) with 1/ε^h in the last.
 
-    Raises
-    ------
-    StlError
-        For rings whose elements have no number or power of ε to write.
+    Over other rings of degree above one x is the generator that the first line's ring has.
     """
     base = encoder.ring
-    if not base.exact or (base.degree > 1 and not base.is_border):
-        raise StlError("ring", base.name, "Z, Z[1/2], Q, GF(p) or Q[eps]/eps^k")
+    if not base.exact:
+        raise StlError("ring", base.name, "an exact ring", "Floats are written to .npz, .npy or our own files.")
     blocks = []
     for axis, f in enumerate(encoder.factors):
         num = f.num if axis == 2 else np.swapaxes(f.num, 0, 1)
         low = base.degree - 1 if axis == 2 and base.is_border else 0
         spell = {v: _cell(v, f.den, low) for v in set(map(_key, num.reshape(-1, *num.shape[2:])))}
         blocks.append("\n".join(" ".join(spell[_key(v)] for v in row) for row in num))
-    head = f"# {encoder.label} over {base.name}\n"
+    head = f"# ring: {base.name}, target: {encoder.target.name}\n"
     return head + "\n#\n".join(blocks) + "\n"
 
 

@@ -26,10 +26,9 @@ from ..encoder import Encoder
 from ..errors import StlError
 from ..rings import Ring, fit, ring
 from ..targets import Target, symmetric_square
-from .coefficients import says_mod_2
 from .judge import MAX_DIMENSION, MAX_RANK, Raw
 from .scalars import Numbers, exact
-from .source import CURE, Source, directives
+from .source import CURE, Source, directives, says_mod_2, target_by_name
 
 __all__ = ["looks_like_formulas", "read_formulas", "strip_comments", "write_exp", "write_formulas"]
 
@@ -38,17 +37,22 @@ _TOKEN = re.compile(
     r"(?P<name>√[0-9]+|sqrt\(-?[0-9]{1,18}\)|[A-Za-z_α-ω][A-Za-z_0-9]*(?:\[[0-9 ,\]\[]*\])?'?)|(?P<op>[-+*/()·×−])",
 )
 _ASSIGN = re.compile(r"\s*([A-Za-z_α-ω][A-Za-z_0-9]*(?:\[[0-9 ,\]\[]*\])?)\s*(?::=|=|<-|←)\s*(.+)", re.DOTALL)
-_COMMAND = re.compile(r"\s*(?:simplify|expand|print|echo|return|input|output)\b.*", re.IGNORECASE | re.DOTALL)
+#: Checks of computer algebra systems, and the lines `catalog show` prints above the formulas.
+_COMMAND = re.compile(
+    r"\s*(?:(?:simplify|expand|print|echo|return|restart)\b|Encoder⟨|(?:proven|fails|numerical) over |origin: ).*",
+    re.IGNORECASE | re.DOTALL,
+)
 _ENTRY = re.compile(r"([A-Za-z]+)_?\[?([0-9]{1,6})\]?(?:[_,\[ ]+([0-9]{1,3})\]?)?")
-_TRILINEAR = re.compile(r"^[^=\n]*\([^=\n]*\)[^=\n]*$|^[^=\n]*[*·×][^=\n]*[*·×][^=\n]*$", re.MULTILINE)
 _GENERATORS = {"I": "Q(i)", "j": "Q(i)", "i": "Q(i)"}
+_SAME = {"·": "*", "×": "*", "−": "-"}
 MAX_NESTING = 20
 #: Terms a line may expand to, and all lines together.
-MAX_TERMS = 1 << 20
+MAX_TERMS = 1 << 19
 MAX_POWER = 200
 
-#: A linear form: {(symbol, power of the ring's generator): coefficient}; the symbol "" is 1.
-Form = dict[tuple[str, int], Fraction]
+#: A linear form: {(symbol, power of the ring's generator): coefficient}; the symbol "" is 1. Integers stay
+#: Python integers, which is ten times faster than Fractions.
+Form = dict[tuple[str, int], Any]
 
 
 def strip_comments(text: str) -> str:
@@ -59,10 +63,12 @@ def strip_comments(text: str) -> str:
 
 
 def looks_like_formulas(source: Source) -> bool:
-    """Assignments, or lines of products of brackets."""
-    text = strip_comments(source.text)
-    lines = [v for v in text.splitlines() if v.strip()][:40]
-    return any(_ASSIGN.fullmatch(v) for v in lines) or bool(lines and re.search(r"[A-Za-z]", lines[0]) and "(" in text)
+    """Assignments, or products of names with two letters or more (a border scheme has the letter x alone)."""
+    lines = [v[: 1 << 16] for v in strip_comments(source.text[: 1 << 22]).splitlines() if v.strip()][:40]
+    if any(_ASSIGN.fullmatch(v) for v in lines):
+        return True
+    names = {name for name in _names(lines) if not re.fullmatch(r"x[0-9]*i?|[iIj]", name)}
+    return len({name.rstrip("0123456789_[], ") for name in names}) >= 2
 
 
 @dataclass
@@ -85,8 +91,9 @@ class _Reader:
 
     # ---- linear algebra of forms
     def letter(self, form: Form) -> str:
-        """"" for constants, the letter of inputs, "*" for products; refuses mixtures."""
-        kinds = {self.kinds.get(s, "") if s else "" for s, _ in form}
+        """ "" for constants, the letter of inputs, "*" for products; refuses mixtures."""
+        known = self.kinds
+        kinds = {known.get(s, "") for s, _ in form}
         if len(kinds) > 1:
             self.refuse(f"a sum of {', '.join(sorted(k or '1' for k in kinds))}", "sums of entries of one matrix")
         return kinds.pop() if kinds else ""
@@ -103,20 +110,22 @@ class _Reader:
                 out = {}
                 for (_, e), c in scalar.items():
                     for (s, f), d in other.items():
-                        out[s, e + f] = out.get((s, e + f), Fraction(0)) + c * d
+                        out[s, e + f] = out.get((s, e + f), 0) + c * d
                         if e + f > MAX_POWER:
                             self.refuse(f"a power above {MAX_POWER}", "small powers of the ring's generator")
             self.charge(out)
             return {k: c for k, c in out.items() if c}
+        if "!" in (one, two):
+            self.refuse("a product of more than three sums", "products of two or of three sums of entries")
         if "*" in (one, two):
             product, third = (u, v) if one == "*" else (v, u)
             if len(product) != 1 or self.letter(third) == "*":
                 self.refuse("a product of sums of products", "products of two or of three sums of entries")
-            ((symbol, e), c), = product.items()
+            (((symbol, e), c),) = product.items()
             left, right = self.products[int(symbol[1:])]
             scaled = {(s, f + e): c * d for (s, f), d in left.items()}
             self.triples.append((scaled, right, third))
-            return {("!", 0): Fraction(1)}
+            return {("!", 0): 1}
         order = (u, v) if self.rank_of(one) <= self.rank_of(two) else (v, u)
         if one == two and not self.quadratic:
             self.refuse(f"a product of two entries of {one}", "an entry of the first times one of the second matrix")
@@ -126,7 +135,7 @@ class _Reader:
                                f"at most {self.source.budget.products} products", CURE)  # fmt: skip
         symbol = f"*{len(self.products) - 1}"
         self.kinds[symbol] = "*"
-        return {(symbol, 0): Fraction(1)}
+        return {(symbol, 0): 1}
 
     @property
     def quadratic(self) -> bool:
@@ -139,6 +148,8 @@ class _Reader:
         """Count the terms of a form, long numbers more than once."""
         self.spent += len(form)
         for c in form.values():
+            if type(c) is int and -(2**63) < c < 2**63:
+                continue
             bits = c.numerator.bit_length() + c.denominator.bit_length()
             if bits > 64:
                 self.spent += bits >> 6
@@ -152,10 +163,10 @@ class _Reader:
         if name in self.lines:
             return self.forms[name]
         if name in self.kinds:
-            return {(name, 0): Fraction(1)}
+            return {(name, 0): 1}
         generator = self.generator(name)
         if generator:
-            return {("", 1): Fraction(1)}
+            return {("", 1): 1}
         return self.refuse(f"{name}, which is not defined", "names that are inputs or defined")
 
     def generator(self, name: str) -> bool:
@@ -193,16 +204,17 @@ class _Reader:
 
     def parse(self, text: str) -> Form:
         """One right-hand side."""
-        tokens = []
-        at = 0
-        while at < len(text):
-            match = _TOKEN.match(text, at)
-            if not match or match.end() == at:
-                self.refuse(text[at : at + 20], "numbers, names, + - * / and brackets")
+        tokens: list[tuple[str, str]] = []
+        seen = 0
+        for match in _TOKEN.finditer(text):
+            if match.start() != seen:
+                break
+            seen = match.end()
             if match.lastgroup:
                 op = match[0]
-                tokens.append((match.lastgroup, {"·": "*", "×": "*", "−": "-"}.get(op, op)))
-            at = match.end()
+                tokens.append((match.lastgroup, _SAME.get(op, op)))
+        if seen != len(text):
+            self.refuse(text[seen : seen + 20], "numbers, names, + - * / and brackets")
         tokens.append(("end", ""))
         form, end = self.sum(tokens, 0, 0)
         if tokens[end][0] != "end":
@@ -248,7 +260,7 @@ class _Reader:
                 value, at = self.factor(tokens, at + 1, depth)
                 if set(value) != {("", 0)}:
                     self.refuse("a division by what is no number", "division by numbers only")
-                out = {k: c / value["", 0] for k, c in out.items()}
+                out = {k: _lean(Fraction(c) / value["", 0]) for k, c in out.items()}
             elif kind in ("number", "name") or text == "(":
                 value, at = self.factor(tokens, at, depth)
                 out = self.times(out, value)
@@ -258,8 +270,10 @@ class _Reader:
     def factor(self, tokens: list[tuple[str, str]], at: int, depth: int) -> tuple[Form, int]:
         kind, text = tokens[at]
         if kind == "number":
-            value = exact(self.source, text, f"line {self.at}")
-            return ({("", 0): value} if value else {}), at + 1
+            number = (
+                int(text) if len(text) < 18 and text.isdecimal() else _lean(exact(self.source, text, f"line {self.at}"))
+            )
+            return ({("", 0): number} if number else {}), at + 1
         if kind == "name":
             return self.symbol(text), at + 1
         if text == "(":
@@ -270,6 +284,10 @@ class _Reader:
         return self.refuse(text or "the end of the line", "a number, a name or an opening bracket")
 
 
+def _lean(value: Fraction) -> int | Fraction:
+    return value.numerator if value.denominator == 1 else value
+
+
 def _statements(source: Source) -> list[tuple[int, str]]:
     """(line number, text) of every statement; a formula may go on after a line that ends in an operator."""
     text = strip_comments(source.text)
@@ -277,31 +295,42 @@ def _statements(source: Source) -> list[tuple[int, str]]:
         source.refuse("content", f"{text.count('(')} brackets", f"at most {source.budget.products} products", CURE)
     out: list[tuple[int, str]] = []
     for number, line in enumerate(text.splitlines(), 1):
+        if _COMMAND.fullmatch(line):
+            continue
         for part in line.split(";"):
             plain = part.strip().rstrip(",:").rstrip()
-            if not plain:
+            if not plain or _COMMAND.fullmatch(plain):
                 continue
-            goes_on = bool(out) and out[-1][0] < number and (
-                out[-1][1][-1] in "+-*·(=" or (plain[0] in "+-*·)" and "=" in text))
+            goes_on = (
+                bool(out)
+                and out[-1][0] < number
+                and (out[-1][1][-1] in "+-*·(=" or (plain[0] in "+-*·)" and "=" in text))
+            )
             if goes_on:
                 parts = out[-1]
                 out[-1] = (number if "=" not in parts[1] else parts[0], parts[1] + " " + plain)
             else:
                 out.append((number, plain))
-    return [(n, v) for n, v in out if not _COMMAND.fullmatch(v)]
+    return out
 
 
 def read_formulas(source: Source) -> list[Raw]:
     """Products and outputs by name, or trilinear products."""
+    source.limit_text(2)
     base, goal = directives(source)
+    goal = goal or target_by_name(source)
     reader = _Reader(source, base)
     statements = _statements(source)
     assigned = [(n, m) for n, v in statements if (m := _ASSIGN.fullmatch(v))]
     loose = [(n, v) for n, v in statements if not _ASSIGN.fullmatch(v)]
+    if len(assigned) > 2 * source.budget.products:
+        source.refuse("content", f"{len(assigned)} formulas", f"at most {2 * source.budget.products}", CURE)
     for number, match in assigned:
         name = match[1].replace(" ", "")
         if name in reader.lines:
-            source.refuse(f"line {number}", f"{name}, defined before in line {reader.lines[name][0]}", "each name defined once")
+            source.refuse(
+                f"line {number}", f"{name}, defined before in line {reader.lines[name][0]}", "each name defined once"
+            )
         reader.lines[name] = (number, match[2])
     names = _names(v for _, v in [*reader.lines.values(), *loose])
     inputs = _inputs(source, reader, names)
@@ -326,7 +355,9 @@ def _inputs(source: Source, reader: _Reader, names: set[str]) -> dict[str, tuple
         match = _ENTRY.fullmatch(name)
         if not match:
             line = next((n for n, text in reader.lines.values() if name in _names([text])), 1)
-            source.refuse(f"line {line}", f"{name}, which is not defined", "names that are inputs (a11, b12) or defined")
+            source.refuse(
+                f"line {line}", f"{name}, which is not defined", "names that are inputs (a11, b12) or defined"
+            )
         found[name] = match
         reader.kinds[name] = match[1]
     letters = sorted({m[1] for m in found.values()})
@@ -401,10 +432,13 @@ def _trilinear(source: Source, reader: _Reader, loose: list[tuple[int, str]], in
         reader.at = number
         before = len(reader.triples)
         form = reader.parse(text)
-        if len(reader.triples) != before + 1 or set(s for s, _ in form) != {"!"}:
+        if len(reader.triples) != before + 1 or {s for s, _ in form} != {"!"}:
             reader.refuse(text[:60], "one product of a sum of a's, of b's and of c's on each line")
-        ((_, e), c), = form.items()
-        u, v, w = reader.triples[-1]
+        (((_, e), c),) = form.items()
+        kinds = [reader.letter(f) for f in reader.triples[-1]]
+        if sorted(kinds) != list(reader.letters):
+            reader.refuse(text[:60], "one sum of a's, one of b's and one of c's on each line")
+        u, v, w = (f for _, f in sorted(zip(kinds, reader.triples[-1], strict=True), key=lambda t: t[0]))
         reader.triples[-1] = ({(s, f + e): c * d for (s, f), d in u.items()}, v, w)
     lefts, rights = [t[0] for t in reader.triples], [t[1] for t in reader.triples]
     outs = [[(inputs[s], e, c) for (s, e), c in t[2].items()] for t in reader.triples]
@@ -453,7 +487,9 @@ def _corners(source: Source, groups: list[set[tuple[int, ...]]]) -> list[tuple[i
     return [(max(v[0] for v in g), max(v[1] for v in g)) for g in groups]
 
 
-def _matrix_sizes(source: Source, groups: list[set[tuple[int, ...]]], goal: Target | None) -> tuple[list[int], list[Any]]:
+def _matrix_sizes(
+    source: Source, groups: list[set[tuple[int, ...]]], goal: Target | None
+) -> tuple[list[int], list[Any]]:
     """n, m, p from the largest indices (or from the target); C may be written as Cᵀ."""
     (r1, c1), (r2, c2), (r3, c3) = _corners(source, groups)
     straight = (max(r1, r3), max(c1, r2), max(c2, c3))
@@ -481,7 +517,9 @@ def _square_sizes(source: Source, groups: list[set[tuple[int, ...]]]) -> tuple[T
     return goal, list(goal.shape), [lambda i: (i[0] - 1) * m + i[1] - 1] * 2 + [lambda i: where[min(i), max(i)]]
 
 
-def _vector_sizes(source: Source, groups: list[set[tuple[int, ...]]], goal: Target | None) -> tuple[list[int], list[Any]]:
+def _vector_sizes(
+    source: Source, groups: list[set[tuple[int, ...]]], goal: Target | None
+) -> tuple[list[int], list[Any]]:
     """Entries with one index, from 0 if any is 0, else from 1; ``a12`` is the twelfth here."""
     flat = [{_joined(i) for i in g} for g in groups]
     start = 0 if any(0 in g for g in flat) else 1
@@ -501,18 +539,20 @@ def _factor(source: Source, entries: list[tuple[int, int, int, Fraction]], shape
     if den.bit_length() > 4 * source.budget.digits_total:
         source.refuse("coefficients", f"a common denominator of {den.bit_length()} bits", "simpler fractions", CURE)
     k = base.degree if base is not None else 1
-    out = np.zeros((*shape, k), dtype=object)
-    powers = _powers(base, max((e for _, _, e, _ in entries), default=0)) if k > 1 else None
-    for i, l, e, c in entries:
-        if not 0 <= i < shape[0]:
-            source.refuse("index", i, f"entries below {shape[0]}")
-        value = c.numerator * (den // c.denominator)
-        if powers is None:
-            out[i, l, 0] += value
-        else:
-            out[i, l] += powers[e] * value
-    num = fit(out if k > 1 else out[..., 0])
-    return num, den
+    rows = [i for i, *_ in entries]
+    if rows and not (min(rows) >= 0 and max(rows) < shape[0]):
+        source.refuse("index", max(rows), f"entries below {shape[0]}")
+    values = [c.numerator * (den // c.denominator) for *_, c in entries]
+    small = max(map(abs, values), default=0) < 2**50
+    out = np.zeros((*shape, k), dtype=np.int64 if small and k == 1 else object)
+    if k == 1:
+        if rows:
+            np.add.at(out[..., 0], (rows, [l for _, l, _, _ in entries]), np.array(values, dtype=out.dtype))
+        return fit(out[..., 0]), den
+    powers = _powers(base, max((e for _, _, e, _ in entries), default=0))
+    for (i, l, e, _), value in zip(entries, values, strict=True):
+        out[i, l] += powers[e] * value
+    return fit(out), den
 
 
 def _powers(base: Ring | None, top: int) -> list[Any]:
@@ -586,5 +626,3 @@ def write_formulas(encoder: Encoder) -> str:
              for l, q in enumerate(products)]  # fmt: skip
     lines += [f"{name} = {_spell(d.num[i], d.den, products, encoder.ring)}" for i, name in enumerate(c)]
     return _header(encoder) + "\n".join(lines) + "\n"
-
-

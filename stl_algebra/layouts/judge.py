@@ -7,7 +7,7 @@ that survive are proven. A wrong guess never verifies, so detection is safe.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from math import gcd, isqrt, prod
@@ -17,7 +17,7 @@ import numpy as np
 from ..encoder import Encoder
 from ..errors import EncoderFileError, StlError
 from ..identities import Report, proof_work, rings_where_valid, verify
-from ..rings import Array, Ring, ring
+from ..rings import Array, Ring, max_abs, ring
 from ..targets import (
     Target,
     complex_product,
@@ -35,8 +35,10 @@ __all__ = ["MAX_RANK", "Raw", "Reading", "judge"]
 
 MAX_DIMENSION = 64
 MAX_RANK = 1 << 16
-#: Modulus of the random evaluation: residues below 2^20 keep all sums of 2^16 products inside int64.
-_FILTER = 1048573
+#: Modulus of the random evaluation.
+_FILTER = 262139
+#: Multiply–adds that one reading of one scheme costs whatever its size, and each number in the quick check.
+_EACH, _QUICK = 2 * 10**7, 10
 
 
 @dataclass
@@ -104,7 +106,7 @@ class Reading:
 
     @property
     def verdict(self) -> str:
-        """"proven", "refuted", "approximate" (declared so) or "numerical" (floats, with a residual)."""
+        """ "proven", "refuted", "approximate" (declared so) or "numerical" (floats, with a residual)."""
         if self.report.holds:
             return "proven"
         if not self.encoder.ring.exact:
@@ -165,7 +167,7 @@ def _targets(sizes: tuple[int, int, int]) -> Iterator[Target]:
     """Bilinear maps these shapes may belong to, the likeliest first."""
     a, b, c = sizes
     fmt = _format_of(a, b, c)
-    makers = []
+    makers: list[Callable[[], Target]] = []
     if fmt:
         makers.append(lambda: matmul(*fmt))
     if c == a + b - 1:
@@ -206,8 +208,6 @@ def _judge(source: Source, raw: Raw) -> Reading:
         if reading is not None:
             return reading
     base = raw.ring if raw.ring is not None and raw.ring.exact else smallest_ring(parts)
-    if base.name == "Q" and all(den == 1 for _, den in parts):
-        base = ring("Z")
     first: Reading | None = None
     for over in [base] + ([raw.also] if raw.also is not None else []):
         for oriented in _oriented(raw):
@@ -218,7 +218,7 @@ def _judge(source: Source, raw: Raw) -> Reading:
     if first is None:
         sizes = [len(num) for num, _ in parts]
         source.refuse("shape", sizes, "rows of a matrix format (nm, mp, np) or of another target")
-    first.note = first.note or _diagnosis(first)
+    first.note = first.note or _diagnosis(source, first)
     return first
 
 
@@ -242,23 +242,32 @@ def _best(source: Source, raw: Raw, parts: list[Numbers], base: Ring) -> Reading
     candidates = [c for t in targets for c in _turns(t, raw.transposed)]
     if not candidates:
         return None
-    survivors = [c for c in candidates if not _misses(parts, base, c, base.characteristic or _FILTER)]
-    if not survivors:  # refuted however it is read: report on the reading that comes nearest
-        small = [p for p in (2, 3) if all(den % p for _, den in parts) and not base.characteristic][:1]
-        survivors = [min(candidates, key=lambda c: [_misses(parts, base, c, p) for p in (*small, _FILTER)])]
     refuted = None
-    for c in survivors:
-        reading = _prove(source, raw, parts, base, c)
-        if reading.report.holds:
-            return reading
-        refuted = refuted or reading
-    return refuted
+    k = base.degree
+    least = rank * prod(sizes) * k * k if k > 1 else 0  # what the proof will take at least
+    source.prove(_EACH + max(least / 10, len(candidates) * _QUICK * rank * sum(sizes) * k * k) + 10**4 * k**3)
+    quick = _Quick(parts, base, base.characteristic or _FILTER)
+    for c in candidates:
+        if not quick.misses(c):
+            reading = _prove(source, raw, parts, base, c)
+            if reading.report.holds:
+                return reading
+            refuted = refuted or reading
+    if refuted is not None:
+        return refuted
+    # refuted however it is read: report on the reading that comes nearest
+    source.prove(_EACH + 2 * len(candidates) * _QUICK * rank * sum(sizes) * k * k)
+    small = [q for q in (2, 3) if all(den % q for _, den in parts) and not base.characteristic][:1]
+    tests = [_Quick(parts, base, q) for q in (*small, base.characteristic or _FILTER)]
+    nearest = min(candidates, key=lambda c: [test.misses(c) for test in tests])
+    return _prove(source, raw, parts, base, nearest)
 
 
 def _prove(source: Source, raw: Raw, parts: list[Numbers], base: Ring, c: _Candidate) -> Reading:
     turned = [(num if order is None else num[order], den) for (num, den), order in zip(parts, c.orders, strict=True)]
+    e_x, e_w = ((np.swapaxes(num, 0, 1), den) for num, den in turned[:2])
     encoder = Encoder.build(
-        c.target, *[(np.swapaxes(num, 0, 1), den) for num, den in turned[:2]], turned[2], ring=base,
+        c.target, e_x, e_w, turned[2], ring=base,
         origin={"family": "imported", "name": raw.name[:200]},
     )  # fmt: skip
     source.prove(proof_work(encoder))
@@ -270,8 +279,11 @@ def _prove(source: Source, raw: Raw, parts: list[Numbers], base: Ring, c: _Candi
 
 
 def _convention(raw: Raw, c: _Candidate) -> str:
-    if c.target.format is None or c.turned == (False, False, bool(raw.transposed)):
-        return "" if c.target.format else "" if not any(c.turned) else "column-major"
+    if c.target.format is None:
+        return "column-major" if any(c.turned) else ""
+    n, _, p = c.target.format
+    if c.turned == (False, False, bool(raw.transposed) and min(n, p) > 1):
+        return ""
     if c.turned[0] or c.turned[1]:
         sides = [v for v, t in zip(("A", "B", "C"), c.turned, strict=True) if t]
         return f"on vec({'ᵀ), vec('.join(sides)}ᵀ)"
@@ -284,12 +296,13 @@ def _border(encoder: Encoder) -> str:
     return f"border of order {encoder.ring.degree - 1}" if encoder.ring.is_border else ""
 
 
-def _diagnosis(reading: Reading) -> str:
-    """Why a scheme fails, if it is one of the usual reasons."""
+def _diagnosis(source: Source, reading: Reading) -> str:
+    """Why a scheme fails, if it is one of the usual reasons and there is time to find out."""
     encoder = reading.encoder
     if encoder.ring.characteristic or encoder.ring.degree > 1:
         return ""
     try:
+        source.prove(5.0 * encoder.rank * prod(encoder.target.shape))
         names = rings_where_valid(encoder)
     except StlError:  # coefficients too large for the gcd of the residual: no diagnosis
         return ""
@@ -301,31 +314,50 @@ def _diagnosis(reading: Reading) -> str:
 
 
 # ------------------------------------------------------------------ the quick check
-def _misses(parts: list[Numbers], base: Ring, c: _Candidate, p: int) -> int:
-    """Entries of Ĉ that differ from C at random A and B modulo p: if any, the candidate is certainly wrong modulo p."""
-    if any(gcd(den, p) > 1 for _, den in parts) or p > _FILTER:
-        return 0
-    rng = np.random.default_rng(1)
-    k, points = base.degree, 8 if p < 100 else 1
-    a = rng.integers(0, p, (points, c.target.shape[0]))
-    b = a if c.target.quadratic else rng.integers(0, p, (points, c.target.shape[1]))
-    (x, _), (w, _), (d, _) = ((_residue(num if order is None else num[order], p), den)
-                              for (num, den), order in zip(parts, c.orders, strict=True))  # fmt: skip
-    left, right = np.tensordot(a, x, axes=(1, 0)) % p, np.tensordot(b, w, axes=(1, 0)) % p
-    exact = np.zeros((points, c.target.shape[2], k), dtype=np.int64)
-    scale = prod(den for _, den in parts) % p
-    value = a[:, c.target.index[:, 0]] * b[:, c.target.index[:, 1]] % p * (c.target.value % p * scale % p) % p
-    np.add.at(exact[..., k - 1 if base.is_border else 0], (slice(None), c.target.index[:, 2]), value)
-    if k == 1:
-        found = (left * right % p @ d.T)[..., None]
-    else:
-        both = _times(left, right, base, p)
-        found = np.stack([_times(d, q[None], base, p).sum(axis=1) for q in both])
-    return int(np.count_nonzero((found - exact) % p))
+class _Quick:
+    """Ĉ against C at random points modulo p, for one set of factors and many ways of reading their entries.
+
+    Over rings of degree 1 in float64, exactly: residues below 2^18 and sums of at most 2^16 products stay below 2^53.
+    """
+
+    def __init__(self, parts: list[Numbers], base: Ring, p: int) -> None:
+        self.base, self.p = base, p
+        self.usable = p <= _FILTER and all(gcd(den, p) == 1 for _, den in parts)
+        if self.usable:
+            self.scale = prod(den for _, den in parts) % p
+            kind = np.float64 if base.degree == 1 else np.int64
+            self.parts = [(num if max_abs(num) < p else num % p).astype(kind) for num, _ in parts]
+
+    def misses(self, c: _Candidate) -> int:
+        """Entries of Ĉ that differ from C: if any, the candidate is certainly wrong modulo p."""
+        if not self.usable:
+            return 0
+        rng, base, p, k = np.random.default_rng(1), self.base, self.p, self.base.degree
+        points = 8 if p < 100 else 1
+        a = rng.integers(0, p, (points, c.target.shape[0]))
+        b = a if c.target.quadratic else rng.integers(0, p, (points, c.target.shape[1]))
+        exact = np.zeros((points, c.target.shape[2], k), dtype=np.int64)
+        value = a[:, c.target.index[:, 0]] * b[:, c.target.index[:, 1]] % p * (c.target.value % p * self.scale % p) % p
+        exact[..., k - 1 if base.is_border else 0] += _gathered(c.target, value)
+        sums = []
+        for v, x, order in zip((a, b), self.parts, c.orders, strict=False):
+            moved = v if order is None else v[:, np.argsort(order)]
+            sums.append(moved.astype(x.dtype) @ x % p if k == 1 else np.tensordot(moved, x, axes=(1, 0)) % p)
+        d, order = self.parts[2], c.orders[2]
+        if k == 1:
+            found = (sums[0] * sums[1] % p @ d.T % p)[..., None]
+        else:
+            both = _times(sums[0], sums[1], base, p)
+            found = np.stack([_times(d % p, q[None], base, p).sum(axis=1) for q in both])
+        found = found if order is None else found[:, order]
+        return int(np.count_nonzero((found - exact) % p))
 
 
-def _residue(num: Array, p: int) -> Array:
-    return (num % p).astype(np.int64)
+def _gathered(of: Target, value: Array) -> Array:
+    """(points, c): the sum over the terms of each output."""
+    out = np.zeros((of.shape[2], len(value)), dtype=np.int64)
+    np.add.at(out, of.index[:, 2], value.T)
+    return out.T
 
 
 def _times(a: Array, b: Array, base: Ring, p: int) -> Array:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -23,25 +24,31 @@ import numpy as np
 from ..errors import StlError
 from ..rings import fit, ring
 from ..targets import matmul
-from .coefficients import says_mod_2
 from .judge import MAX_RANK, Raw
 from .scalars import Numbers, numbers
-from .source import Source
+from .source import Source, says_mod_2
 
 __all__ = ["looks_nested", "notebook_cells", "read_matlab", "read_nested"]
 
-_COMPLEX = re.compile(r"(?<![\w.])([+-]?[0-9.]+(?:e[+-]?[0-9]+)?)\s*([+-]\s*[0-9.]+(?:e[+-]?[0-9]+)?)\s*\*?[jI](?![\w])")
+_COMPLEX = re.compile(
+    r"(?<![\w.])([+-]?[0-9.]+(?:e[+-]?[0-9]+)?)\s*([+-]\s*[0-9.]+(?:e[+-]?[0-9]+)?)\s*\*?[jI](?![\w])"
+)
 _IMAGINARY = re.compile(r"(?<![\w.\"])([+-]?[0-9.]+)\*?[jI](?![\w])")
+_PRODUCT = re.compile(r"(?<![\w./*])(-?[0-9]{1,18})(/[0-9]{1,18})?\*(-?[0-9]{1,18})(?![\w./*])")
 _FRACTION = re.compile(r"(?<![\w.])(-?[0-9]+)\s*/\s*([0-9]+)")
 _NUMBER = re.compile(r"(?<![\w.\",])?(-?)\s*(\d*)\.(\d*)")
 _MATRIX = re.compile(r"Matrix\(\s*[0-9]+\s*,\s*[0-9]+\s*,")
 _MATLAB = re.compile(r"([A-Za-z]\w*)\s*=\s*\[([^\[\]=]*)\]")
-_ASSIGN = re.compile(r"(?:^|[\n:;])\s*([A-Za-z_]\w*)\s*:?=\s*(?=[\[{]|\(?\s*(?:np\.|numpy\.)?array\(|Triad|\(\s*\[)")
+_ASSIGN = re.compile(r"(?:^|[\n:;])[ \t]*([A-Za-z_]\w*)\s*:?=\s*(?=[\[{]|\(?\s*(?:np\.|numpy\.)?array\(|Triad|\(\s*\[)")
+
+
+#: Fractions and complex numbers, and lists, of a text larger than a megabyte.
+MAX_STRINGS, MAX_LISTS, MAX_ASSIGNMENTS = 1 << 18, 1 << 19, 256
 
 
 def looks_nested(source: Source) -> bool:
     """Opens with nested brackets, or assigns them."""
-    text = source.text[:1 << 16]
+    text = source.text[: 1 << 16]
     return re.match(r"\s*(?:\(\*.*?\*\)\s*)*\{\s*\{", text, re.DOTALL) is not None or _ASSIGN.search(text) is not None
 
 
@@ -59,6 +66,8 @@ def notebook_cells(source: Source) -> str | None:
 def read_nested(source: Source, text: str | None = None) -> list[Raw]:
     """Every scheme among the nested lists of a file."""
     text = source.text if text is None else text
+    if text.count("/") + text.count("j") > MAX_STRINGS or text.count("[") + text.count("{") > MAX_LISTS:
+        source.limit_text(1)
     text = re.sub(r"\(\*.*?\*\)", "", text, flags=re.DOTALL) if "(*" in text else text
     raws = []
     failure = ""
@@ -78,7 +87,7 @@ def read_nested(source: Source, text: str | None = None) -> list[Raw]:
 
 def _values(text: str) -> Iterator[tuple[str, str]]:
     """(name, bracketed text) of every assignment of a list, or of the one list of the file."""
-    starts = [(m[1], m.end()) for m in _ASSIGN.finditer(text)]
+    starts = [(m[1], m.end()) for m in islice(_ASSIGN.finditer(text), MAX_ASSIGNMENTS)]
     if not starts:
         starts = [("", re.search(r"[\[{(]", text).start())] if re.search(r"[\[{(]", text) else []  # type: ignore[union-attr]
     ends = [s for _, s in starts[1:]] + [len(text)]
@@ -98,31 +107,26 @@ def _as_json(body: str) -> str:
     body = re.sub(r"#.*", "", body) if "#" in body else body
     body = body.translate({ord("{"): "[", ord("}"): "]"})
     if "Matrix" in body:
-        body = _MATRIX.sub("(", body)
-    if re.search(r"\d\s*\*?[jI]\b", body):
+        body = _MATRIX.sub("", body)
+    if re.search(r"[\d.]\s*\*?[jI]\b", body):
         body = _COMPLEX.sub(lambda m: f'"{m[1]},{m[2].replace(" ", "")}"', body)
         body = _IMAGINARY.sub(lambda m: f'"0,{m[1]}"', body)
+    if "*" in body:  # Maple writes 1*-1
+        body = _PRODUCT.sub(lambda m: f"{int(m[1]) * int(m[3])}{m[2] or ''}", body)
     if "/" in body:
         body = _FRACTION.sub(r'"\1/\2"', body)
-    if re.search(r"[A-Za-z(]", body):
-        body = re.sub(r"(?:dtype|order)\s*=\s*[\w.']+", "", body)
-        body = re.sub(r"\b(?:np\.|numpy\.)?(?:array|asarray|TriadSet|Triad|Matrix|List)\b", "", body)
-        body = _python_tuples(body)
+    if "Triad" in body or "Matrix" in body:  # Maple: every bracket is a call's
+        body = re.sub(r"\b(?:TriadSet|Triad|Matrix|List)\b|[()]", "", body)
+    elif re.search(r"[A-Za-z(]", body):
+        body, calls = re.subn(r"\b(?:np\.|numpy\.)?(?:as)?array\(\s*(?=\[)", "", body)
+        if calls:
+            body = re.sub(r"\]\s*(?:,\s*(?:dtype|order)\s*=\s*[\w.']+\s*)*\)(?=\s*(?:[,\])]|$))", "]", body)
+        body = body.translate({ord("("): "[", ord(")"): "]"})
     if "." in body:
         body = re.sub(r"(?<![\w\"])(-?)\.(\d)", r"\g<1>0.\2", body)
         body = re.sub(r"(\d)\.(?![\d])", r"\1.0", body)
     body = re.sub(r"\+(?=\d)", "", body) if re.search(r"[\[,]\s*\+\d", body) else body
     return re.sub(r",\s*(?=\])", "", body)
-
-
-def _python_tuples(body: str) -> str:
-    """Call brackets around one list are dropped, tuples become lists."""
-    out: list[str] = []
-    at = 0
-    for m in re.finditer(r"[()]", body):
-        out += [body[at : m.start()], "[" if m[0] == "(" else "]"]
-        at = m.end()
-    return "".join([*out, body[at:]])
 
 
 def _strip(value: Any) -> Any:
@@ -226,6 +230,8 @@ def read_matlab(source: Source) -> list[Raw]:
         rows = [row.replace(",", " ").split() for row in re.split(r"[;\n]", m[2]) if row.strip()]
         if rows:
             matrices.append((m[1], rows))
+        if len(matrices) > 3:
+            source.refuse("content", "more than three matrices", "the three factors of a scheme")
     if len(matrices) != 3:
         source.refuse("content", f"{len(matrices)} matrices", "three, the factors of a scheme")
     for name, rows in matrices:

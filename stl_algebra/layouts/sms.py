@@ -17,7 +17,7 @@ from ..errors import StlError
 from ..rings import Array, fit, ring
 from .judge import MAX_RANK, Raw
 from .scalars import Numbers, numbers
-from .source import CURE, Source
+from .source import CURE, Source, directives
 
 __all__ = ["looks_like_sms", "read_sms", "write_sms"]
 
@@ -36,6 +36,7 @@ def looks_like_sms(source: Source) -> bool:
 
 def read_sms(source: Source) -> list[Raw]:
     """The scheme this file is a third of."""
+    source.limit_text(3)
     path = Path(source.path)
     if not (stem := _NAME.fullmatch(path.name)):
         source.refuse("name", path.name, "one of three files NAME_L.sms, NAME_R.sms, NAME_P.sms")
@@ -58,8 +59,11 @@ def read_sms(source: Source) -> list[Raw]:
     parts = [(np.swapaxes(num, 0, 1), den) for num, den in triple[:2]] + [triple[2]]
     if len({num.shape[1] for num, _ in parts}) > 1:
         source.refuse("shape", [num.shape[:2] for num, _ in triple], "L (r × a), R (r × b) and P (c × r)")
-    base = ring(f"Q(sqrt({root}))") if root else None
-    return [Raw(stem[1], parts, "sms", ring=base, transposed=False, note=note)]
+    claimed, goal = directives(source)
+    base = ring(f"Q(sqrt({root}))") if root else claimed
+    if base is not None and base.degree > 1 and not root:
+        source.refuse("ring", base.name, "a placeholder for the square root, or a ring of degree 1")
+    return [Raw(stem[1], parts, "sms", ring=base, target=goal, transposed=False, note=note)]
 
 
 def _triple(source: Source, path: Path, stem: str) -> tuple[list[Numbers], int]:
@@ -155,7 +159,7 @@ def write_sms(encoder: Encoder, path: Path) -> list[Path]:
     stem = re.sub(r"(_[LRP])?\.sms$", "", path.name)
     out = []
     for side, f in zip("LRP", encoder.factors, strict=True):
-        lines = [f"# {encoder.label} over {base.name}, {'LRP'.index(side) + 1} of 3"]
+        lines = [f"# ring: {base.name}, target: {encoder.target.name}"]
         if quadratic:
             lines.append(f"# X is a placeholder for sqrt({-base.polynomial[0]})")
         lines.append(f"{f.num.shape[0]} {f.num.shape[1]} R")
@@ -168,5 +172,3 @@ def write_sms(encoder: Encoder, path: Path) -> list[Path]:
         file.write_text("\n".join([*lines, "0 0 0"]) + "\n", encoding="utf-8")
         out.append(file)
     return out
-
-

@@ -19,7 +19,7 @@ from ..errors import EncoderFileError, StlError
 from ..rings import Ring, ring
 from ..targets import Target, target
 
-__all__ = ["LARGE", "NORMAL", "Budget", "Source", "directives"]
+__all__ = ["LARGE", "NORMAL", "Budget", "Source", "directives", "says_mod_2", "target_by_name"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Budget:
     file : int
         Bytes of a binary file, and of each file read along with it (the other two of an SMS triple).
     text : int
-        Bytes of a text file; parsing costs about 0.2 µs a byte.
+        Bytes of a text file; readers that take more than 0.2 µs a byte allow less (`Source.limit_text`).
     unpacked : int
         Bytes of an unpacked archive: a zip bomb is refused from its directory.
     numbers : int
@@ -49,11 +49,11 @@ class Budget:
     file: int = 1 << 26
     text: int = 1 << 23
     unpacked: int = 1 << 26
-    numbers: int = 1 << 22
+    numbers: int = 10**7
     digits: int = 2000
     digits_total: int = 20_000
     products: int = 1 << 15
-    work: int = 12 * 10**9
+    work: int = 65 * 10**8
 
 
 NORMAL = Budget()
@@ -80,7 +80,7 @@ class Source:
     data: bytes = field(repr=False)
     budget: Budget = NORMAL
     numbers: int = 0
-    work: int = 0
+    work: float = 0
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], budget: Budget = NORMAL) -> Source:
@@ -111,17 +111,25 @@ class Source:
 
     @cached_property
     def text(self) -> str:
-        """The content as UTF-8 text (a byte-order mark is dropped)."""
+        """The content as UTF-8 text (without a byte-order mark, no-break spaces as spaces)."""
         if len(self.data) > self.budget.text:
             self.refuse("size", f"{len(self.data)} bytes of text", f"at most {self.budget.text} bytes", CURE)
         try:
-            return self.data.decode("utf-8-sig")
+            return self.data.decode("utf-8-sig").replace("\xa0", " ")
         except UnicodeDecodeError:
-            self.refuse("content", "bytes that are no UTF-8 text", "a scheme in one of the layouts of stl_algebra.layouts")
+            self.refuse(
+                "content", "bytes that are no UTF-8 text", "a scheme in a layout of stl_algebra.layouts"
+            )
 
     def refuse(self, what: str, found: object, needed: str, cure: str = "") -> NoReturn:
         """Raise EncoderFileError for this file."""
         raise EncoderFileError(self.path, what, found, needed, cure)
+
+    def limit_text(self, megabytes: float) -> None:
+        """Refuse a text that is long for a slow reader: ``megabytes`` at the normal budget, in proportion."""
+        most = int(megabytes * 2**20 * self.budget.text / NORMAL.text)
+        if len(self.data) > most:
+            self.refuse("size", f"{len(self.data)} bytes of text", f"at most {most} bytes in this layout", CURE)
 
     def spend(self, numbers: int, what: str = "coefficients") -> None:
         """Reserve that many coefficients, before any memory is."""
@@ -129,14 +137,14 @@ class Source:
             self.refuse(what, f"{self.numbers + numbers} numbers", f"at most {self.budget.numbers} numbers", CURE)
         self.numbers += numbers
 
-    def prove(self, work: int) -> None:
+    def prove(self, work: float) -> None:
         """Reserve the multiply–adds of a proof, before it starts."""
         if self.work + work > self.budget.work:
             self.refuse("proof", f"{self.work + work:.2g} multiply-adds", f"at most {self.budget.work:.2g}", CURE)
         self.work += work
 
 
-_DIRECTIVE = re.compile(r"(ring|target):\s*(\S+(?: [-+*/]? ?\S+)*?)\s*(?:[,;\n]|\*\)|$)", re.ASCII)
+_DIRECTIVE = re.compile(r"(ring|target):\s*([^\s,;]+)")
 
 
 def directives(source: Source) -> tuple[Ring | None, Target | None]:
@@ -147,6 +155,30 @@ def directives(source: Source) -> tuple[Ring | None, Target | None]:
         if comment:
             found.update(dict(_DIRECTIVE.findall(comment[1])))
     try:
-        return (ring(found["ring"]) if "ring" in found else None, target(found["target"]) if "target" in found else None)
+        return (
+            ring(found["ring"]) if "ring" in found else None,
+            target(found["target"]) if "target" in found else None,
+        )
     except StlError as error:
         source.refuse(error.argument, error.value, error.allowed, error.cure)
+
+
+def target_by_name(source: Source) -> Target | None:
+    """The structured product a file of flip-cpd is named after, ``uu-444-rank19-…``: its entries have one index."""
+    match = re.match(r"([gulskw][gulskwt])-([0-9])([0-9])([0-9])-rank[0-9]", source.name)
+    if not match:
+        return None
+    kinds, (n, m, p) = match[1], match.groups()[1:]
+    try:
+        if kinds in ("gg", "gt"):
+            return target(f"matmul:{n}x{m}x{p}" if kinds == "gg" else f"symmetric:{n}x{m}")
+        return target(f"structured:{kinds}:{n}x{m}x{p}")
+    except StlError as error:
+        source.refuse(error.argument, error.value, error.allowed)
+
+
+def says_mod_2(source: Source, binary: bool = False) -> bool:
+    """Whether the file's name, or a comment among its first lines, calls it a scheme modulo 2."""
+    if re.search(r"(?i)(?<![a-z0-9])(mod_?2|gf_?\(?2\)?|f_?2|z_?2)(?![0-9])", source.name):
+        return True
+    return not binary and re.search(r"(?i)#.*\b(mod(ulo)?|modus):? *(modulo *)?2\b", source.text[:4000]) is not None

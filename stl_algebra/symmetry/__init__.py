@@ -1,9 +1,10 @@
 """The isotropy group of matrix multiplication acting on encoders: equivalence, invariants, stabilisers."""
 
-from .actions import Action
-from .enumeration import actions
+from .enumeration import action, actions
 from .invariants import rank_triples, trace_tensor
+from .isometries import Action
 from .orbittypes import TermType, count_multisets, multisets, term_types
+from .primitive import primitive_action
 from .stabiliser import Equivalence, Stabiliser, describe_group, equivalent, signature, stabiliser
 from .transform import Transformation, canonical_form, same_up_to_order
 
@@ -13,12 +14,14 @@ __all__ = [
     "Stabiliser",
     "TermType",
     "Transformation",
+    "action",
     "actions",
     "canonical_form",
     "count_multisets",
     "describe_group",
     "equivalent",
     "multisets",
+    "primitive_action",
     "rank_triples",
     "same_up_to_order",
     "signature",

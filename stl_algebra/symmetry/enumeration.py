@@ -29,16 +29,18 @@ import numpy as np
 
 from stl_algebra.errors import StlError
 from stl_algebra.groups.equivalence import Auto, Orbits, Point, ProjectivePoints, few_generators
-from stl_algebra.groups.morphisms import MAX_AUTOMORPHISM_ORDER, automorphism_group
+from stl_algebra.groups.morphisms import automorphism_group
 from stl_algebra.groups.subgroups import subgroup_classes
 from stl_algebra.groups.table import FiniteGroup
 
-from .actions import MAX_PAIRS, Action, fingerprint
+from .isometries import MAX_PAIRS, Action, fingerprint
 
-__all__ = ["TWISTS", "actions"]
+__all__ = ["TWISTS", "action", "actions"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 TWISTS = ("", "T", "Z3", "S3")
+MAX_OUTER = 3000  # order up to which outer automorphisms are divided out
+MAX_PRUNED = 20_000  # points of a space up to which kernels are used to cut off unfaithful branches
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,19 +72,38 @@ def actions(group: FiniteGroup, fmt: Sequence[int], field: str = "real", twists:
         Untwisted first: the same representation on all spaces, then related by automorphisms, then all others.
 
     >>> from stl_algebra.groups import group
-    >>> [a.name for a in actions(group("C3"), (2, 2, 2))][:2]
-    ['C3/2c,2c,2c/qh8h', 'C3/Z3/1+1/5n7n']
+    >>> [a.name for a in actions(group("C3"), (2, 2, 2))]
+    ['C3/2c,2c,2c/tkg2m', 'C3/2c,2c,1+1/dwi9b', 'C3/2c,1+1,1+1/4qugr', 'C3/Z3/1+1/rsr95']
     """
     fmt = _format(fmt)
     seen: dict[str, int] = {}
     for twist in _twists(group, fmt, field, twists):
-        for points, spaces in _classified(group, fmt, field, twist):
-            label = ",".join(_degrees(s, p) for s, p in zip(spaces, points, strict=True))
-            if reps is not None and label != reps:
-                continue
-            action = _action(group, fmt, field, twist, points, spaces, label)
+        for points, spaces in _classified(group, fmt, field, twist, reps):
+            action = _action(group, fmt, field, twist, points, spaces)
             count = seen[action.name] = seen.get(action.name, 0) + 1
             yield action if count == 1 else action.renamed(f"{action.name}-{count}")
+
+
+def action(name: str, fmt: Sequence[int], field: str = "real") -> Action:
+    """The action with a name that `actions` gave.
+
+    Raises
+    ------
+    StlError
+        If the name does not have the form ``GROUP/REPS/DIGEST`` or ``GROUP/TWIST/REPS/DIGEST``, the group is unknown,
+        or no action on this format over this field has it.
+    """
+    from stl_algebra.groups.names import group
+
+    *front, reps, digest = name.split("/") if name.count("/") >= 2 else ("", "", "")
+    twist = front.pop() if len(front) > 1 and front[-1] in TWISTS else ""
+    if not digest or not front[0]:
+        raise StlError("name", name, "GROUP/REPS/DIGEST or GROUP/TWIST/REPS/DIGEST, e.g. S3/2,2,2/xmk9t")
+    for found in actions(group("/".join(front)), fmt, field, [twist], reps):
+        if found.name.rsplit("/", 1)[1] == digest:
+            return found
+    raise StlError("name", name, f"an action on ⟨{','.join(map(str, fmt))}⟩ over the {field} numbers",
+                   "List them with stl_algebra.symmetry.actions.")
 
 
 def _format(fmt: Sequence[int]) -> tuple[int, int, int]:
@@ -92,13 +113,13 @@ def _format(fmt: Sequence[int]) -> tuple[int, int, int]:
 
 
 def _automorphisms(group: FiniteGroup, field: str) -> tuple[list[Auto], int]:
-    """Generators and order of Aut(G), with complex conjugation; only inner ones, which act trivially, when G is large."""
+    """Generators and order of Aut(G), with complex conjugation; of Inn(G), which acts trivially, when G is large."""
     one = np.arange(group.order)
-    if group.order > MAX_AUTOMORPHISM_ORDER:
+    if group.order > MAX_OUTER:
         found, order = [Auto(np.asarray(group.conjugate(s, one))) for s in group.generators], 0
         order = group.order // len(group.centre)
     else:
-        whole = automorphism_group(group)
+        whole = automorphism_group(group, MAX_OUTER)
         found, order = [Auto(np.asarray(a, dtype=np.int64)) for a in whole.generators], whole.order
     if field == "complex":
         found, order = [*found, Auto(one, True)], 2 * order
@@ -142,9 +163,10 @@ def _twists(group: FiniteGroup, fmt: tuple[int, int, int], field: str, wanted: S
 
 def _distinct(group: FiniteGroup, classes: list[Any], field: str) -> list[Any]:
     """One subgroup class for each orbit under automorphisms."""
-    gens, seen, out = _automorphisms(group, field)[0], set(), []
+    gens, out = _automorphisms(group, field)[0], []
+    seen: set[bytes] = set()
     for c in classes:
-        members = [row for row in c.conjugates]
+        members = list(c.conjugates)
         if members[0].tobytes() in seen:
             continue
         out.append(c)
@@ -180,7 +202,7 @@ def _keeping(group: FiniteGroup, gens: list[Auto], order: int, subgroup: Array) 
 
 
 def _classified(group: FiniteGroup, fmt: tuple[int, int, int], field: str, twist: _Twist,
-                ) -> Iterator[tuple[list[Point], list[ProjectivePoints]]]:
+                reps: str | None = None) -> Iterator[tuple[list[Point], list[ProjectivePoints]]]:
     gens, order = _automorphisms(group, field)
     for subgroup, _, _ in twist.parts:
         if subgroup is not None:
@@ -197,18 +219,22 @@ def _classified(group: FiniteGroup, fmt: tuple[int, int, int], field: str, twist
                 known[key] = ProjectivePoints(small, field, gens, embedding)
         spaces.append(known[key])
     dims = [fmt[where[0]] for _, where, _ in twist.parts]
-    chain = _Chain(spaces, dims, gens, order, twist.name == "")
-    for points in chain:
-        if _faithful(group, twist, spaces, points):
-            yield points, spaces
+    only = None if reps is None else reps.split(",")
+    if only is not None and len(only) != len(spaces):
+        return
+    for points in _Chain(group, spaces, dims, gens, order, twist.name == "", only):
+        yield points, spaces
 
 
 class _Chain:
-    """Lists of points, one per space, up to automorphisms and admissible permutations."""
+    """Faithful lists of points, one per space, up to automorphisms and admissible permutations."""
 
-    def __init__(self, spaces: list[ProjectivePoints], dims: list[int], gens: list[Auto], order: int, permute: bool,
-                 ) -> None:
-        self.spaces, self.dims = spaces, dims
+    def __init__(self, group: FiniteGroup, spaces: list[ProjectivePoints], dims: list[int], gens: list[Auto],
+                 order: int, permute: bool, only: list[str] | None = None) -> None:
+        self.only = only
+        self.group, self.spaces, self.dims = group, spaces, dims
+        self.kernels: dict[tuple[int, Point], int] = {}
+        self.kernel_sets: dict[tuple[int, int], set[int] | None] = {}
         self.first = (gens, order)
         self.stages: dict[Any, Orbits] = {}
         self.permutations = [p for p in permutations(range(len(dims))) if all(
@@ -226,11 +252,13 @@ class _Chain:
 
     def label(self, points: Sequence[Point]) -> tuple[Point, ...]:
         """Least equivalent list in the order of the spaces given."""
-        points, done = list(points), ()
+        points = list(points)
+        done: tuple[Point, ...] = ()
         for at in range(len(points)):
             least, auto = self.stage(done).canonical(points[at])
             if auto is not None:
-                points[at + 1 :] = [self.spaces[k].act(points[k], auto, self.dims[k]) for k in range(at + 1, len(points))]
+                for k in range(at + 1, len(points)):
+                    points[k] = self.spaces[k].act(points[k], auto, self.dims[k])
             done = (*done, least)
         return done
 
@@ -241,29 +269,73 @@ class _Chain:
                 return False
         return True
 
+    def kernel(self, at: int, point: Point) -> int:
+        """Elements that act as scalars on the space and its images, as bits; the identity is bit 0."""
+        space = self.spaces[at]
+        key = (id(space), point)
+        if key not in self.kernels:
+            inside = np.flatnonzero(space.kernel(point))
+            if space.embedding is not None:  # elements whose conjugates all act as scalars
+                inside = space.embedding[inside]
+                line = np.arange(self.group.order)
+                mask = np.isin(line, inside)
+                inside = inside[[bool(mask[self.group.conjugate(line, x)].all()) for x in inside]]
+            self.kernels[key] = sum(1 << int(x) for x in inside)
+        return self.kernels[key]
+
+    def feasible(self, before: tuple[Point, ...]) -> bool:
+        """Whether some points make a faithful list with the given first ones."""
+        masks = {-1}
+        for i, p in enumerate(before):
+            masks = {m & self.kernel(i, p) for m in masks}
+        for at in range(len(before), len(self.dims)):
+            space, n = self.spaces[at], self.dims[at]
+            key = (id(space), n)
+            if key not in self.kernel_sets:
+                few = space.count(n) <= MAX_PRUNED
+                self.kernel_sets[key] = {self.kernel(at, p) for p in space.points(n)} if few else None
+            others = self.kernel_sets[key]
+            if others is None or len(masks) * len(others) > 10**6:
+                return True
+            masks = {m & k for m in masks for k in others}
+        return 1 in masks
+
     def __iter__(self) -> Iterator[list[Point]]:
+        if not self.feasible(()):
+            return
         if len(self.dims) < 3:
-            for head in self._representatives(()):
-                for tail in self._representatives((head,)) if len(self.dims) == 2 else [None]:
-                    yield [head] if tail is None else [head, tail]
+            yield from (list(points) for points in self._extend(()))
             return
         same = self.dims[0] == self.dims[1] == self.dims[2]
         if same:  # the same representation three times, then related ones, then all
+            yield from ([p, p, p] for p in self._representatives(()) if self.kernel(0, p) == 1)
             for p in self._representatives(()):
-                yield [p, p, p]
-            for p in self._representatives(()):
+                if not self.feasible((p,)):
+                    continue
                 family = self.stage(()).orbit(p)
                 for q in self._among(family, (p,)):
-                    for r in self._among(family, (p, q)):
+                    for r in self._last(family, (p, q)):
                         if not p == q == r and self.is_least((p, q, r)):
                             yield [p, q, r]
-        for p in self._representatives(()):
-            for q in self._representatives((p,)):
-                for r in self._representatives((p, q)):
-                    if same and self._related(p, q, r):
-                        continue
-                    if self.is_least((p, q, r)):
-                        yield [p, q, r]
+        for points in self._extend(()):
+            if not (same and self._related(*points)) and self.is_least(points):
+                yield list(points)
+
+    def _extend(self, before: tuple[Point, ...]) -> Iterator[tuple[Point, ...]]:
+        at = len(before)
+        if at == len(self.dims) - 1:
+            yield from ((*before, p) for p in self._last(self.spaces[at].points(self.dims[at], not before), before))
+            return
+        for p in self._representatives(before):
+            if self.feasible((*before, p)):
+                yield from self._extend((*before, p))
+
+    def _last(self, candidates: Any, before: tuple[Point, ...]) -> Iterator[Point]:
+        """Representatives that make the list faithful."""
+        at, kernel = len(before), -1
+        for i, p in enumerate(before):
+            kernel &= self.kernel(i, p)
+        return self._among((p for p in candidates if kernel & self.kernel(at, p) == 1), before)
 
     def _related(self, *points: Point) -> bool:
         stage = self.stage(())
@@ -274,20 +346,10 @@ class _Chain:
         return self._among(self.spaces[at].points(self.dims[at], not before), before)
 
     def _among(self, candidates: Any, before: tuple[Point, ...]) -> Iterator[Point]:
-        stage = self.stage(before)
+        stage, at = self.stage(before), len(before)
+        if self.only is not None:
+            candidates = (p for p in candidates if _degrees(self.spaces[at], p) == self.only[at])
         return (p for p in candidates if stage.canonical(p)[0] == p)
-
-
-def _faithful(group: FiniteGroup, twist: _Twist, spaces: list[ProjectivePoints], points: Sequence[Point]) -> bool:
-    trivial = np.ones(group.order, dtype=bool)
-    for (_, _, _), space, point in zip(twist.parts, spaces, points, strict=True):
-        mask = np.zeros(group.order, dtype=bool)
-        mask[np.arange(group.order) if space.embedding is None else space.embedding] = space.kernel(point)
-        if space.embedding is not None:  # elements whose conjugates all lie in the kernel
-            inside = np.flatnonzero(mask)
-            mask[inside] = [bool(mask[group.conjugate(np.arange(group.order), int(x))].all()) for x in inside]
-        trivial &= mask
-    return bool(trivial.sum() == 1)
 
 
 def _degrees(space: ProjectivePoints, point: Point) -> str:
@@ -298,9 +360,10 @@ def _degrees(space: ProjectivePoints, point: Point) -> str:
 
 
 def _action(group: FiniteGroup, fmt: tuple[int, int, int], field: str, twist: _Twist, points: Sequence[Point],
-            spaces: list[ProjectivePoints], label: str) -> Action:
+            spaces: list[ProjectivePoints]) -> Action:
     invariants = _invariants(group, field, twist, points, spaces)
     digest = fingerprint(group, twist.tau, invariants, fmt, field)
+    label = ",".join(_degrees(s, p) for s, p in zip(spaces, points, strict=True))
     name = "/".join(x for x in (group.name or f"order{group.order}", twist.name, label, digest) if x)
 
     def build() -> tuple[Array, Array, Array]:

@@ -21,7 +21,7 @@ import numpy as np
 from stl_algebra.errors import StlError
 from stl_algebra.groups.subgroups import subgroup_classes
 
-from .actions import Action
+from .isometries import Action
 
 __all__ = ["TermType", "count_multisets", "multisets", "term_types"]
 
@@ -126,7 +126,8 @@ def term_types(action: Action, longest: int | None = None) -> list[TermType]:
 def _of_stabiliser(action: Action, stabiliser: Array, generators: tuple[int, ...], rng: np.random.Generator,
                    ) -> Iterator[TermType]:
     slots = action.slots
-    heads, block, mover = [], [0, 0, 0], [0, 0, 0]
+    heads: list[int] = []
+    block, mover = [0, 0, 0], [0, 0, 0]
     done: set[int] = set()
     for s in range(3):
         if s in done:

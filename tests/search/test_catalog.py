@@ -8,7 +8,10 @@ from typer.testing import CliRunner
 
 from search import catalog
 from search.core.catalogue import Catalogue, Row, naive_line
-from stl_algebra import EncoderFileError, StlError, load
+from search.core.origins import found
+from search.core.unit import Unit
+from stl_algebra import EncoderFileError, StlError, load, save
+from stl_algebra.files import file_name
 from stl_algebra.schemes import hopcroft, laderman, standard, strassen, winograd
 
 
@@ -126,3 +129,115 @@ def test_bad_requests(tmp_path, words, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = call(*words)
     assert result.exit_code == 2 and len(result.stderr.strip().splitlines()) == 1
+
+
+# ------------------------------------------------------- names, damage, company
+def test_a_name_that_is_taken_by_another_encoder_becomes_longer(tmp_path, monkeypatch):
+    cat = Catalogue(tmp_path)
+    row, _ = cat.add(strassen())
+    path = tmp_path / row.file
+    saved = load(save(winograd(), tmp_path / "aside"))
+    assert saved == winograd()
+    path.unlink()  # another encoder under Strassen's name: a collision of eight hex digits
+    (tmp_path / "aside" / file_name(winograd())).rename(path)
+    again, new = cat.store(strassen(), "encoders")
+    assert new and again != path and strassen().digest[:32] in again.name and load(again) == strassen()
+    assert load(path) == winograd() and cat.store(strassen(), "encoders") == (again, False)
+    assert {r.sha256 for r in Catalogue(tmp_path).rows} == {strassen().digest, winograd().digest}
+
+
+def test_a_truncated_file_is_repaired(tmp_path):
+    cat = Catalogue(tmp_path)
+    row, _ = cat.add(strassen())
+    file = tmp_path / row.file
+    file.write_bytes(file.read_bytes()[:100])
+    path, new = cat.store(strassen(), "encoders")
+    assert new and path == file and load(path) == strassen()
+
+
+def test_a_forged_index_is_not_believed(tmp_path):
+    cat = Catalogue(tmp_path)
+    cat.add(winograd())
+    cat.write_index()
+    text = cat.index.read_text()
+    cat.index.write_text(text.replace(",7.0,", ",0.001,"))
+    assert Catalogue(tmp_path).rows[0].kappa2 == 7
+    for name in ("nan", "inf", "-1.0", "0.0"):
+        cat.index.write_text(text.replace(",7.0,", f",{name},"))
+        assert Catalogue(tmp_path).add(strassen())[1] or (tmp_path / "encoders" / file_name(strassen())).exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_what_has_no_score_never_wins(tmp_path, monkeypatch, value):
+    cat = Catalogue(tmp_path)
+    cat.add(winograd())
+    monkeypatch.setattr("search.core.catalogue.kappa2", lambda e: value)
+    assert not cat.add(strassen())[1] and cat.best(cat.rows[0].kind).kappa2 == 7
+
+
+def test_approximations_are_compared_by_their_whole_error(tmp_path):
+    cat = Catalogue(tmp_path)
+    rough = standard(2, 2, 2).drop_terms([0])
+    row, _ = cat.add(rough)
+    better_kappa = rough.drop_terms([0])  # less κ², more error: another rank, so compare by hand
+    assert Row.of(better_kappa, "").kappa2 < row.kappa2 and Row.of(better_kappa, "").cost > row.cost
+
+
+def test_found_and_published_do_not_compete(tmp_path):
+    cat = Catalogue(tmp_path)
+    cat.add(strassen())  # κ² 4, published
+    ours = winograd().with_origin(**found(Unit("orbit", "Z3", (2, 2, 2), 7), "rationalised"))
+    row, new = cat.add(ours)  # κ² 7, but the first one found here
+    assert new and row.found and len(cat.rows) == 2
+
+
+def test_an_import_takes_no_finds_row_and_counts_as_published(tmp_path):
+    ours = strassen().with_origin(**found(Unit("orbit", "Z3", (2, 2, 2), 7), "rationalised"))
+    cat = Catalogue(tmp_path / "a")
+    row, _ = cat.add(ours)
+    assert row.found
+    file = save(strassen(), tmp_path)
+    assert call("import", file, "--out", tmp_path / "a").exit_code == 0
+    assert Catalogue(tmp_path / "a").rows == [row]
+    assert call("import", tmp_path / "a" / row.file, "--out", tmp_path / "b").exit_code == 0
+    (imported,) = Catalogue(tmp_path / "b").rows
+    assert not imported.found and imported.sha256 == row.sha256
+
+
+def test_catalogues_of_two_machines_merge_to_the_union(tmp_path):
+    one, two = Catalogue(tmp_path / "a"), Catalogue(tmp_path / "b")
+    one.add(strassen())
+    two.add(winograd())
+    two.add(standard(2, 2, 2).drop_terms([0]))
+    two.store(laderman(), "finds")
+    assert one.merge(two) == 3 and one.merge(two) == 0 and len(one.rows) == 3
+    assert len(list((tmp_path / "a" / "finds").iterdir())) == 1
+    assert {r["sha256"] for r in index(tmp_path / "a")} == {r.sha256 for r in [*one.rows]}
+
+
+def test_two_catalogues_of_one_folder_lose_no_row(tmp_path):
+    one, two = Catalogue(tmp_path), Catalogue(tmp_path)
+    one.add(strassen())
+    one.write_index()
+    two.add(laderman())
+    two.write_index()
+    assert len(index(tmp_path)) == 2
+
+
+def test_reading_writes_nothing(tmp_path):
+    Catalogue(tmp_path).add(strassen())
+    before = sorted(tmp_path.rglob("*"))
+    assert call("list", "--out", tmp_path).exit_code == 0
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("bad", ["\x1b[2J", "[red]x[/red]", "[/]", "=cmd|' /C calc'!A0", "a,b\n\"c", "x" * 5000])
+def test_strange_origins_break_no_table(tmp_path, bad):
+    cat = Catalogue(tmp_path)
+    cat.add(strassen().with_origin(family=bad, group=bad))
+    cat.write_index()
+    (row,) = index(tmp_path)
+    assert not row["family"].startswith("=") and len(row["family"]) <= 40 and row["family"].isprintable()
+    for words in (("list", "--out", tmp_path), ("show", next(tmp_path.rglob("*.safetensors")))):
+        done = call(*words)
+        assert done.exit_code == 0 and "\x1b[2J" not in done.stdout

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stl_algebra import Encoder, StlError, ring, verify
-from stl_algebra.conversions import common_ring, restrict_scalars
+from stl_algebra.conversions import common_ring
+from stl_algebra.restriction import restrict_scalars
 from stl_algebra.schemes import hopcroft, karatsuba, laderman, standard, strassen, toom_cook, winograd
 
 seeds = st.integers(0, 10**9)

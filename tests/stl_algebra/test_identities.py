@@ -114,15 +114,17 @@ def test_skipping_the_last_block_would_be_seen(monkeypatch):
     e = strassen()
     num = e.e_x.num.copy()
     num[0, 3] += 1  # changes T̂[3, :, :] only, the last of the blocks below
-    bad = Encoder.build(e.target, num, e.e_w, e.d)
-    monkeypatch.setattr(identities, "BLOCK_BYTES", 8 * 7 * 4)
-    assert identities._step([bad.e_x.num], [bad.e_w.num], [bad.d.num]) == 1
+    bad = Encoder.build(e.target, num, e.e_w, e.d).to_ring("Q(i)")
+    monkeypatch.setattr(identities, "BLOCK_BYTES", 8 * 7 * 16)
+    parts = [[f.num[..., t] for t in range(2)] for f in bad.factors]
+    assert identities._step(*parts) == 1
     agree(bad)
     honest = identities._block
 
     def credulous(factors, base, p, dtype, lo, hi):
         if hi == e.target.shape[0]:
-            return np.moveaxis(e.target.dense(dtype)[lo:hi], 2, 0)[None].copy()
+            true = np.moveaxis(e.target.dense(dtype)[lo:hi], 2, 0)
+            return np.stack([true, np.zeros_like(true)])
         return honest(factors, base, p, dtype, lo, hi)
 
     monkeypatch.setattr(identities, "_block", credulous)
@@ -139,11 +141,27 @@ def test_believing_one_prime_would_be_seen(monkeypatch):
         agree(bad)
 
 
+def test_skipping_a_slice_would_be_seen(monkeypatch):
+    """Over rings of degree 1 large schemes are proven slice by slice, with the terms that are not zero there."""
+    e = strassen()
+    num = e.e_x.num.copy()
+    num[0, 3] += 1
+    bad = Encoder.build(e.target, num, e.e_w, e.d)
+    monkeypatch.setattr(identities, "SMALL", 0)
+    agree(bad)
+    honest = np.flatnonzero
+    monkeypatch.setattr(identities.np, "flatnonzero", lambda a: honest(a)[1:])
+    with pytest.raises(AssertionError):
+        agree(bad)
+
+
 @pytest.mark.parametrize("bytes_", [1, 500, 5000, 1 << 26])
 @pytest.mark.parametrize("make", [laderman, lambda: standard(2, 3, 4), lambda: karatsuba(5)])
-def test_block_size_changes_nothing(monkeypatch, bytes_, make):
+@pytest.mark.parametrize("over", ["Z", "GF(2)", "GF(7)", "Q(i)"])
+def test_block_size_changes_nothing(monkeypatch, bytes_, make, over):
     monkeypatch.setattr(identities, "BLOCK_BYTES", bytes_)
-    e = make()
+    monkeypatch.setattr(identities, "SMALL", bytes_)
+    e = make().to_ring(over)
     assert verify(e)
     agree(e.drop_terms([0]))
 

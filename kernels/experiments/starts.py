@@ -1,0 +1,140 @@
+"""Codecs of one format and rank from different places: what an STL layer may start its training from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from stl_algebra import files
+from stl_algebra.schemes import strassen
+
+from ..codec import Codec, as_codec
+
+__all__ = ["best", "catalogue", "dropped_products", "exact", "fourier", "least_squares", "plain_starts", "polynomial",
+           "single_rows", "truncated"]  # fmt: skip
+
+TILE = (4, 4, 4)
+
+
+def matmul_tensor(n: int, m: int, p: int) -> np.ndarray:
+    """⟨n,m,p⟩ as a dense (nm, mp, np) array, C not transposed."""
+    t = np.zeros((n, m, m, p, n, p))
+    i, k, j = np.meshgrid(np.arange(n), np.arange(m), np.arange(p), indexing="ij")
+    t[i, k, k, j, i, j] = 1
+    return t.reshape(n * m, m * p, n * p)
+
+
+def least_squares(e_x: np.ndarray, e_w: np.ndarray, tile: tuple[int, int, int] = TILE) -> Codec:
+    """The codec of given encodings with the decoder of least ε², terms scaled to equal norms of all three parts."""
+    t = matmul_tensor(*tile)
+    e_x, e_w = (e / np.linalg.norm(e, axis=1, keepdims=True).clip(1e-12) for e in (e_x, e_w))
+    gram = (e_x @ e_x.T) * (e_w @ e_w.T)
+    d = np.linalg.lstsq(gram, np.einsum("la,lb,abc->lc", e_x, e_w, t, optimize=True), rcond=1e-8)[0].T
+    scale = np.linalg.norm(d, axis=0).clip(1e-6) ** (1 / 3)
+    return Codec(tile, e_x * scale[:, None], e_w * scale[:, None], d / scale**2)
+
+
+def catalogue(folder: Path, rank: int | None = None) -> dict[str, Codec]:
+    """Encoders of ⟨4,4,4⟩ in a folder of ``.safetensors``: file stem → codec, real ones only."""
+    out = {}
+    for path in sorted(folder.glob("4x4x4_*.safetensors")):
+        encoder = files.load(path)
+        if encoder.ring.is_complex if hasattr(encoder.ring, "is_complex") else "C128" in encoder.ring.name:
+            continue
+        if encoder.ring.characteristic or (rank is not None and encoder.rank != rank):
+            continue
+        group = str(encoder.origin.get("group") or encoder.origin.get("family") or "")
+        out[f"{path.stem}|{group}"] = as_codec(encoder)
+    return out
+
+
+def best(folder: Path, rank: int) -> tuple[Codec, str] | None:
+    """The codec of least ε² + 8.25e-6 κ² (the error in bf16) at this rank, and its group."""
+    found = [(c.epsilon2 + 8.25e-6 * c.kappa2, stem.partition("|")[2], c)
+             for stem, c in catalogue(folder, rank).items()]  # fmt: skip
+    if not found:
+        return None
+    _, group, codec = min(found, key=lambda item: item[0])
+    return codec, group
+
+
+def single_rows(rank: int, seed: int) -> Codec:
+    """⟨1,4,4;rank⟩: orthonormal rank-one mixes u ⊗ v of inputs and outputs, the best there is, ε² = 1 − rank/16."""
+    rng = np.random.default_rng(seed)
+    u, v = (np.linalg.qr(rng.standard_normal((4, 4)))[0] for _ in range(2))
+    k, j = np.divmod(rng.permutation(16)[:rank], 4)
+    return Codec((1, 4, 4), u[k], np.einsum("lk,lj->lkj", u[k], v[j]).reshape(rank, 16), v[j].T)
+
+
+def exact() -> Codec:
+    """Strassen applied twice, ⟨4,4,4;49⟩."""
+    return as_codec(strassen().kron(strassen()))
+
+
+def truncated(rank: int, seed: int) -> Codec:
+    """A random ``rank`` of Strassen²'s 49 terms."""
+    return _terms(exact(), rank, seed)
+
+
+def dropped_products(rank: int, seed: int) -> Codec:
+    """A random ``rank`` of the 64 products of the standard algorithm."""
+    n, m, p = TILE
+    i, k, j = (v.ravel() for v in np.meshgrid(range(n), range(m), range(p), indexing="ij"))
+    one = np.eye(16)
+    return _terms(Codec(TILE, one[i * m + k], one[k * p + j], one[i * p + j].T), rank, seed)
+
+
+def _terms(codec: Codec, rank: int, seed: int) -> Codec:
+    keep = np.random.default_rng(seed).permutation(codec.rank)[:rank]
+    return Codec(codec.format, codec.e_x[keep], codec.e_w[keep], codec.d[:, keep])
+
+
+def polynomial(rank: int, seed: int) -> Codec:
+    """Toom–Cook: a_ik ↦ x^i y^k, b_kj ↦ y^(3−k) x^(4j) at ``rank`` random points, read where y has degree 3."""
+    rng = np.random.default_rng(seed)
+    x, y = np.cos(np.pi * rng.random((2, rank, 1)))
+    i = np.arange(4)
+    e_x = (x**i)[:, :, None] * (y**i)[:, None, :]
+    e_w = (y ** (3 - i))[:, :, None] * (x ** (4 * i))[:, None, :]
+    return least_squares(e_x.reshape(rank, 16), e_w.reshape(rank, 16))
+
+
+def fourier(rank: int, seed: int, tries: int = 100) -> Codec:
+    """Cohn–Umans in Z₂⁵ with colliding index maps: a_ik ↦ s_i + t_k, b_kj ↦ t_k + u_j, ``rank`` of 32 characters.
+
+    Best of ``tries`` random maps by ε².
+    """
+    rng = np.random.default_rng(seed)
+    bits = max(5, int(rank - 1).bit_length())
+    chi = np.array([[(-1.0) ** (a & b).bit_count() for b in range(2**bits)] for a in range(2**bits)])
+    best = None
+    for _ in range(tries):
+        s, t, u = rng.integers(0, 2**bits, (3, 4))
+        rows = rng.permutation(2**bits)[:rank]
+        left, right = ((a[:, None] ^ b[None]).ravel() for a, b in ((s, t), (t, u)))
+        codec = least_squares(chi[rows][:, left], chi[rows][:, right])
+        if best is None or codec.epsilon2 < best.epsilon2:
+            best = codec
+    assert best is not None
+    return best
+
+
+def _encodings(codec: Codec) -> tuple[np.ndarray, np.ndarray]:
+    return codec.e_x, codec.e_w
+
+
+def plain_starts(rank: int) -> dict[str, Callable[[int], Codec]]:
+    """Starts without a search, as functions of the seed."""
+    return {
+        "random": lambda seed: Codec.random(TILE, rank, seed),
+        "random, least squares": lambda seed: least_squares(
+            *np.random.default_rng(seed).standard_normal((2, rank, 16))
+        ),
+        "Strassen² truncated": lambda seed: truncated(rank, seed),
+        "Strassen² truncated, least squares": lambda seed: least_squares(*_encodings(truncated(rank, seed))),
+        "products dropped": lambda seed: dropped_products(rank, seed),
+        "polynomial (Toom)": lambda seed: polynomial(rank, seed),
+        "Fourier Z₂⁵": lambda seed: fourier(rank, seed),
+    }

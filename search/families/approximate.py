@@ -1,0 +1,106 @@
+"""Approximate encoders from groups: an evolution of invariant subspaces below every trivial line (`search.approx`).
+
+A unit begins in one symmetry, from an orbit-type multiset if it names one, and makes a fixed number of runs over its
+ranks: orbits are exchanged, added and dropped, ends are released to subgroups and shaken. What it yields lies below
+both lines an approximation has to beat, dropping products (1 − r/nmp) and skipping K-tiles of an exact encoder
+(1 − r/R), in the total error of bf16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from typing import Any
+
+from stl_algebra import Encoder, StlError
+from stl_algebra.known import best_rank
+from stl_algebra.targets import matmul
+
+from ..core.unit import Context, Format, Request, Unit, register
+
+#: Settings of a unit and their defaults.
+#:
+#: counts: orbit multiplicities to begin with, largest orbits first · runs: how many in all · ranks: besides the
+#: unit's own · restarts: multiplies those of every run · widest: unknowns of the largest space entered · explore: share
+#: of runs that go to random multisets · release: a subgroup in which the ends of every rank are taken further at last.
+SETTINGS: dict[str, Any] = {
+    "counts": None, "runs": 16, "ranks": [], "restarts": 1, "widest": 800, "explore": 0.25,
+    "release": None,
+}  # fmt: skip
+#: What was learnt about ⟨4,4,4⟩ under the cyclic shift and a rotation of three coordinates (order 9): multisets from
+#: which random starts reach below the lines, and neighbouring ranks are reached by dropping and adding orbits.
+ORDER_9 = "Z3*c:(123)"
+LEARNT: tuple[tuple[int, dict[str, Any]], ...] = (
+    (47, {"counts": [4, 1, 0, 1, 0, 5], "ranks": [44, 45, 46], "widest": 300, "runs": 6, "explore": 0.0}),
+    (40, {"counts": [4, 0, 0, 1, 0, 1], "ranks": [42, 43, 44], "widest": 300, "runs": 8, "explore": 0.0}),
+    (47, {"counts": [4, 1, 0, 1, 0, 5], "ranks": [46], "runs": 2, "explore": 0.0, "release": "Z3"}),
+)
+#: Kinds of groups → symmetries by format, where nothing was learnt.
+KINDS: dict[str, dict[Format, tuple[str, ...]]] = {
+    "cyclic": {(4, 4, 4): ("Z3*c:(123)", "Z3"), (3, 3, 3): ("Z3",), (2, 2, 2): ("Z3",)},
+    "dihedral": {(4, 4, 4): ("Z3*T", "Z3*c:(12)"), (3, 3, 3): ("Z3*c:(12)",)},
+    "none": {},
+}
+
+
+def run(unit: Unit, context: Context) -> Iterator[Encoder]:
+    """Search; the best end of every rank that lies below both lines, least rank first."""
+    from ..approx.explore import COLD, Explorer
+    from ..approx.pool import Pool
+
+    own = {**SETTINGS, **unit.parameters}
+    ranks = sorted({unit.rank, *own["ranks"]})
+    if any(not isinstance(r, int) or not 1 <= r <= prod(unit.format) for r in ranks):
+        raise StlError("ranks", ranks, f"whole numbers from 1 to {prod(unit.format)}")
+    pool = Pool()
+    explorer = Explorer(
+        unit.format, ranks, [unit.symmetry], pool, device=context.device, seed=unit.seed, restarts=int(own["restarts"]),
+        seconds=float("inf"), explore=float(own["explore"]), widest=int(own["widest"]), log=context.log,
+    )
+    if own["counts"] is not None:
+        arm = explorer.arm(unit.symmetry, tuple(own["counts"]), unit.rank)
+        if explorer.space(arm.group, arm.counts).rank != unit.rank:
+            raise StlError("counts", own["counts"], f"orbit multiplicities that add up to rank {unit.rank}")
+        explorer.run(arm, "random", None, 24 * int(own["restarts"]), 150, COLD)
+    for turn in range(int(own["runs"])):
+        if context.left() <= 0:
+            break
+        explorer.step(ranks[turn % len(ranks)])
+    for rank in ranks if own["release"] else ():
+        if context.left() > 0:
+            explorer.release(rank, str(own["release"]))
+    exact = best_rank(unit.format)
+    context.statistics |= {"runs": explorer.runs, "moves": {k: f"{g} of {n}" for k, (n, g) in explorer.gains.items()}}
+    for rank in ranks:
+        line = 1 - rank / min(prod(unit.format), exact or prod(unit.format))
+        for end in pool.ends.get(rank, [])[:1]:
+            context.statistics[f"total_{rank}"] = round(end.total, 5)
+            if end.total < line:
+                about = {k: end.origin[k] for k in ("label", "move", "trail")}
+                yield Encoder.build(matmul(*unit.format), *end.factors, ring="R64", origin=about)
+
+
+@register(
+    "approximate", groups=tuple(KINDS), run=run, late=True, settings=SETTINGS,
+    space="approximate encoders below dropping products and below time-sharing; --group cyclic, dihedral or none, "
+    "formats with nmp <= 64 (by default 4,4,4), ranks below the best known exact rank",
+)  # fmt: skip
+def units(request: Request, turn: int) -> Iterator[Unit]:
+    """What was learnt first, then every rank in question under every symmetry of the kind; new seeds every round."""
+    kind, seed = request.group or "cyclic", request.seed + turn
+    fmt = request.format or (4, 4, 4)
+    exact = best_rank(fmt) or prod(fmt)
+    if prod(fmt) > 64 or (request.rank is not None and request.rank >= exact):
+        return
+    orders = {"Z3": 3, "Z3*c:(123)": 9, "Z3*T": 6, "Z3*c:(12)": 6, "none": 1}
+    if fmt == (4, 4, 4) and kind == "cyclic" and request.rank is None and request.order in (None, 9):
+        for rank, parameters in LEARNT:
+            yield Unit("approximate", ORDER_9, fmt, rank, parameters, seed, "R64")
+        if request.format is None:
+            return
+    symmetries = KINDS.get(kind, {}).get(fmt, ("none",) if kind == "none" else ())
+    wanted = [request.rank] if request.rank is not None else range(exact - 1, exact // 2, -2)
+    for rank in wanted:
+        for symmetry in symmetries:
+            if request.order in (None, orders.get(symmetry)):
+                yield Unit("approximate", symmetry, fmt, rank, {}, seed, "R64")

@@ -116,6 +116,50 @@ MUTANTS = [
         "tests/kernels/test_reference.py",
         "padding kept alive behind a view",
     ),
+    M("kernels/rows.py", "-length % n))", "0))", "tests/kernels/test_rows.py", "layers: ragged sequences share a tile"),
+    M("kernels/rows.py", "x = x.transpose(0, -2)", "pass", "tests/kernels/test_rows.py", "layers: rows=batch is time"),
+    M(
+        "kernels/leak.py",
+        "change[:, :position]",
+        "change[:, :start]",
+        "tests/kernels/test_rows.py",
+        "layers: leaks inside the changed tile are missed",
+    ),
+    M(
+        "kernels/_compat.py",
+        "or forward_ad._current_level >= 0",
+        "",
+        "tests/kernels/test_fitting_in.py",
+        "layers: forward-mode derivatives are silently zero",
+    ),
+    M(
+        "kernels/linear.py",
+        'if before.device.type == "meta" or now.device.type == "meta":',
+        "if now.dtype.itemsize >= 4:",
+        "tests/kernels/test_fitting_in.py",
+        "layers: to_empty leaves a garbage codec",
+    ),
+    M(
+        "kernels/modules.py",
+        "module.activation_relu_or_gelu = 0",
+        "pass",
+        "tests/kernels/test_fitting_in.py",
+        "layers: the fused path multiplies by the dense views",
+    ),
+    M(
+        "kernels/calibrate.py",
+        "h = (gram * mixed[:, None, :, None])",
+        "h = (gram * mixed.abs()[:, None, :, None])",
+        "tests/kernels/test_calibration.py",
+        "layers: a refit that is not the optimum",
+    ),
+    M(
+        "kernels/experiments/training.py",
+        "norm = torch.stack([g.square().sum(1) for g in grads]).sum(0).sqrt()",
+        "norm = torch.stack([g.square().sum() for g in grads]).sum(0).sqrt().expand(len(grads[0]))",
+        "tests/kernels/test_experiments.py",
+        "layers: models of an ensemble are clipped together",
+    ),
 ]
 
 

@@ -79,7 +79,7 @@ class Improvement:
 def _line(encoder: Encoder, basis: str, optimum: float) -> Improvement:
     if encoder.ring.characteristic:
         pairs = [xors(f.num) for f in encoder.factors]
-        return Improvement(encoder.label, encoder.ring.name, basis, float("nan"), float("nan"), sum(p[0] for p in pairs),
+        return Improvement(encoder.label, encoder.ring.name, basis, *(2 * (float("nan"),)), sum(p[0] for p in pairs),
                            sum(p[1] for p in pairs), sum(int((f.num != 0).sum()) for f in encoder.factors), 1)
     count = additions(encoder)
     den = 1

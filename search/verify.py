@@ -47,7 +47,9 @@ def files_under(paths: list[Path]) -> list[Path]:
         else:
             out.append(path)
     named = set(out)
-    return [p for p in out if not (p.name.endswith(("_R.sms", "_P.sms")) and p.with_name(p.name[:-6] + "_L.sms") in named)]
+    return [
+        p for p in out if not (p.name.endswith(("_R.sms", "_P.sms")) and p.with_name(p.name[:-6] + "_L.sms") in named)
+    ]
 
 
 # ------------------------------------------------------------------ what a scheme costs
@@ -59,15 +61,16 @@ def costs(encoder: Encoder, details: bool = False) -> dict[str, Any]:
     """
     base = encoder.ring
     out: dict[str, Any] = dict.fromkeys(
-        ("additions", "additions_shared", "depth", "kappa2", "gamma", "gamma_exponent", "known", "best_known"))
+        ("additions", "additions_shared", "depth", "kappa2", "gamma", "gamma_exponent", "known", "best_known")
+    )
     if base.exact and base.degree == 1:
         naive = [_naive(f.num) for f in encoder.factors]
         out["additions"], out["depth"] = sum(naive), _depth(encoder)
         size = sum(f.num.size for f in encoder.factors)
         if details or size <= QUICK:
             out["additions_shared"] = sum(
-                xors(f.num)[1] if base.characteristic == 2 else additions(f.num, restarts=1)[1]
-                for f in encoder.factors)
+                xors(f.num)[1] if base.characteristic == 2 else additions(f.num, restarts=1)[1] for f in encoder.factors
+            )
     if base.embeds:
         with suppress(OverflowError), np.errstate(over="ignore", invalid="ignore"):  # what no float holds
             out["kappa2"] = kappa2(encoder)
@@ -173,7 +176,22 @@ def _one(
 
 
 #: Files that stand beside schemes without being any.
-_NOTES = {".md", ".rst", ".csv", ".log", ".html", ".pdf", ".png", ".svg", ".sqlite", ".toml", ".yaml", ".yml", ".sh", ""}
+_NOTES = {
+    ".md",
+    ".rst",
+    ".csv",
+    ".log",
+    ".html",
+    ".pdf",
+    ".png",
+    ".svg",
+    ".sqlite",
+    ".toml",
+    ".yaml",
+    ".yml",
+    ".sh",
+    "",
+}
 
 
 def _over(reading: Reading, name: str) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 
 from .encoder import Encoder
 from .errors import EncoderFileError, StlError
-from .identities import verify
+from .identities import proof_work, verify
 from .rings import Array, fit, max_abs, ring
 from .targets import target
 
@@ -37,6 +37,8 @@ MAX_LIMBS = 1 << 8
 #: Entries of a tensor of limbs, each of which becomes a Python integer.
 MAX_LIMB_ENTRIES = 1 << 24
 MAX_DIGITS = 2400
+#: Multiply–adds of the proof on load (`identities.proof_work`).
+MAX_WORK = 65 * 10**8
 _FIELDS = ("schema", "convention", "target", "ring", "rank", "denominators", "origin", "certificate", "sha256")
 _LIMB = 31
 
@@ -112,7 +114,7 @@ def save(encoder: Encoder, directory: str | os.PathLike[str]) -> Path:
     return path
 
 
-def load(path: str | os.PathLike[str], trust_certificate: bool = False) -> Encoder:
+def load(path: str | os.PathLike[str], trust_certificate: bool = False, allow_large: bool = False) -> Encoder:
     """Read an encoder file and check it again: structure, hash, and the bilinear identity it claims.
 
     Parameters
@@ -120,6 +122,8 @@ def load(path: str | os.PathLike[str], trust_certificate: bool = False) -> Encod
     path : path of a ``.safetensors`` encoder file
     trust_certificate : bool
         Skip the renewed proof (the hash is always checked).
+    allow_large : bool
+        Prove what takes more than `MAX_WORK` multiply–adds, about two seconds, instead of refusing it.
 
     Raises
     ------
@@ -163,9 +167,12 @@ def load(path: str | os.PathLike[str], trust_certificate: bool = False) -> Encod
         raise EncoderFileError(path, "certificate.holds", claim, f"false over the numerical ring {base.name}")
     if base.exact and not trust_certificate:
         try:
+            if not allow_large and (work := proof_work(encoder)) > MAX_WORK:
+                raise StlError("proof", f"{work:.2g} multiply-adds", f"at most {MAX_WORK:.2g}",
+                               "Use --allow-large (allow_large=True) if the file is trusted.")  # fmt: skip
             holds = encoder.is_exact
         except StlError as error:
-            raise EncoderFileError(path, error.argument, error.value, error.allowed) from None
+            raise EncoderFileError(path, error.argument, error.value, error.allowed, error.cure) from None
         if holds != claim:
             raise EncoderFileError(path, "certificate.holds", claim, f"{holds}, as the identity shows")
     return encoder

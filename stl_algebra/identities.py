@@ -374,9 +374,9 @@ def _count_plain(
     for p in moduli:
         x, w, d = (_residues([v], p, dtype)[0] for v in factors)
         turned = np.ascontiguousarray(d.T)
-        wanted = np.array([_signed(int(v) * scale, p) for v in np.unique(value)], dtype=dtype)
+        wanted: Array = np.array([_signed(int(v) * scale, p) for v in np.unique(value)], dtype=dtype)
         needed = wanted[np.searchsorted(np.unique(value), value)]
-        for (lo, hi), (start, end) in zip(slices, ends, strict=True):
+        for (lo, _hi), (start, end) in zip(slices, ends, strict=True):
             if whole:
                 inner = _balance((x[:, :, None] * w[:, None, :]).reshape(rank, a * b), p)
                 block = (d @ inner).reshape(c, a, b)

@@ -372,7 +372,8 @@ def _embedding(f: tuple[int, ...]) -> complex:
     """The largest real root of f, or the root of largest imaginary part if none is real."""
     import flint
 
-    roots = [complex(z) for z, _ in flint.fmpz_poly(list(f)).complex_roots()]
+    found: list[Any] = flint.fmpz_poly(list(f)).complex_roots()
+    roots = [complex(z[0]) for z in found]
     real = [z.real for z in roots if z.imag == 0]
     return complex(max(real)) if real else max(roots, key=lambda z: (z.imag, z.real))
 

@@ -235,7 +235,7 @@ STRUCTURES = "gulskw"
 
 
 def _structure(kind: str, rows: int, columns: int) -> dict[tuple[int, int], tuple[int, int]]:
-    """(i, j) → (index of the free entry it shows, sign); free entries in row-major order, upper ones where i ≠ j share."""
+    """(i, j) → (index of the free entry it shows, sign); free entries in row-major order."""
     if kind == "g":
         return {(i, j): (i * columns + j, 1) for i in range(rows) for j in range(columns)}
     if rows != columns:

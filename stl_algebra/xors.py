@@ -61,7 +61,7 @@ def xors(matrix: NDArray[Any]) -> tuple[int, int]:
 
 
 def _shared(rows: NDArray[np.bool_], cancel: bool) -> int:
-    """XORs of Paar's greedy sharing, after each row has been replaced by its difference to another if that is shorter."""
+    """XORs of Paar's greedy sharing, each row first replaced by its difference to another if that is shorter."""
     size = rows.shape[1]
     work: list[set[int]] = []
     if cancel:

@@ -87,7 +87,8 @@ def seeds(folder: Path) -> list[Path]:
     ]
     paths = [save(e, folder) for e in encoders]
     for k, (e, suffix) in enumerate(
-        (e, suffix) for e in (hopcroft(), winograd().to_ring("GF(3)"), strassen().to_ring("Q(i)"), karatsuba(2))
+        (e, suffix)
+        for e in (hopcroft(), winograd().to_ring("GF(3)"), strassen().to_ring("Q(i)"), karatsuba(2))
         for suffix in (".json", ".npz", ".txt", ".exp", ".formulas")
     ):
         paths += write(e, folder / f"w{k}{suffix}")
@@ -106,7 +107,9 @@ def seeds(folder: Path) -> list[Path]:
              for l in range(7)]  # fmt: skip
     triads = ", ".join(f"Triad([{', '.join(f'Matrix(2, 2, {m})' for m in term)}])" for term in lists)
     (folder / "maple.mpl").write_text(f"Tensor:=TriadSet([{triads}]):\nmap(expand, A.B):\n")
-    arrays = ", ".join(f"np.{(f.num if axis == 2 else f.num.T) * (0.5j, 1, -2j)[axis]!r}" for axis, f in enumerate(e.factors))
+    arrays = ", ".join(
+        f"np.{(f.num if axis == 2 else f.num.T) * (0.5j, 1, -2j)[axis]!r}" for axis, f in enumerate(e.factors)
+    )
     (folder / "literal.py").write_text(f"decomposition_222 = ({arrays})\n")
     matlab = "\n".join(f"{n} = [{'; '.join(' '.join(map(str, row)) for row in (f.num if n == 'W' else f.num.T))}];"
                        for n, f in zip("UVW", e.factors, strict=True))  # fmt: skip
@@ -201,8 +204,8 @@ def mutate_tokens(text: str, rng: random.Random) -> str:
         elif kind == 3:
             parts[at] = parts[at] * rng.choice((2, 2, 2, 5000))
         else:
-            parts[at] = rng.choice(("0", "1", "-1", "2", "1/2", "0.5", "1e3", "x", "xi", "a11", "b12", "m1", "(", ")", "{",
-                                    "]", "*", "+", "-", ";", "=", "#", "9" * 3000, "7/" + "3" * 900, "\n"))  # fmt: skip
+            parts[at] = rng.choice(("0", "1", "-1", "2", "1/2", "0.5", "1e3", "x", "xi", "a11", "b12", "m1", "(", ")",
+                                    "{", "]", "*", "+", "-", ";", "=", "#", "9" * 3000, "7/" + "3" * 900))  # fmt: skip
     return "".join(parts)
 
 

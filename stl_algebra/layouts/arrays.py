@@ -4,8 +4,8 @@
 ``"n,m,p"``           one array (3, entries, r), or three arrays of different sizes in an object array (AlphaTensor)
 ``"n,m,p/u"`` …       factors one by one, entries × r, W on vec(Cᵀ); "n,m,p/den" their denominators, "n,m,p/ring"
 U, V, W               (also u v w, A B C, E_X E_W D, e_x e_w d) of one scheme, either way round
-``.npy``              an array (3, …) of one scheme; or (1, 2·r·(a+b+c)) pairs of numerators and denominators, target and
-                      rank from the file's name (flip-cpd: ``uu-444-rank19-…``)
+``.npy``              an array (3, …) of one scheme; or (1, 2·r·(a+b+c)) pairs of numerator and denominator, target
+                      from the file's name (flip-cpd: ``uu-444-rank19-…``)
 ====================  ========================================================================================
 
 Integer, float and complex arrays; floats are the dyadic numbers they are. Object arrays are pickles: `_unpickled` reads
@@ -40,7 +40,14 @@ MAX_MEMBERS = 4096
 #: Instructions of a pickle; an array takes about thirty.
 MAX_OPCODES = 200_000
 MAX_PICKLE = 1 << 24
-_TRIPLES = (("U", "V", "W"), ("u", "v", "w"), ("A", "B", "C"), ("a", "b", "c"), ("E_X", "E_W", "D"), ("e_x", "e_w", "d"))
+_TRIPLES = (
+    ("U", "V", "W"),
+    ("u", "v", "w"),
+    ("A", "B", "C"),
+    ("a", "b", "c"),
+    ("E_X", "E_W", "D"),
+    ("e_x", "e_w", "d"),
+)
 
 
 def looks_like_zip(source: Source) -> bool:
@@ -78,7 +85,7 @@ def _members(source: Source) -> dict[str, Any]:
             total = sum(i.file_size for i in infos)
             if len(infos) > MAX_MEMBERS or total > source.budget.unpacked:
                 source.refuse("archive", f"{len(infos)} members, {total} bytes",
-                              f"at most {MAX_MEMBERS} members and {source.budget.unpacked} bytes unpacked", CURE)  # fmt: skip
+                              f"{MAX_MEMBERS} members and {source.budget.unpacked} bytes unpacked", CURE)  # fmt: skip
             for info in infos:
                 name = info.filename.removesuffix(".npy")
                 try:
@@ -112,10 +119,16 @@ def _claims(source: Source, arrays: dict[str, Any], prefix: str = "") -> tuple[R
     if den is not None:
         flat = [int(v) for v in np.asarray(den).ravel()[:4].tolist()] if np.asarray(den).dtype.kind in "iu" else []
         if len(flat) != 3 or min(flat) < 1:
-            source.refuse(f"{prefix}den", np.asarray(den).tolist()[:4] if np.asarray(den).ndim else den, "three denominators")
+            source.refuse(
+                f"{prefix}den", np.asarray(den).tolist()[:4] if np.asarray(den).ndim else den, "three denominators"
+            )
         dens = flat
     try:
-        return ring(found["ring"]) if "ring" in found else None, target(found["target"]) if "target" in found else None, dens
+        return (
+            ring(found["ring"]) if "ring" in found else None,
+            target(found["target"]) if "target" in found else None,
+            dens,
+        )
     except StlError as error:
         source.refuse(error.argument, error.value, error.allowed)
 
@@ -130,10 +143,11 @@ def _scaled(part: tuple[Array, int, Ring | None], den: int) -> tuple[Array, int,
     return part[0], part[1] * den, part[2]
 
 
-def _either(source: Source, parts: list[tuple[Array, int, Ring | None]], layout: str, base: Ring | None, goal: Target | None
-            ) -> Raw:  # fmt: skip
+def _either(
+    source: Source, parts: list[tuple[Array, int, Ring | None]], layout: str, base: Ring | None, goal: Target | None
+) -> Raw:
     """Factors that may be entries × r, r × entries, or as our own E_X, E_W (r × entries) and D."""
-    factors, over = _common([p for p in parts])
+    factors, over = _common(list(parts))
     turned = [(np.swapaxes(num, 0, 1), den) for num, den in factors]
     ours = [turned[0], turned[1], factors[2]]
     also = ring("GF(2)") if says_mod_2(source, binary=True) and base is None else None
@@ -234,7 +248,9 @@ def _array(source: Source, name: str, data: bytes) -> Any:
     if min(shape, default=0) < 0 or prod(shape) * dtype.itemsize > len(data) - stream.tell():
         source.refuse(name, shape, "as many entries as the file holds")
     if prod(shape) * dtype.itemsize == 0:
-        return np.zeros(shape if prod(shape) == 0 and len(shape) < 8 and max(shape, default=0) < 1 << 20 else (0,), dtype)
+        return np.zeros(
+            shape if prod(shape) == 0 and len(shape) < 8 and max(shape, default=0) < 1 << 20 else (0,), dtype
+        )
     a = np.frombuffer(data, dtype=dtype, count=prod(shape), offset=stream.tell())
     return a.reshape(shape, order="F" if fortran else "C")
 
@@ -366,7 +382,7 @@ def _plain(value: Any, depth: int) -> Any:
     if not isinstance(held, (bytes, str)) or not re.fullmatch(r"[iufcb][1-9][0-9]?", dtype.name):
         raise ValueError(f"an array of {dtype.name}")
     raw = held.encode("latin1") if isinstance(held, str) else held
-    kind = np.dtype(dtype.name).newbyteorder(dtype.order if dtype.order in "<>" else "=")
+    kind = np.dtype(dtype.name).newbyteorder(">" if dtype.order == ">" else "<")
     if prod(shape) * kind.itemsize != len(raw):
         raise ValueError("an array that holds fewer bytes than it claims")
     a = np.frombuffer(raw, dtype=kind).reshape(shape, order="F" if fortran else "C")
@@ -427,5 +443,3 @@ def write_npy(encoder: Encoder) -> bytes:
     out = io.BytesIO()
     np.save(out, np.stack([a.T for a in parts]))
     return out.getvalue()
-
-

@@ -15,11 +15,13 @@ from .source import Source, says_mod_2
 
 __all__ = ["looks_like_bini", "read_bini"]
 
-_HEAD = re.compile(r"^[ \t]*Bini\s+([0-9]{1,2})\s+([0-9]{1,2})\s+([0-9]{1,2})\s+([0-9]{1,6})\s*$", re.MULTILINE | re.ASCII)
+_HEAD = re.compile(
+    r"^[ \t]*Bini\s+([0-9]{1,2})\s+([0-9]{1,2})\s+([0-9]{1,2})\s+([0-9]{1,6})\s*$", re.MULTILINE | re.ASCII
+)
 
 
 def looks_like_bini(source: Source) -> bool:
-    return "Bini" in source.text[:1 << 16] and _HEAD.search(source.text) is not None
+    return "Bini" in source.text[: 1 << 16] and _HEAD.search(source.text) is not None
 
 
 def read_bini(source: Source) -> list[Raw]:

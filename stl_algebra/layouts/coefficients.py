@@ -13,6 +13,7 @@ bit masks         ``r``, then three integers a line: bit i is entry i, over GF(2
 
 from __future__ import annotations
 
+import itertools
 import re
 from fractions import Fraction
 from math import lcm
@@ -65,7 +66,9 @@ def read_blocks(source: Source) -> list[Raw]:
     while len(blocks) > 3 and not any(blocks[3:]):
         del blocks[3:]
     if len(blocks) < 3 or not all(blocks[:3]):
-        source.refuse("content", f"{sum(map(bool, blocks))} blocks of rows", "three blocks of rows separated by # lines")
+        source.refuse(
+            "content", f"{sum(map(bool, blocks))} blocks of rows", "three blocks of rows separated by # lines"
+        )
     if len(blocks) > 7:
         source.refuse("content", f"{len(blocks)} blocks of rows", "three, and at most three of substitutions")
     for b, block in enumerate(blocks):
@@ -87,14 +90,18 @@ def read_blocks(source: Source) -> list[Raw]:
         source.refuse("content", f"blocks of {[num.shape[1] for num, _ in parts]} columns", "the same rank in each")
     if base is not None and base.degree > 1:
         zeros = [np.zeros((*num.shape, base.degree - 1), dtype=np.int64) for num, _ in parts]
-        parts = [(np.concatenate([num[..., None], z], axis=-1), den) for (num, den), z in zip(parts, zeros, strict=True)]
+        parts = [
+            (np.concatenate([num[..., None], z], axis=-1), den) for (num, den), z in zip(parts, zeros, strict=True)
+        ]
     also = ring("GF(2)") if base is None and says_mod_2(source) else None
     return [Raw(source.name, parts, "text", ring=base, also=also, target=goal, transposed=False, note=note)]
 
 
 def _matrix(source: Source, rows: list[list[str]]) -> Numbers:
     width = len(rows[0]) if rows else 0
-    num, den = numbers(source, [int(c) if c.isdecimal() and len(c) < 18 and c.isascii() else c for r in rows for c in r])
+    num, den = numbers(
+        source, [int(c) if c.isdecimal() and len(c) < 18 and c.isascii() else c for r in rows for c in r]
+    )
     return num.reshape(len(rows), width), den
 
 
@@ -200,7 +207,7 @@ def _sized(source: Source, cells: list[str], pairs: bool) -> list[Raw] | None:
     if first is None:
         return None
     for at, count in ((0, 1), (1, min(first[0], MAX_SCHEMES))):
-        raws = []
+        raws: list[Raw] = []
         while len(raws) < count:
             raw, at = _one(source, cells, at, pairs, f"{source.name}#{len(raws) + 1}" if count > 1 else source.name)
             if raw is None:
@@ -225,7 +232,7 @@ def _one(source: Source, cells: list[str], at: int, pairs: bool, name: str) -> t
         values = [f"{a}/{b}" for a, b in zip(values[::2], values[1::2], strict=True)]
     num, den = numbers(source, [_plain(v) for v in values])
     ends = np.cumsum([0, *(r * size for size in sizes)])
-    flat = [num[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    flat = [num[a:b] for a, b in itertools.pairwise(ends)]
     by_term = [(f.reshape(r, -1).T, den) for f in flat]
     by_entry = [(f.reshape(-1, r), den) for f in flat]
     also = ring("GF(2)") if says_mod_2(source) else None

@@ -91,7 +91,7 @@ class _Reader:
 
     # ---- linear algebra of forms
     def letter(self, form: Form) -> str:
-        """"" for constants, the letter of inputs, "*" for products; refuses mixtures."""
+        """ "" for constants, the letter of inputs, "*" for products; refuses mixtures."""
         known = self.kinds
         kinds = {known.get(s, "") for s, _ in form}
         if len(kinds) > 1:
@@ -121,7 +121,7 @@ class _Reader:
             product, third = (u, v) if one == "*" else (v, u)
             if len(product) != 1 or self.letter(third) == "*":
                 self.refuse("a product of sums of products", "products of two or of three sums of entries")
-            ((symbol, e), c), = product.items()
+            (((symbol, e), c),) = product.items()
             left, right = self.products[int(symbol[1:])]
             scaled = {(s, f + e): c * d for (s, f), d in left.items()}
             self.triples.append((scaled, right, third))
@@ -270,8 +270,10 @@ class _Reader:
     def factor(self, tokens: list[tuple[str, str]], at: int, depth: int) -> tuple[Form, int]:
         kind, text = tokens[at]
         if kind == "number":
-            value = int(text) if len(text) < 18 and text.isdecimal() else _lean(exact(self.source, text, f"line {self.at}"))
-            return ({("", 0): value} if value else {}), at + 1
+            number = (
+                int(text) if len(text) < 18 and text.isdecimal() else _lean(exact(self.source, text, f"line {self.at}"))
+            )
+            return ({("", 0): number} if number else {}), at + 1
         if kind == "name":
             return self.symbol(text), at + 1
         if text == "(":
@@ -299,8 +301,11 @@ def _statements(source: Source) -> list[tuple[int, str]]:
             plain = part.strip().rstrip(",:").rstrip()
             if not plain or _COMMAND.fullmatch(plain):
                 continue
-            goes_on = bool(out) and out[-1][0] < number and (
-                out[-1][1][-1] in "+-*·(=" or (plain[0] in "+-*·)" and "=" in text))
+            goes_on = (
+                bool(out)
+                and out[-1][0] < number
+                and (out[-1][1][-1] in "+-*·(=" or (plain[0] in "+-*·)" and "=" in text))
+            )
             if goes_on:
                 parts = out[-1]
                 out[-1] = (number if "=" not in parts[1] else parts[0], parts[1] + " " + plain)
@@ -323,7 +328,9 @@ def read_formulas(source: Source) -> list[Raw]:
     for number, match in assigned:
         name = match[1].replace(" ", "")
         if name in reader.lines:
-            source.refuse(f"line {number}", f"{name}, defined before in line {reader.lines[name][0]}", "each name defined once")
+            source.refuse(
+                f"line {number}", f"{name}, defined before in line {reader.lines[name][0]}", "each name defined once"
+            )
         reader.lines[name] = (number, match[2])
     names = _names(v for _, v in [*reader.lines.values(), *loose])
     inputs = _inputs(source, reader, names)
@@ -348,7 +355,9 @@ def _inputs(source: Source, reader: _Reader, names: set[str]) -> dict[str, tuple
         match = _ENTRY.fullmatch(name)
         if not match:
             line = next((n for n, text in reader.lines.values() if name in _names([text])), 1)
-            source.refuse(f"line {line}", f"{name}, which is not defined", "names that are inputs (a11, b12) or defined")
+            source.refuse(
+                f"line {line}", f"{name}, which is not defined", "names that are inputs (a11, b12) or defined"
+            )
         found[name] = match
         reader.kinds[name] = match[1]
     letters = sorted({m[1] for m in found.values()})
@@ -423,9 +432,9 @@ def _trilinear(source: Source, reader: _Reader, loose: list[tuple[int, str]], in
         reader.at = number
         before = len(reader.triples)
         form = reader.parse(text)
-        if len(reader.triples) != before + 1 or set(s for s, _ in form) != {"!"}:
+        if len(reader.triples) != before + 1 or {s for s, _ in form} != {"!"}:
             reader.refuse(text[:60], "one product of a sum of a's, of b's and of c's on each line")
-        ((_, e), c), = form.items()
+        (((_, e), c),) = form.items()
         kinds = [reader.letter(f) for f in reader.triples[-1]]
         if sorted(kinds) != list(reader.letters):
             reader.refuse(text[:60], "one sum of a's, one of b's and one of c's on each line")
@@ -478,7 +487,9 @@ def _corners(source: Source, groups: list[set[tuple[int, ...]]]) -> list[tuple[i
     return [(max(v[0] for v in g), max(v[1] for v in g)) for g in groups]
 
 
-def _matrix_sizes(source: Source, groups: list[set[tuple[int, ...]]], goal: Target | None) -> tuple[list[int], list[Any]]:
+def _matrix_sizes(
+    source: Source, groups: list[set[tuple[int, ...]]], goal: Target | None
+) -> tuple[list[int], list[Any]]:
     """n, m, p from the largest indices (or from the target); C may be written as Cᵀ."""
     (r1, c1), (r2, c2), (r3, c3) = _corners(source, groups)
     straight = (max(r1, r3), max(c1, r2), max(c2, c3))
@@ -506,7 +517,9 @@ def _square_sizes(source: Source, groups: list[set[tuple[int, ...]]]) -> tuple[T
     return goal, list(goal.shape), [lambda i: (i[0] - 1) * m + i[1] - 1] * 2 + [lambda i: where[min(i), max(i)]]
 
 
-def _vector_sizes(source: Source, groups: list[set[tuple[int, ...]]], goal: Target | None) -> tuple[list[int], list[Any]]:
+def _vector_sizes(
+    source: Source, groups: list[set[tuple[int, ...]]], goal: Target | None
+) -> tuple[list[int], list[Any]]:
     """Entries with one index, from 0 if any is 0, else from 1; ``a12`` is the twelfth here."""
     flat = [{_joined(i) for i in g} for g in groups]
     start = 0 if any(0 in g for g in flat) else 1
@@ -613,5 +626,3 @@ def write_formulas(encoder: Encoder) -> str:
              for l, q in enumerate(products)]  # fmt: skip
     lines += [f"{name} = {_spell(d.num[i], d.den, products, encoder.ring)}" for i, name in enumerate(c)]
     return _header(encoder) + "\n".join(lines) + "\n"
-
-

@@ -80,7 +80,17 @@ def read_json(source: Source) -> list[Raw | EncoderFileError]:
 def ring_named(text: str) -> Ring:
     """A ring by any of its usual names: F2, GF(2), Z2, Z/3, ZT, R, C besides those of `stl_algebra.ring`."""
     plain = text.strip().replace("_", "") if isinstance(text, str) else text
-    aliases = {"ZT": "Z", "QQ": "Q", "ZZ": "Z", "R": "R64", "RR": "R64", "C": "C128", "CC": "C128", "Z[i]": "Q(i)", "Q[i]": "Q(i)"}
+    aliases = {
+        "ZT": "Z",
+        "QQ": "Q",
+        "ZZ": "Z",
+        "R": "R64",
+        "RR": "R64",
+        "C": "C128",
+        "CC": "C128",
+        "Z[i]": "Q(i)",
+        "Q[i]": "Q(i)",
+    }
     if isinstance(plain, str):
         if plain in aliases:
             return ring(aliases[plain])
@@ -150,7 +160,11 @@ def _sizes(source: Source, data: dict[str, Any]) -> tuple[Target | None, int | N
         dims = data["n"] if by_terms else data.get("format", data.get("dims", [data.get(k) for k in "nmp"]))
         if dims == [None] * 3:
             return None, rank, by_terms
-        if not isinstance(dims, list) or len(dims) != 3 or not all(type(v) is int and 1 <= v <= MAX_DIMENSION for v in dims):
+        if (
+            not isinstance(dims, list)
+            or len(dims) != 3
+            or not all(type(v) is int and 1 <= v <= MAX_DIMENSION for v in dims)
+        ):
             source.refuse("n, m, p", dims, f"three integers from 1 to {MAX_DIMENSION}")
         return matmul(*dims), rank, by_terms
     except StlError as error:
@@ -173,7 +187,9 @@ def _loose(
     ours = [turned[0], turned[1], parts[2]]
     ways = [_weighted(way, weights) for way in (parts, turned, ours) if len({num.shape[1] for num, _ in way}) == 1]
     if not ways:
-        source.refuse("shape", [num.shape[:2] for num, _ in parts], "three tables with one dimension, the rank, in common")
+        source.refuse(
+            "shape", [num.shape[:2] for num, _ in parts], "three tables with one dimension, the rank, in common"
+        )
     return Raw(name, ways[0], "factors", ring=base, also=also, target=goal, alternatives=list(ways[1:]))
 
 
@@ -208,7 +224,10 @@ def _sparse(rows: list[Any]) -> bool:
 
 def _entries(source: Source, key: str, row: Any) -> list[tuple[int, Any]]:
     if isinstance(row, dict):
-        pairs = [(int(i) if isinstance(i, str) and i.isascii() and i.isdecimal() and len(i) < 7 else i, v) for i, v in row.items()]
+        pairs = [
+            (int(i) if isinstance(i, str) and i.isascii() and i.isdecimal() and len(i) < 7 else i, v)
+            for i, v in row.items()
+        ]
     elif not isinstance(row, list):
         source.refuse(key, row, "a list of {'index': i, 'value': v}")
     else:
@@ -297,18 +316,24 @@ def _expanded(source: Source, key: str, part: Numbers, fresh: list[Any], inputs:
 
 # ------------------------------------------------------------------ writing
 def write_json(encoder: Encoder) -> str:
-    """The "terms" layout: integers or "p/q" strings (lists of them over rings of degree k), W on vec(Cᵀ), the ring's name."""
+    """The "terms" layout: integers or "p/q" strings (lists over rings of degree k), W on vec(Cᵀ), the ring's name."""
     if not encoder.ring.exact:
         cells = [f.num.tolist() for f in encoder.factors]
         return json.dumps(_frame(encoder) | {"u": cells[0], "v": cells[1], "w": _outputs(encoder).tolist()}) + "\n"
-    factors = [(encoder.e_x.num, encoder.e_x.den), (encoder.e_w.num, encoder.e_w.den), (_outputs(encoder), encoder.d.den)]
+    factors = [
+        (encoder.e_x.num, encoder.e_x.den),
+        (encoder.e_w.num, encoder.e_w.den),
+        (_outputs(encoder), encoder.d.den),
+    ]
     spelled = {k: _cells(num, den) for k, (num, den) in zip("uvw", factors, strict=True)}
     return json.dumps(_frame(encoder) | spelled) + "\n"
 
 
 def _frame(encoder: Encoder) -> dict[str, Any]:
     fmt = encoder.target.format
-    head: dict[str, Any] = {"n": list(fmt), "m": encoder.rank} if fmt else {"target": encoder.target.name, "rank": encoder.rank}
+    head: dict[str, Any] = (
+        {"n": list(fmt), "m": encoder.rank} if fmt else {"target": encoder.target.name, "rank": encoder.rank}
+    )
     return head | {"z2": encoder.ring.name == "GF(2)", "ring": encoder.ring.name}
 
 

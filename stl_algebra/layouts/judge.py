@@ -7,7 +7,7 @@ that survive are proven. A wrong guess never verifies, so detection is safe.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from math import gcd, isqrt, prod
@@ -106,7 +106,7 @@ class Reading:
 
     @property
     def verdict(self) -> str:
-        """"proven", "refuted", "approximate" (declared so) or "numerical" (floats, with a residual)."""
+        """ "proven", "refuted", "approximate" (declared so) or "numerical" (floats, with a residual)."""
         if self.report.holds:
             return "proven"
         if not self.encoder.ring.exact:
@@ -167,7 +167,7 @@ def _targets(sizes: tuple[int, int, int]) -> Iterator[Target]:
     """Bilinear maps these shapes may belong to, the likeliest first."""
     a, b, c = sizes
     fmt = _format_of(a, b, c)
-    makers = []
+    makers: list[Callable[[], Target]] = []
     if fmt:
         makers.append(lambda: matmul(*fmt))
     if c == a + b - 1:
@@ -265,8 +265,9 @@ def _best(source: Source, raw: Raw, parts: list[Numbers], base: Ring) -> Reading
 
 def _prove(source: Source, raw: Raw, parts: list[Numbers], base: Ring, c: _Candidate) -> Reading:
     turned = [(num if order is None else num[order], den) for (num, den), order in zip(parts, c.orders, strict=True)]
+    e_x, e_w = ((np.swapaxes(num, 0, 1), den) for num, den in turned[:2])
     encoder = Encoder.build(
-        c.target, *[(np.swapaxes(num, 0, 1), den) for num, den in turned[:2]], turned[2], ring=base,
+        c.target, e_x, e_w, turned[2], ring=base,
         origin={"family": "imported", "name": raw.name[:200]},
     )  # fmt: skip
     source.prove(proof_work(encoder))
@@ -337,7 +338,7 @@ class _Quick:
         b = a if c.target.quadratic else rng.integers(0, p, (points, c.target.shape[1]))
         exact = np.zeros((points, c.target.shape[2], k), dtype=np.int64)
         value = a[:, c.target.index[:, 0]] * b[:, c.target.index[:, 1]] % p * (c.target.value % p * self.scale % p) % p
-        np.add.at(exact[..., k - 1 if base.is_border else 0], (slice(None), c.target.index[:, 2]), value)
+        exact[..., k - 1 if base.is_border else 0] += _gathered(c.target, value)
         sums = []
         for v, x, order in zip((a, b), self.parts, c.orders, strict=False):
             moved = v if order is None else v[:, np.argsort(order)]
@@ -350,6 +351,13 @@ class _Quick:
             found = np.stack([_times(d % p, q[None], base, p).sum(axis=1) for q in both])
         found = found if order is None else found[:, order]
         return int(np.count_nonzero((found - exact) % p))
+
+
+def _gathered(of: Target, value: Array) -> Array:
+    """(points, c): the sum over the terms of each output."""
+    out = np.zeros((of.shape[2], len(value)), dtype=np.int64)
+    np.add.at(out, of.index[:, 2], value.T)
+    return out.T
 
 
 def _times(a: Array, b: Array, base: Ring, p: int) -> Array:

@@ -30,8 +30,11 @@ from .source import Source, says_mod_2
 
 __all__ = ["looks_nested", "notebook_cells", "read_matlab", "read_nested"]
 
-_COMPLEX = re.compile(r"(?<![\w.])([+-]?[0-9.]+(?:e[+-]?[0-9]+)?)\s*([+-]\s*[0-9.]+(?:e[+-]?[0-9]+)?)\s*\*?[jI](?![\w])")
+_COMPLEX = re.compile(
+    r"(?<![\w.])([+-]?[0-9.]+(?:e[+-]?[0-9]+)?)\s*([+-]\s*[0-9.]+(?:e[+-]?[0-9]+)?)\s*\*?[jI](?![\w])"
+)
 _IMAGINARY = re.compile(r"(?<![\w.\"])([+-]?[0-9.]+)\*?[jI](?![\w])")
+_PRODUCT = re.compile(r"(?<![\w./*])(-?[0-9]{1,18})(/[0-9]{1,18})?\*(-?[0-9]{1,18})(?![\w./*])")
 _FRACTION = re.compile(r"(?<![\w.])(-?[0-9]+)\s*/\s*([0-9]+)")
 _NUMBER = re.compile(r"(?<![\w.\",])?(-?)\s*(\d*)\.(\d*)")
 _MATRIX = re.compile(r"Matrix\(\s*[0-9]+\s*,\s*[0-9]+\s*,")
@@ -45,7 +48,7 @@ MAX_STRINGS, MAX_LISTS, MAX_ASSIGNMENTS = 1 << 18, 1 << 19, 256
 
 def looks_nested(source: Source) -> bool:
     """Opens with nested brackets, or assigns them."""
-    text = source.text[:1 << 16]
+    text = source.text[: 1 << 16]
     return re.match(r"\s*(?:\(\*.*?\*\)\s*)*\{\s*\{", text, re.DOTALL) is not None or _ASSIGN.search(text) is not None
 
 
@@ -108,6 +111,8 @@ def _as_json(body: str) -> str:
     if re.search(r"[\d.]\s*\*?[jI]\b", body):
         body = _COMPLEX.sub(lambda m: f'"{m[1]},{m[2].replace(" ", "")}"', body)
         body = _IMAGINARY.sub(lambda m: f'"0,{m[1]}"', body)
+    if "*" in body:  # Maple writes 1*-1
+        body = _PRODUCT.sub(lambda m: f"{int(m[1]) * int(m[3])}{m[2] or ''}", body)
     if "/" in body:
         body = _FRACTION.sub(r'"\1/\2"', body)
     if "Triad" in body or "Matrix" in body:  # Maple: every bracket is a call's

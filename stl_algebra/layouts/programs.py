@@ -39,7 +39,7 @@ def _lines(encoder: Encoder, half: str, end: str) -> list[str]:
         return ["0" if o is None else scaled(o[1] / den, names[o[0]]) for o in program.outputs]
 
     second = "a" if encoder.target.quadratic else "b"
-    a, b, c = encoder.target.shape
+    a, b, _ = encoder.target.shape
     left = evaluate(encoder.e_x.num, [f"a[{i}]" for i in range(a)], "s", encoder.e_x.den)
     right = evaluate(encoder.e_w.num, [f"{second}[{i}]" for i in range(b)], "t", encoder.e_w.den)
     out += [f"m{l} = ({u})*({v}){end}" for l, (u, v) in enumerate(zip(left, right, strict=True))]
@@ -66,7 +66,9 @@ def write_c(encoder: Encoder) -> str:
     lines = _lines(encoder, "((T){}/{})", ";")
     second = "" if encoder.target.quadratic else ", const T *b"
     typed = [v if v.startswith("c[") else f"const T {v}" for v in lines]
-    head = f"/* {_about(encoder)}. */\n#ifndef T\n#define T double\n#endif\n\nvoid multiply(const T *a{second}, T *c) {{\n"
+    head = (
+        f"/* {_about(encoder)}. */\n#ifndef T\n#define T double\n#endif\n\nvoid multiply(const T *a{second}, T *c) {{\n"
+    )
     return head + "\n".join(f"    {v}" for v in typed) + "\n}\n"
 
 
@@ -82,7 +84,9 @@ def write_latex(encoder: Encoder) -> str:
         import re
 
         text = re.sub(r"(\d+)/(\d+)", r"\\tfrac{\1}{\2}", text.replace("*", r"\,"))
-        return re.sub(r"([a-z])(?:_)?(\d+)(?:_(\d+))?", lambda m: f"{m[1]}_{{{m[2]}{',' + m[3] if m[3] else ''}}}", text)
+        return re.sub(
+            r"([a-z])(?:_)?(\d+)(?:_(\d+))?", lambda m: f"{m[1]}_{{{m[2]}{',' + m[3] if m[3] else ''}}}", text
+        )
 
     e_x, e_w, d = encoder.factors
     products = [f"m{l + 1}" for l in range(encoder.rank)]

@@ -172,5 +172,3 @@ def write_sms(encoder: Encoder, path: Path) -> list[Path]:
         file.write_text("\n".join([*lines, "0 0 0"]) + "\n", encoding="utf-8")
         out.append(file)
     return out
-
-

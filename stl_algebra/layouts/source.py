@@ -80,7 +80,7 @@ class Source:
     data: bytes = field(repr=False)
     budget: Budget = NORMAL
     numbers: int = 0
-    work: int = 0
+    work: float = 0
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], budget: Budget = NORMAL) -> Source:
@@ -117,14 +117,16 @@ class Source:
         try:
             return self.data.decode("utf-8-sig").replace("\xa0", " ")
         except UnicodeDecodeError:
-            self.refuse("content", "bytes that are no UTF-8 text", "a scheme in one of the layouts of stl_algebra.layouts")
+            self.refuse(
+                "content", "bytes that are no UTF-8 text", "a scheme in a layout of stl_algebra.layouts"
+            )
 
     def refuse(self, what: str, found: object, needed: str, cure: str = "") -> NoReturn:
         """Raise EncoderFileError for this file."""
         raise EncoderFileError(self.path, what, found, needed, cure)
 
     def limit_text(self, megabytes: float) -> None:
-        """Refuse a text that is long for a reader that takes long: ``megabytes`` at the normal budget, in proportion."""
+        """Refuse a text that is long for a slow reader: ``megabytes`` at the normal budget, in proportion."""
         most = int(megabytes * 2**20 * self.budget.text / NORMAL.text)
         if len(self.data) > most:
             self.refuse("size", f"{len(self.data)} bytes of text", f"at most {most} bytes in this layout", CURE)
@@ -135,7 +137,7 @@ class Source:
             self.refuse(what, f"{self.numbers + numbers} numbers", f"at most {self.budget.numbers} numbers", CURE)
         self.numbers += numbers
 
-    def prove(self, work: int) -> None:
+    def prove(self, work: float) -> None:
         """Reserve the multiply–adds of a proof, before it starts."""
         if self.work + work > self.budget.work:
             self.refuse("proof", f"{self.work + work:.2g} multiply-adds", f"at most {self.budget.work:.2g}", CURE)
@@ -153,7 +155,10 @@ def directives(source: Source) -> tuple[Ring | None, Target | None]:
         if comment:
             found.update(dict(_DIRECTIVE.findall(comment[1])))
     try:
-        return (ring(found["ring"]) if "ring" in found else None, target(found["target"]) if "target" in found else None)
+        return (
+            ring(found["ring"]) if "ring" in found else None,
+            target(found["target"]) if "target" in found else None,
+        )
     except StlError as error:
         source.refuse(error.argument, error.value, error.allowed, error.cure)
 

@@ -135,3 +135,53 @@ def test_folders_and_sms_triples_count_once(tmp_path):
     (tmp_path / "notes.md").write_text("not a scheme")
     shutil.copytree(tmp_path, tmp_path / "copy")
     assert "6 of 6 schemes proven" in call(tmp_path).stdout
+
+
+# ------------------------------------------------------------------ what is reported
+def test_costs_ranks_and_rings_are_reported(tmp_path):
+    row = json.loads(call(save(strassen(), tmp_path), "--json").stdout)["schemes"][0]
+    assert (row["additions"], row["depth"], row["kappa2"], row["best_known"]) == (18, 3, 4.0, 7)
+    assert row["additions_shared"] == 18 and abs(row["gamma_exponent"] - 2.7716) < 1e-4
+    assert row["known"] == "the best known rank over Z (Strassen 1969)"
+    row = json.loads(call(save(winograd().to_ring("GF(2)"), tmp_path), "--json").stdout)["schemes"][0]
+    assert row["additions_shared"] == 15 and row["kappa2"] is None and "over GF(2)" in row["known"]
+    shown = call(save(strassen().to_ring("GF(4)"), tmp_path)).stdout
+    assert "x^2+x+1" in shown.replace("\n", "") and "RECORD" not in shown
+
+
+def test_records_modulo_2_and_border_schemes_are_no_records():
+    for path in (REFERENCE / "s444r47_alphatensor_GF2.json", REFERENCE.parent / "cases" / "border_223_rank10.txt"):
+        row = json.loads(call(path, "--json").stdout)["schemes"][0]
+        assert row["proven"] and row["known"].startswith("the best known") and "RECORD" not in row["known"]
+
+
+def test_numerical_rings_report_their_residual(tmp_path):
+    path = save(strassen(), tmp_path)
+    row = json.loads(call(path, "--ring", "R64", "--json").stdout)["schemes"][0]
+    assert row["verdict"] == "numerical" and row["residual"] == 0 and not row["proven"]
+    result = call(path, "--ring", "R64")
+    assert (
+        result.exit_code == 0
+        and "refuted" not in result.stdout.split("schemes proven")[0]
+        and "residual" in result.stdout
+    )
+
+
+def test_every_file_of_a_folder_is_named(tmp_path, refuted):
+    write(strassen(), tmp_path / "a.exp")
+    (tmp_path / "notes.md").write_text("nothing")
+    (tmp_path / "broken.m").write_text("{{{")
+    (tmp_path / "words").write_text("just words")
+    result = call(tmp_path, "--json")
+    data = json.loads(result.stdout)
+    named = [r["file"] for r in data["schemes"]] + data["no_schemes"] + data["errors"]
+    assert result.exit_code == 2
+    for name in ("a.exp", "bad.json", "notes.md", "broken.m", "words"):
+        assert sum(str(tmp_path / name) in v for v in named) == 1, name
+
+
+def test_a_target_may_be_named(tmp_path):
+    path = REFERENCE.parent / "cases" / "karatsuba_polynomial_L.sms"
+    assert call(path, "--target", "polymul:2x2").exit_code == 0
+    wrong = call(path, "--target", "matmul:2x2x2")
+    assert wrong.exit_code == 2 and "shape" in wrong.stderr

@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+import time
 import tracemalloc
 import zipfile
 import zlib
@@ -278,3 +279,74 @@ def test_evaluating_a_cell_would_be_seen(tmp_path, monkeypatch):
     )
     with pytest.raises(pytest.fail.Exception):
         refused(as_json(tmp_path, GOOD | {"u": [["1 + 0"]]}), "u")
+
+
+# ------------------------------------------------------------------ budgets
+M = 1 << 22
+BOMBS = {
+    "newlines.txt": "\n" * 60_000, "more.txt": "\n" * M,
+    "hashes.txt": "#\n" * (M // 2),
+    "brackets.txt": "m1 = " + "(" * M,
+    "nested.txt": "m1 = " + "(" * 5000 + "a11" + ")" * 5000 + "*b11\nc11 = m1",
+    "double.txt": "\n".join(["s0 = a11", *(f"s{i} = s{i - 1} + s{i - 1}" for i in range(1, 50_000)),
+                             "c11 = s49999*b11"]),
+    "chain.txt": "\n".join(["c11 = s0", *(f"s{i} = s{i + 1}" for i in range(60_000)), "s60000 = a11*b11"]),
+    "denominators.json": json.dumps({"n": [2, 2, 2], "m": 7, "v": [[1] * 4] * 7, "w": [[1] * 4] * 7,
+                                     "u": [[f"1/{10**1999 + 7 * i + j}" for j in range(4)] for i in range(7)]}),
+    "long.json": json.dumps({"n": [2, 2, 2], "m": 2, "v": [[1] * 4] * 2, "w": [[1] * 4] * 2,
+                             "u": [["1/" + "9" * 1999, 1, 0, 0]] * 2}),
+    "field.json": json.dumps({"n": [8, 8, 8], "m": 500, "ring": "Q(zeta_61)", "u": [[1] * 64] * 500,
+                              "v": [[1] * 64] * 500, "w": [[1] * 64] * 500}),
+    "target.json": json.dumps({"target": "*".join(["polymul:9x9"] * 15), "rank": 1, "u": [[1]], "v": [[1]],
+                               "w": [[1]]}),
+    "sizes.txt": "64 64 64 65536",
+    "count.txt": "60000\n" + "1 1 1 1\n1\n1\n1\n" * 60_000, "order.txt": "x60i\n#\n1\n#\nx",
+    "masks.txt": "60000\n" + "9 9 9\n" * 60_000, "s_L.sms": "65536 65536 M\n0 0 0",
+    "triads.mpl": "T:=TriadSet([" + "Triad([" * 10**5,
+    "assignments.py": "a = [1]\n" * 200_000, "fractions.m": "{{" + "1/3," * (M // 4) + "1}}",
+    "bini.txt": "Bini 64 64 64 65535\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_are_refused_or_judged_in_two_seconds(tmp_path, name):
+    path = tmp_path / name
+    path.write_text(BOMBS[name])
+    start = time.process_time()
+    try:
+        assert all(not r.report.holds or name == "chain.txt" for r in read(path))
+    except EncoderFileError as error:
+        assert len(str(error)) < 2000
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("data", [b"\x80\x04Nr\xff\xff\xff\x0f.", b"\x80\x04B\xff\xff\xff\x7f.",
+                                  b"\x80\x04" + b"N0" * 10**6 + b"N.",
+                                  b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f.",
+                                  b"cposix\nsystem\n(S'true'\ntR."])  # fmt: skip
+def test_pickles_reserve_no_memory_and_call_nothing(tmp_path, data):
+    path = as_npz(tmp_path, {"1,1,1.npy": npy(whole((3,), "|O"), data)})
+    tracemalloc.start()
+    refused(path, "1,1,1")
+    assert tracemalloc.get_traced_memory()[1] < 3e7
+    tracemalloc.stop()
+
+
+def test_many_formats_in_one_archive(tmp_path):
+    members = {f"{4 * n},{4 * m},{4 * p}.npy": npy(whole((3, 16 * n * m, 1), "|i1"), bytes(48 * n * m))
+               for n in range(1, 9) for m in range(1, 9) for p in range(1, 7)}  # fmt: skip
+    start = time.process_time()
+    readings = read(as_npz(tmp_path, members))
+    assert len(readings) + len(readings.refused) == len(members)
+    assert time.process_time() - start < 5  # two seconds on a quiet machine
+
+
+def test_allow_large_lifts_the_budget(tmp_path):
+    from stl_algebra.layouts import door
+    from stl_algebra.layouts.source import Budget
+
+    path = as_json(tmp_path, GOOD | {"n": 2, "m": 2, "p": 2, "rank": 1, "u": [[1]] * 4, "v": [[1]] * 4, "w": [[1]] * 4})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(door, "NORMAL", Budget(numbers=11))
+        assert "allow-large" in refused(path, "u", "v", "w")
+        assert not read(path, allow_large=True)[0].report.holds

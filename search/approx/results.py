@@ -8,6 +8,7 @@ Example: ``python -m search.approx.results --out results/frontier --encoders res
 ``tradeoff.csv``          ε² against κ² for the best encoder of every rank
 ``evidence.csv``          the same search with and without groups at equal time
 ``composites.csv``        the frontier at tiles of 8 and 16 by Kronecker products
+``*.svg``                 the frontier with its lines, the trade-off and the evidence, from these tables
 ========================  ==============================================================================================
 """
 
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from stl_algebra import Encoder, StlError, load
+from stl_algebra.known import best_rank
 
 from .objective import FORMATS, Objective
 from .pool import End, Format
@@ -33,7 +35,7 @@ from .prices import price
 
 __all__ = ["PARTS", "composites", "dense_scores", "encoders_of", "monte_carlo"]
 
-PARTS = ("points", "causal", "tradeoff", "evidence", "composites")
+PARTS = ("points", "causal", "tradeoff", "evidence", "composites", "figures")
 #: Unknowns of the largest space in which the trade-off is followed without a GPU.
 WIDEST_CPU = 400
 GROUPS = ("Z3", "Z3*c:(123)", "Z3*c:(12)", "Z3*d:2+2", "Z3*d:3+1*c:(12)")
@@ -201,6 +203,56 @@ def _composites(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         yield from composites(points, tile)
 
 
+def _read(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _figures(options: argparse.Namespace) -> None:
+    """Draw what the tables in the folder hold (needs matplotlib, extra [notebooks])."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from .evidence import interval
+    from .report import best_points, plot
+
+    known = best_rank((4, 4, 4))
+    found = best_points(encoders_of(options.encoders, (4, 4, 4), approximate=False), (4, 4, 4), known)
+    if found:
+        plot(found, options.out / "frontier_4x4x4.svg", known)
+    rows = _read(options.out / "tradeoff.csv")
+    if rows:
+        figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+        for rank, space in sorted({(int(r["rank"]), r["space"]) for r in rows if r["format"] == "4x4x4"}):
+            mine = [r for r in rows if (int(r["rank"]), r["space"], r["format"]) == (rank, space, "4x4x4")]
+            curve = sorted((float(r["kappa2"]), float(r["epsilon2"])) for r in mine)
+            axes.plot([k for k, _ in curve], [e for _, e in curve], ".-", label=f"{rank} {space}")
+        axes.set(xscale="log", yscale="log", xlabel="κ²", ylabel="ε²", title="⟨4,4,4⟩ by rank and space")
+        axes.legend(fontsize=6, ncols=2)
+        figure.savefig(options.out / "tradeoff.svg")
+        plt.close(figure)
+    rows = _read(options.out / "evidence.csv")
+    if rows:
+        figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+        cases = sorted({(r["format"], int(r["rank"]), r.get("device", "")) for r in rows})
+        for side, shift in (("groups", -0.12), ("none", 0.12)):
+            for i, case in enumerate(cases):
+                values = [float(r["total"]) for r in rows
+                          if (r["format"], int(r["rank"]), r.get("device", ""), r["side"]) == (*case, side)]
+                mean, low, high = interval(values)
+                axes.errorbar(i + shift, mean, [[mean - low], [high - mean]], fmt="o" if side == "groups" else "s",
+                              color="C0" if side == "groups" else "C1", capsize=3, label=side if i == 0 else None)
+        axes.set_xticks(range(len(cases)), [f"{f};{r}\n{d}" for f, r, d in cases], fontsize=7)
+        axes.set(yscale="log", ylabel="total error in bf16, mean and 95 %", title="the same search at equal time")
+        axes.legend()
+        figure.savefig(options.out / "evidence.svg")
+        plt.close(figure)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Write the tables into the folder named by --out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -218,6 +270,9 @@ def main(arguments: list[str] | None = None) -> int:
             raise StlError("--encoders", str(options.encoders), "a folder of encoder files")
         options.out.mkdir(parents=True, exist_ok=True)
         for part in options.parts:
+            if part == "figures":
+                _figures(options)
+                continue
             rows = list(makers[part](options))
             if not rows:
                 print(f"{part}: nothing to write")

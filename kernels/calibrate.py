@@ -12,17 +12,21 @@ further pass over the data.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from stl_algebra.errors import StlError
 
 from . import reference
+from .codec import Codec
 from .linear import STLLinear
+from .modules import STLAttention, leave_fused_paths
 from .rows import arrange
 
 __all__ = ["CalibrationReport", "Moments", "calibrate", "pairs"]
@@ -187,6 +191,7 @@ def calibrate(
     if not layers:
         raise StlError("model", type(model).__name__, "a model with converted layers", "Call convert_linear first.")
     report = CalibrationReport()
+    dense = _with_layers(dense, model)
     for name in execution_order(model, layers, batches[0]):
         layer = layers[name]
         unknowns = layer.rank * layer.encoded_shape[1]
@@ -199,6 +204,22 @@ def calibrate(
             moments.add(x, y, keep)
         report.errors[name] = moments.refit(rounds, ridge)
     return report
+
+
+def _with_layers(dense: nn.Module, model: nn.Module) -> nn.Module:
+    """``dense``, or a copy whose `nn.MultiheadAttention` is split into the projections that ``model`` has."""
+    split = [name for name, module in model.named_modules() if isinstance(module, STLAttention)]
+    if not split:
+        return dense
+    dense = copy.deepcopy(dense)
+    one = np.ones((1, 1))
+    for name in split:
+        attention = dense.get_submodule(name)
+        if isinstance(attention, nn.MultiheadAttention):
+            parent, _, child = name.rpartition(".")
+            setattr(dense.get_submodule(parent), child, STLAttention(attention, Codec((1, 1, 1), one, one, one)))
+    leave_fused_paths(dense)
+    return dense
 
 
 class _Enough(Exception):

@@ -56,4 +56,5 @@ def _is_causal_mask(buffer: torch.Tensor) -> bool:
     if square.dtype == torch.bool or not square.is_floating_point():
         return bool((square.bool() == lower).all() or (square.bool() == ~lower).all())
     shut = square < -1e4
-    return bool((shut == ~lower).all() or (((square == 1) == lower).all() and bool((square[~lower] == 0).all())))
+    ones = ((square == 1) == lower).all() and (square[~lower] == 0).all()
+    return bool((shut == ~lower).all() or ones)

@@ -72,8 +72,8 @@ class ConversionReport:
             lines.append("  leaks: not measured; pass example=, or call kernels.leak_test(model, example)")
         if self.dense_ms is not None and self.stl_ms is not None:
             verdict = "it pays" if self.pays else "it does not pay: the dense layers are faster"
-            lines.append(f"  time: {self.stl_ms:.3g} ms against {self.dense_ms:.3g} ms dense expected on {self.device}; "
-                         f"{verdict}")  # fmt: skip
+            times = f"{self.stl_ms:.3g} ms against {self.dense_ms:.3g} ms dense"
+            lines.append(f"  time expected on {self.device}: {times}; {verdict}")
         else:
             lines.append("  time: pass tokens= or example= to learn whether it pays")
         lines += [f"  converted {name}" for name in self.converted]

@@ -221,7 +221,8 @@ def _candidates(n: int, k: int, m: int, dtype: torch.dtype, data: DeviceData, en
         ladder = [(tuple(strassen_power(level) for level in levels), f"strassen^{sum(levels)}") for levels in LADDER]
     for stages, label in ladder:
         ms = predict_ms(n, k, m, stages, dtype, data, encoded_weight=False)
-        yield Plan(stages, label, ms, dense, staged_error(stages, dtype, k))
+        error = staged_error(stages, dtype, k)
+        yield Plan(stages, label, ms, dense, error)
     if dtype != torch.float32 or "split" not in data.batched:
         return
     plain = () if isinstance(encoder, Codec) else ((PLAIN, "plain"),)

@@ -85,7 +85,9 @@ def mark(model: nn.Module) -> nn.Module:
         For a model without a configuration or without converted layers.
     """
     if not hasattr(model, "config"):
-        raise StlError("model", type(model).__name__, "a Hugging Face model", "Elsewhere use kernels.layout and restore.")
+        raise StlError(
+            "model", type(model).__name__, "a Hugging Face model", "Elsewhere use kernels.layout and restore."
+        )
     if not any(isinstance(module, STLLinear) for module in model.modules()):
         raise StlError("model", type(model).__name__, "a model with converted layers", "Call convert_linear first.")
     data = layout(model)

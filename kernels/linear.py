@@ -202,8 +202,8 @@ class STLLinear(nn.Module):
             encoder = dispatch.deepen(encoder, tokens, linear.in_features, linear.out_features, weight.dtype,
                                       weight.device)  # fmt: skip
         layer = cls(linear.in_features, linear.out_features, encoder, bias=linear.bias is not None, mode=mode,
-                    rows=rows, weight=weight.detach(), train_codec=train_codec, activation=activation, scale_rows=scale_rows,
-                    device=weight.device, dtype=weight.dtype)  # fmt: skip
+                    rows=rows, weight=weight.detach(), train_codec=train_codec, activation=activation,
+                    scale_rows=scale_rows, device=weight.device, dtype=weight.dtype)  # fmt: skip
         if layer.bias is not None:
             layer.bias.data.copy_(linear.bias.detach())
         return layer.train(linear.training)
@@ -281,7 +281,8 @@ class STLLinear(nn.Module):
         before = [getattr(self, name).detach().clone() for name in CODEC]
         state_dict.setdefault(prefix + "e_w", self.e_w)  # files of version 0.1 have none
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-        if not all(torch.equal(getattr(self, k).detach(), b.to(getattr(self, k))) for k, b in zip(CODEC, before)):
+        after = [getattr(self, name).detach() for name in CODEC]
+        if not all(torch.equal(now, was.to(now)) for now, was in zip(after, before, strict=True)):
             self.compile_codec()
 
     def compile_codec(self) -> None:

@@ -80,7 +80,9 @@ class STLConv2d(nn.Module):
         """(B, C, H, W) → (B, C', H', W')."""
         sides = zip(x.shape[-2:], *(self.geometry[k] for k in ("kernel_size", "padding", "stride", "dilation")),
                     strict=True)  # fmt: skip
-        height, width = ((side + 2 * pad - gap * (kernel - 1) - 1) // step + 1 for side, kernel, pad, step, gap in sides)
+        height, width = (
+            (side + 2 * pad - gap * (kernel - 1) - 1) // step + 1 for side, kernel, pad, step, gap in sides
+        )
         y = self.linear(F.unfold(x, **self.geometry).transpose(1, 2))
         return y.transpose(1, 2).unflatten(2, (height, width))
 

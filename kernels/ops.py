@@ -16,10 +16,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import register_flop_formula
 
 from . import pipeline, reference
-from .recipes import operations, parse
 
 __all__ = ["decode", "encode", "matmul_encoded", "transcode"]
 
@@ -150,29 +148,3 @@ def _no_fused_activation(activation: str) -> None:
             f"the fused activation {activation!r} has no gradient; "
             "kernels.stl_matmul applies it outside the operator when gradients are needed"
         )
-
-
-# ------------------------------------------------------------- what `torch.utils.flop_counter` is told
-def _codec_flops(tile_shape: Any, factor_shape: Any, recipe: str) -> int:
-    """Twice the multiply-adds of encoding or decoding all tiles: those of the recipe, else of the dense factor."""
-    tiles = tile_shape[1] * tile_shape[2]
-    return 2 * tiles * (operations(parse(recipe)) if recipe else factor_shape[0] * factor_shape[1])
-
-
-@register_flop_formula(torch.ops.stl_algebra.encode)
-def _(x: Any, e: Any, rows: int, cols: int, recipe: str = "", *, out_shape: Any = None, **_: Any) -> int:
-    return _codec_flops(out_shape, e, recipe)
-
-
-@register_flop_formula(torch.ops.stl_algebra.decode)
-def _(p: Any, d: Any, rows: int, cols: int, height: int, width: int, bias: Any = None, recipe: str = "",
-      activation: str = "", *, out_shape: Any = None, **_: Any) -> int:  # fmt: skip
-    return _codec_flops(p, d, recipe)
-
-
-@register_flop_formula(torch.ops.stl_algebra.matmul_encoded)
-def _(x: Any, w_hat: Any, e_x: Any, d: Any, bias: Any, n: int, m: int, p: int, width: int, recipe_x: str = "",
-      recipe_d: str = "", activation: str = "", *, out_shape: Any = None, **_: Any) -> int:  # fmt: skip
-    r, a, b = w_hat
-    rows = -(-x[0] // n)
-    return (_codec_flops((r, rows, a), e_x, recipe_x) + 2 * r * rows * a * b + _codec_flops((r, rows, b), d, recipe_d))

@@ -20,8 +20,8 @@ __all__ = ["layout", "restore"]
 def layout(model: nn.Module) -> dict[str, Any]:
     """``{"codecs": […], "layers": {name: {…}}}``: JSON-able; layers that share a codec share its entry.
 
-    Put it beside the state: ``torch.save({"layout": layout(model), "state": model.state_dict()}, file)``; a Hugging Face
-    model carries it in its configuration (`kernels.hf`).
+    Put it beside the state: ``torch.save({"layout": layout(model), "state": model.state_dict()}, file)``; a Hugging
+    Face model carries it in its configuration (`kernels.hf`).
     """
     codecs: list[dict[str, Any]] = []
     known: dict[bytes, int] = {}

@@ -65,18 +65,20 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command(epilog="Example: python -m search.frontier --format 4,4,4 --plot frontier.svg")
 def main(
-    format: Annotated[list[str] | None, typer.Option(help="n,m,p; may be repeated (default: 2, 3 and 4 squared)")] = None,
+    format: Annotated[
+        list[str] | None, typer.Option(help="n,m,p; may be repeated (default: 2, 3 and 4 squared)")
+    ] = None,
     out: Annotated[Path, typer.Option(help="results folder to read")] = Path("results"),
     dtype: Annotated[str, typer.Option(help="number format of the error: " + ", ".join(FORMATS))] = "bf16",
-    details: Annotated[bool, typer.Option("--details", help=f"also {', '.join(CLASSES[1:])}; and prices")] = False,
-    table_to: Annotated[Path | None, typer.Option("--csv", help="write all points, with file, unit and command")] = None,
+    details: Annotated[bool, typer.Option("--details", help=f"also {', '.join(CLASSES[1:])}; prices")] = False,
+    table_to: Annotated[Path | None, typer.Option("--csv", help="write all points: file, unit, command")] = None,
     plot_to: Annotated[Path | None, typer.Option("--plot", help="write a figure of the first format")] = None,
     json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False,
 ) -> None:
-    """Tabulate the best encoders beside dropping products, time-sharing and the certified bound; reading writes nothing.
+    """Tabulate the best encoders beside dropping products, time-sharing and the certified bound; writes nothing itself.
 
-    Rows below both lines are bright, others dim. Columns: mult. the fraction of the multiplications; dropped 1 − r/nmp;
-    shared 1 − r/R of the best known exact rank R; bound: no encoder of this rank has a smaller ε².
+    Rows below both lines are bright, others dim. mult.: fraction of the multiplications; dropped: 1 − r/nmp;
+    shared: 1 − r/R of the best known exact rank R; bound: no encoder of this rank has a smaller ε².
     """
     with friendly():
         formats = [f for text in format or ["2,2,2", "3,3,3", "4,4,4"] if (f := parsed_format(text))]
@@ -84,7 +86,7 @@ def main(
         tables = {f: frontier(catalogue.folder, catalogue.rows, f, dtype) for f in formats}
         points = [p for t in tables.values() for p in t]
         if not points:
-            raise StlError("out", str(out), "a catalogue with encoders of these formats", "Run python -m search.run first.")
+            raise StlError("out", str(out), "a catalogue with encoders of these formats", "Run python -m search.run.")
         if table_to is not None:
             with table_to.open("w", newline="", encoding="utf-8") as stream:
                 writer = csv.DictWriter(stream, list(points[0].row()), lineterminator="\n")

@@ -53,7 +53,7 @@ def row(task: Task, summary: Summary, catalogue: Catalogue, plan: str, device: s
         "symmetry": unit.symmetry, "found": bool(exact), "restarts": counted.get("restarts"),
         "converged": counted.get("converged"), "tried": counted.get("tried"),
         "search_seconds": counted.get("search_seconds"), "seconds": round(done.get("seconds", 0.0), 2),
-        "kappa2": best["kappa2"] if best else None, "best_eps2": counted.get("best_eps2"), "seed": unit.seed,
+        "kappa2": best["kappa2"] if best and best["kappa2"] == best["kappa2"] else None, "best_eps2": counted.get("best_eps2"), "seed": unit.seed,
         "device": device, "cores": os.cpu_count(), "file": held[best["sha256"]].file if best and best["sha256"] in held
         else "", "reason": reason,
         "command": f"python -m search.plans run {plan} {task.name} --seed {unit.seed}"

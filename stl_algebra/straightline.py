@@ -8,6 +8,7 @@ by other constants, are counted apart, since the project's cost is additions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from .errors import StlError
 
-__all__ = ["Program", "Step", "additions", "share", "transposed"]
+__all__ = ["Program", "Step", "additions", "share", "source", "transposed"]
 
 Array = NDArray[Any]
 RESTARTS = 8
@@ -97,6 +98,73 @@ class Program:
         for k, o in enumerate(self.outputs):
             out.append(f"{result}{k} = 0" if o is None else f"{result}{k} = {signed(o[1], variable(o[0]))}")
         return out
+
+
+def source(programs: Sequence[Program], language: str = "python", name: str = "multiply") -> str:
+    """Return the programs of E_X, E_W and D as one function in Python or C.
+
+    Parameters
+    ----------
+    programs : three Programs
+        For E_X, E_W and D.
+    language : {"python", "c"}
+        Python: ``multiply(a, b)`` on flat lists of anything with ``+ - *``, blocks of matrices too. C: ``double``
+        arrays, ``void multiply(const double *a, const double *b, double *c)``.
+    name : str
+        Name of the function.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from stl_algebra import schemes
+    >>> text = source([share(f.num) for f in schemes.strassen().factors])
+    >>> space = {}
+    >>> exec(text, space)
+    >>> space["multiply"]([1, 2, 3, 4], [5, 6, 7, 8])
+    [19, 22, 43, 50]
+    """
+    if language not in ("python", "c"):
+        raise StlError("language", language, "python or c")
+    c = language == "c"
+    counts = [p.additions for p in programs]
+    head = f"{sum(counts)} additions ({counts[0]} + {counts[1]} + {counts[2]}), {len(programs[0].outputs)} products"
+    lines: list[str] = []
+
+    def emit(target: str, text: str) -> None:
+        lines.append(f"    const double {target} = {text};" if c else f"    {target} = {text}")
+
+    def value(v: Fraction, variable: str) -> str:
+        if v == 1:
+            return variable
+        if v == -1:
+            return f"-{variable}"
+        number = str(v.numerator) if v.denominator == 1 else f"{v.numerator}{'.0' if c else ''}/{v.denominator}"
+        return f"({number}) * {variable}"
+
+    def body(program: Program, source_name: str, temporary: str) -> list[str]:
+        def variable(k: int) -> str:
+            return f"{source_name}[{k}]" if k < program.inputs else f"{temporary}{k - program.inputs}"
+
+        for k, s in enumerate(program.steps):
+            sign = "-" if s.factor < 0 else "+"
+            emit(f"{temporary}{k}", f"{variable(s.left)} {sign} {value(abs(s.factor), variable(s.right))}")
+        return ["0" if o is None else value(o[1], variable(o[0])) for o in program.outputs]
+
+    left, right = body(programs[0], "a", "s"), body(programs[1], "b", "t")
+    products = [f"({x}) * ({y})" for x, y in zip(left, right, strict=True)]
+    if c:
+        lines.append(f"    const double m[{len(products)}] = {{{', '.join(products)}}};")
+    else:
+        lines.append(f"    m = [{', '.join(products)}]")
+    outputs = body(programs[2], "m", "u")
+    if c:
+        lines += [f"    c[{k}] = {text};" for k, text in enumerate(outputs)]
+        signature = f"void {name}(const double *a, const double *b, double *c)"
+        return "\n".join([f"/* {head} */", signature, "{", *lines, "}", ""])
+    return "\n".join([f"def {name}(a, b):", f'    """{head}."""', *lines, f"    return [{', '.join(outputs)}]", ""])
 
 
 def additions(matrix: Array, seed: int = 0, restarts: int = RESTARTS) -> tuple[int, int]:

@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         if a.table:
             print(report.table(a.name, table))
             return 0
-        wanted = dict(seeds=range(a.seeds), device=a.device, seconds=a.seconds)
+        wanted = {"seeds": range(a.seeds), "device": a.device, "seconds": a.seconds}
 
         def only(arms):
             return lambda seed: [arm for arm in arms(seed) if a.arms in arm.name]

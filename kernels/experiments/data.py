@@ -78,5 +78,3 @@ def docstrings(limit: int = 400) -> list[str]:
     found = sorted(texts)
     random.Random(0).shuffle(found)
     return found
-
-

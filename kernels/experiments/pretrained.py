@@ -38,7 +38,8 @@ class MaskedLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, mask: torch.Tensor) -> None:
         super().__init__()
-        self.weight, self.bias = nn.Parameter(linear.weight.detach().clone()), nn.Parameter(linear.bias.detach().clone())
+        self.weight = nn.Parameter(linear.weight.detach().clone())
+        self.bias = nn.Parameter(linear.bias.detach().clone())
         self.register_buffer("mask", mask)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

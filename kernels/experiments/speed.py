@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from .. import flops  # noqa: F401  the counter then knows our operators
 from . import starts
 from .arms import Arm
 from .models import GPT, Block, ViT

@@ -52,7 +52,8 @@ def catalogue(folder: Path, rank: int | None = None) -> dict[str, Codec]:
 
 def best(folder: Path, rank: int) -> tuple[Codec, str] | None:
     """The codec of least ε² + 8.25e-6 κ² (the error in bf16) at this rank, and its group."""
-    found = [(c.epsilon2 + 8.25e-6 * c.kappa2, stem.partition("|")[2], c) for stem, c in catalogue(folder, rank).items()]
+    found = [(c.epsilon2 + 8.25e-6 * c.kappa2, stem.partition("|")[2], c)
+             for stem, c in catalogue(folder, rank).items()]  # fmt: skip
     if not found:
         return None
     _, group, codec = min(found, key=lambda item: item[0])
@@ -112,7 +113,8 @@ def fourier(rank: int, seed: int, tries: int = 100) -> Codec:
     for _ in range(tries):
         s, t, u = rng.integers(0, 2**bits, (3, 4))
         rows = rng.permutation(2**bits)[:rank]
-        codec = least_squares(chi[rows][:, (s[:, None] ^ t[None]).ravel()], chi[rows][:, (t[:, None] ^ u[None]).ravel()])
+        left, right = ((a[:, None] ^ b[None]).ravel() for a, b in ((s, t), (t, u)))
+        codec = least_squares(chi[rows][:, left], chi[rows][:, right])
         if best is None or codec.epsilon2 < best.epsilon2:
             best = codec
     assert best is not None
@@ -127,7 +129,9 @@ def plain_starts(rank: int) -> dict[str, Callable[[int], Codec]]:
     """Starts without a search, as functions of the seed."""
     return {
         "random": lambda seed: Codec.random(TILE, rank, seed),
-        "random, least squares": lambda seed: least_squares(*np.random.default_rng(seed).standard_normal((2, rank, 16))),
+        "random, least squares": lambda seed: least_squares(
+            *np.random.default_rng(seed).standard_normal((2, rank, 16))
+        ),
         "Strassen² truncated": lambda seed: truncated(rank, seed),
         "Strassen² truncated, least squares": lambda seed: least_squares(*_encodings(truncated(rank, seed))),
         "products dropped": lambda seed: dropped_products(rank, seed),

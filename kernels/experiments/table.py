@@ -79,5 +79,5 @@ def markdown(lines: Sequence[dict[str, Any]], digits: int = 3) -> str:
     def cell(value: Any) -> str:
         return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
 
-    rows = [" | ".join(cell(line[h]) for h in heads) for line in lines]
-    return "\n".join([" | ".join(heads), " | ".join("---" for _ in heads), *rows]).replace("\n", " |\n| ").join(("| ", " |"))
+    rows = [heads, ["---"] * len(heads), *([cell(line[h]) for h in heads] for line in lines)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)

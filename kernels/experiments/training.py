@@ -2,8 +2,8 @@
 
 A step of a small model is a few hundred launches of a few microseconds: launches, not arithmetic, fill the time. So
 a step is captured once as a CUDA graph (batch selection, forward, backward, clipping, optimiser, learning rate) and
-replayed; and models of the same shape (seeds, or codecs of equal rank) train as one `Ensemble`, every kernel working for
-all of them.
+replayed; and models of the same shape (seeds, or codecs of equal rank) train as one `Ensemble`, every kernel working
+for all of them.
 """
 
 from __future__ import annotations

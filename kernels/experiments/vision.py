@@ -94,7 +94,9 @@ def train_arms(
                                down[:, None, :, None], right[:, None, None, :]]  # fmt: skip
             logits = call(x[which])
             wanted = labels[chosen][which]
-            return F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view(len(which), -1).mean(1)
+            return (
+                F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view(len(which), -1).mean(1)
+            )
 
         training = Ensemble(models, loss, steps=per_epoch * epochs, peak=2e-3, warm_up=0.15)
         training.run()
@@ -142,4 +144,6 @@ def _record(table: Table, arm: Arm, model: torch.nn.Module, images: torch.Tensor
         "device": torch.cuda.get_device_name() if images.is_cuda else "cpu",
     }  # fmt: skip
     table.add(row)
-    print(*(row[k] for k in ("arm", "seed", "accuracy", "loss", "leak_batch", "seconds_of_group")), sep="\t", flush=True)
+    print(
+        *(row[k] for k in ("arm", "seed", "accuracy", "loss", "leak_batch", "seconds_of_group")), sep="\t", flush=True
+    )

@@ -115,7 +115,7 @@ def causal_ends(
     target = torch.as_tensor(matmul_tensor(*fmt), device=device)
     mask = torch.as_tensor(leak_mask(fmt).copy(), device=device)
     a, b, c = target.shape
-    sizes = (rank * a, rank * b, rank * c)
+    sizes = [rank * a, rank * b, rank * c]
     generator = torch.Generator().manual_seed(seed)
     sigma = float((target.square().sum() / (rank * a * b * c)) ** (1 / 6))
     theta = (sigma * torch.randn(restarts, sum(sizes), dtype=torch.float64, generator=generator)).to(device)

@@ -37,21 +37,25 @@ def trials(
     device: str = "cpu", restarts: int = 1, first_seed: int = 0, slice_seconds: float = 2.0,
 ) -> Iterator[Trial]:
     """Both sides at every rank, `repeats` times with new seeds, each for `seconds` of its own time."""
+    clock = time.process_time if device == "cpu" else time.perf_counter
     for seed in range(first_seed, first_seed + repeats):
         for rank in ranks:
+            pools = {"groups": Pool(), "none": Pool()}
             sides = {
-                name: (Explorer(
-                    fmt, [rank], chosen, pool, device=device, seed=seed, restarts=restarts, seconds=slice_seconds), pool)
-                for name, chosen, pool in (("groups", list(groups), Pool()), ("none", ["none"], Pool()))
-            }
+                name: Explorer(
+                    fmt, [rank], list(groups) if name == "groups" else ["none"], pool, device=device, seed=seed,
+                    restarts=restarts, seconds=slice_seconds,
+                )
+                for name, pool in pools.items()
+            }  # fmt: skip
             spent = dict.fromkeys(sides, 0.0)
             while min(spent.values()) < seconds:
                 name = min(spent, key=lambda k: spent[k])
-                begin = time.perf_counter()
-                sides[name][0].step(rank)
-                spent[name] += time.perf_counter() - begin
-            for name, (explorer, pool) in sides.items():
-                best = pool.ends[rank][0]
+                begin = clock()
+                sides[name].step(rank)
+                spent[name] += clock() - begin
+            for name, explorer in sides.items():
+                best = pools[name].ends[rank][0]
                 yield Trial("x".join(map(str, fmt)), rank, name, seed, round(spent[name], 2), explorer.runs, best.total,
                             str(best.origin["group"]))
 

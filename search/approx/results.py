@@ -3,7 +3,7 @@
 Example: ``python -m search.approx.results --out results/frontier --encoders results/encoders``
 
 ========================  ==============================================================================================
-``points.csv``            every approximate encoder: ε², κ² recomputed by a dense contraction, Monte Carlo, prices, bound
+``points.csv``            every approximate encoder: ε², κ² by a dense contraction, Monte Carlo, prices, bound
 ``causal.csv``            least ε² with and without a leak from later rows to earlier ones, beside the causal line
 ``tradeoff.csv``          ε² against κ² for the best encoder of every rank
 ``evidence.csv``          the same search with and without groups at equal time
@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 
 from stl_algebra import Encoder, StlError, load
-from stl_algebra.bounds import epsilon2_lower_bound
 
 from .objective import FORMATS, Objective
 from .pool import End, Format
@@ -35,6 +34,8 @@ from .prices import price
 __all__ = ["PARTS", "composites", "dense_scores", "encoders_of", "monte_carlo"]
 
 PARTS = ("points", "causal", "tradeoff", "evidence", "composites")
+#: Unknowns of the largest space in which the trade-off is followed without a GPU.
+WIDEST_CPU = 400
 GROUPS = ("Z3", "Z3*c:(123)", "Z3*c:(12)", "Z3*d:2+2", "Z3*d:3+1*c:(12)")
 
 
@@ -125,7 +126,7 @@ def _causal(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def _tradeoff(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    from .tradeoff import path
+    from .tradeoff import coordinates, path
 
     best: dict[tuple[Format, int], list[End]] = {}
     for name, encoder in encoders_of(options.encoders):
@@ -133,16 +134,19 @@ def _tradeoff(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         assert fmt is not None
         factors = encoder.floats()
         eps2, kappa2 = Objective(fmt).scores(factors)
-        end = End(encoder.rank, eps2 + FORMATS["bf16"] * kappa2, eps2, kappa2, factors, {"file": name})
+        origin = {"file": name, "space": str(encoder.origin.get("space", "none"))}
+        end = End(encoder.rank, eps2 + FORMATS["bf16"] * kappa2, eps2, kappa2, factors, origin)
         best.setdefault((fmt, encoder.rank), []).append(end)
     for (fmt, rank), ends in sorted(best.items()):
-        if prod(fmt) > 27 and options.device == "cpu":
-            continue
-        chosen = sorted(ends, key=lambda e: e.total)[:4]
-        for weight, end in path(fmt, chosen, device=options.device):
-            yield {"format": "x".join(map(str, fmt)), "rank": rank, "weight": weight, "epsilon2": end.eps2,
-                   "kappa2": end.kappa2, "bound": float(epsilon2_lower_bound(fmt, rank).value),
-                   "file": end.origin["file"]}
+        ends.sort(key=lambda e: e.total)
+        for group in dict.fromkeys([*(e.origin["space"] for e in ends), "none"]):
+            held = coordinates(fmt, ends, group)
+            if held is None or (held[0].size > WIDEST_CPU and options.device == "cpu"):
+                continue
+            for weight, end in path(fmt, ends, group=group, device=options.device):
+                yield {"format": "x".join(map(str, fmt)), "rank": rank, "space": group, "weight": weight,
+                       "epsilon2": end.eps2, "kappa2": end.kappa2}
+            break
 
 
 def _evidence(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -178,8 +182,10 @@ def composites(points: Iterable[tuple[Format, int, float, float]], tile: int) ->
             if not front or total < front[-1][1] + FORMATS["bf16"] * front[-1][2] - 1e-9:
                 front.append(option)
         made[(size,) * 3] = front
-    return [{"tile": tile, "flops": f, "epsilon2": e, "kappa2": k, "total_bf16": e + FORMATS["bf16"] * k, "made of": name}
-            for f, e, k, name in made[(tile,) * 3]]
+    return [
+        {"tile": tile, "flops": f, "epsilon2": e, "kappa2": k, "total_bf16": e + FORMATS["bf16"] * k, "made of": name}
+        for f, e, k, name in made[(tile,) * 3]
+    ]
 
 
 def _composites(options: argparse.Namespace) -> Iterator[dict[str, Any]]:

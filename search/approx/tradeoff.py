@@ -7,17 +7,24 @@ its rank; the best member for a number format is where ε² + κ²·Σu² is lea
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from stl_algebra import StlError
 
 from ..lm.engine import minimise
-from ..lm.parametrisation import Free
+from ..lm.orbits import Invariant
+from ..lm.parametrisation import Parametrisation
 from ..lm.problem import matmul_tensor
-from ..lm.projection import balanced
-from .explore import WARM
-from .pool import End, Factors, Format, scored
+from .explore import WARM, action_of
+from .pool import BF16, End, Format, scored
+from .restrict import restricted
 
-__all__ = ["CAPS", "WEIGHTS", "capped_ends", "free_theta", "path"]
+__all__ = ["CAPS", "WEIGHTS", "capped_ends", "coordinates", "path"]
+
+Array = NDArray[Any]
 
 #: Weights of κ², from nearly free to fp8 and beyond; 8.25e-6 is bf16, 1.4e-3 fp8.
 WEIGHTS = (1e-8, 1e-7, 1e-6, 8.25e-6, 3e-5, 1e-4, 4e-4, 1.4e-3, 5e-3, 2e-2, 6e-2)
@@ -25,15 +32,19 @@ WEIGHTS = (1e-8, 1e-7, 1e-6, 8.25e-6, 3e-5, 1e-4, 4e-4, 1.4e-3, 5e-3, 2e-2, 6e-2
 CAPS = (2.0, 8.0, 30.0)
 
 
-def free_theta(factors: Factors) -> np.ndarray:
-    """Parameters of :class:`search.lm.parametrisation.Free`: rows of E_X, of E_W, of Dᵀ, balanced."""
-    e_x, e_w, d = balanced(*factors)
-    return np.concatenate([e_x.ravel(), e_w.ravel(), d.T.ravel()]).real
+def coordinates(fmt: Format, ends: Sequence[End], group: str = "none") -> tuple[Parametrisation, Array] | None:
+    """The space of a group that holds the first end, and the parameters of those ends that lie in it."""
+    action, types = action_of(group, fmt)
+    found = [f for e in ends if (f := restricted(e.factors, action, types)) is not None]
+    if not found:
+        return None
+    counts = found[0][0]
+    return Invariant(action, counts, types=types), np.stack([theta for c, theta in found if c == counts])
 
 
 def path(
-    fmt: Format, ends: Sequence[End], weights: Sequence[float] = WEIGHTS, device: str = "cpu", iterations: int = 60,
-    copies: int = 2, seconds: float = 10.0, seed: int = 0,
+    fmt: Format, ends: Sequence[End], weights: Sequence[float] = WEIGHTS, group: str = "none", device: str = "cpu",
+    iterations: int = 60, seconds: float = 10.0, seed: int = 0,
 ) -> list[tuple[float, End]]:
     """The best end for every weight, each begun from the ends of its neighbours, away from bf16 both ways.
 
@@ -43,31 +54,33 @@ def path(
     ends : sequence of End
         Of one rank, found with the bf16 weight.
     weights : sequence of float
-    copies : int
-        Starts made from each end: itself, then with noise.
+    group : str
+        The space that is not left; the ends must lie in it.
     seconds : float
         Limit of each weight.
     """
-    rank = ends[0].rank
-    target, par = matmul_tensor(*fmt), Free(matmul_tensor(*fmt), rank)
-    rng = np.random.default_rng(seed)
-    middle = int(np.argmin([abs(np.log(w / 8.25e-6)) for w in weights]))
-    found: dict[int, list[End]] = {}
+    held = coordinates(fmt, ends, group)
+    if held is None:
+        raise StlError("ends", f"{len(ends)} ends", f"at least one invariant under {group}", "use the group none")
+    par, begin = held
+    target, rng = matmul_tensor(*fmt), np.random.default_rng(seed)
+    middle = int(np.argmin([abs(np.log(w / BF16)) for w in weights]))
+    found: dict[int, tuple[Array, list[End]]] = {}
     for order in (range(middle, len(weights)), range(middle - 1, -1, -1)):
         for i in order:
-            before = found.get(i - 1 if i > middle else i + 1, []) or list(ends)
-            base = np.stack([free_theta(e.factors) for e in before[:6]])
+            weight, before = weights[i], found.get(i - 1 if i > middle else i + 1)
+            base = begin[:6] if before is None else before[0]
             rms = np.sqrt((base**2).mean(1, keepdims=True))
-            starts = [base + 0.05 * k * rms * rng.standard_normal(base.shape) for k in range(copies)]
-            schedule = WARM.with_(kappa_weight=weights[i], mu_start=1e-6, mu_end=min(1e-8, weights[i] / 10),
-                                  damping=1e-2, stall=0.0)
+            shaken = base + 0.05 * rms * rng.standard_normal(base.shape)
+            schedule = WARM.with_(kappa_weight=weight, mu_start=1e-6, mu_end=min(1e-8, weight / 10), damping=1e-2,
+                                  stall=0.0)
             result = minimise(target, par, iterations=iterations, schedule=schedule, device=device,
-                              init=np.concatenate(starts), seconds=seconds)
-            here = [scored(fmt, result.factors(row), {**before[row % len(base)].origin, "weight": weights[i]},
-                           weights[i]) for row in range(len(result.eps2))]
-            here += [scored(fmt, e.factors, {**e.origin, "weight": weights[i]}, weights[i]) for e in before]
-            found[i] = sorted(here, key=lambda e: e.total)[:6]
-    return [(weights[i], found[i][0]) for i in sorted(found)]
+                              init=np.concatenate([base, shaken]), seconds=seconds)
+            theta = np.concatenate([result.theta, base])
+            here = [scored(fmt, par.expand(t), {"group": group, "weight": weight}, weight) for t in theta]
+            best = np.argsort([e.total for e in here])[:6]
+            found[i] = theta[best], [here[int(k)] for k in best]
+    return [(weights[i], found[i][1][0]) for i in sorted(found)]
 
 
 def capped_ends(points: Sequence[End], caps: Sequence[float] = CAPS) -> dict[float, End]:

@@ -8,6 +8,7 @@ the matrix afterwards, so a collision could only lose a chain, never produce a w
 
 # numba infers the types of compiled functions itself; annotations would be ignored.
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,no-any-return,assignment"
+# ruff: noqa: NPY002 -- compiled code has the old generator only
 
 from __future__ import annotations
 

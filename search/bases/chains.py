@@ -44,10 +44,7 @@ def _hash(rows: Array, numbers: Array, mod2: bool) -> Array:
 def _goals(matrix: Array, mod2: bool) -> tuple[Array, Array, Array]:
     """Numbers of the units, of the different sums needed, and of every row (rows primitive)."""
     rows = np.asarray(matrix).astype(np.int64)
-    if mod2:
-        rows = rows % 2
-    else:
-        rows = rows // np.maximum(np.gcd.reduce(rows, axis=1), 1)[:, None]
+    rows = rows % 2 if mod2 else rows // np.maximum(np.gcd.reduce(rows, axis=1), 1)[:, None]
     numbers = _numbers(rows.shape[1], mod2)
     h = _hash(rows, numbers, mod2)
     units = np.abs(numbers)
@@ -189,13 +186,13 @@ def _program(
         if k < 0:
             break
         t = int(whole[k])
-        for x, i in place.items():
+        for x in place:
             y = t ^ x if mod2 else _folded(t - x)
             if y not in place and not mod2:
                 y = _folded(t + x)
             if y in place:
                 break
-        parents.append(_signed(vectors, i, place[y], t, numbers, mod2))
+        parents.append(_signed(vectors, place[x], place[y], t, numbers, mod2))
         left, right, sign = parents[-1]
         total = vectors[left] + sign * vectors[right]
         vectors.append(total % 2 if mod2 else total)

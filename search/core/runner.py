@@ -28,7 +28,7 @@ __all__ = ["Summary", "Task", "rounds", "run"]
 #: Seconds a unit may take where nobody says.
 LIMIT = 60.0
 #: A worker is killed when its unit is this many seconds (and half its limit) over time.
-GRACE = 10.0
+GRACE = 60.0
 #: After the first Ctrl-C, seconds that units in flight may still take.
 LAST = 10.0
 #: A search without end stops after this many rounds in a row without an improvement, however much time is left.
@@ -102,9 +102,12 @@ def rounds(request: Request, limit: float = LIMIT) -> Iterator[list[Task]]:
     """Tasks of a request, round after round; raises StlError if it is impossible for every family."""
     searched = families_of(request)
     for turn in range(MAX_ROUNDS):
-        waves = [f.round(request, turn) for f in searched]
+        waves = {f.name: f.round(request, turn) for f in searched}
         # families take turns, so that a short run has tried each of them
-        units = [u for wave in zip_longest(*waves) for u in wave if u is not None]
+        units = []
+        for late in (False, True):
+            together = zip_longest(*(waves[f.name] for f in searched if f.late == late))
+            units += [u for wave in together for u in wave if u is not None]
         if turn == 0 and not units:
             raise StlError("request", request.asked(), "; ".join(f"for family {f.name}: {f.space}" for f in searched))
         if not units:

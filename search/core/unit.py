@@ -238,6 +238,7 @@ class Family:
     run: Run
     settings: Mapping[str, Any]
     accepts: Callable[[str], bool]
+    late: bool = False
 
     def round(self, request: Request, turn: int) -> list[Unit]:
         """The units of one round of a request, with its settings and ring in them."""
@@ -268,6 +269,7 @@ def register(
     groups: tuple[str, ...] = (),
     settings: Mapping[str, Any] | None = None,
     accepts: Callable[[str], bool] = lambda group: False,
+    late: bool = False,
 ) -> Callable[[Units], Units]:
     """Decorator for a generator ``units(request, turn)`` that yields the units of one round of the search.
 
@@ -285,10 +287,12 @@ def register(
         Names and defaults of the parameters a unit of this family may have.
     accepts : callable, optional
         Further values of ``--group`` the family understands.
+    late : bool
+        Whether its units take so long that those of the other families come first in every round.
     """
 
     def add(units: Units) -> Units:
-        _FAMILIES[name] = Family(name, groups, space, units, run, dict(settings or {}), accepts)
+        _FAMILIES[name] = Family(name, groups, space, units, run, dict(settings or {}), accepts, late)
         return units
 
     return add

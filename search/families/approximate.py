@@ -20,15 +20,15 @@ from ..core.unit import Context, Format, Request, Unit, register
 
 #: Settings of a unit and their defaults.
 #:
-#: counts: orbit multiplicities to begin with, largest orbits first · runs: how many in all · ranks: searched besides the
+#: counts: orbit multiplicities to begin with, largest orbits first · runs: how many in all · ranks: besides the
 #: unit's own · restarts: multiplies those of every run · widest: unknowns of the largest space entered · explore: share
 #: of runs that go to random multisets · release: a subgroup in which the ends of every rank are taken further at last.
 SETTINGS: dict[str, Any] = {
     "counts": None, "runs": 16, "ranks": [], "restarts": 1, "widest": 800, "explore": 0.25,
     "release": None,
 }  # fmt: skip
-#: What was learnt about ⟨4,4,4⟩ under the cyclic shift and a rotation of three coordinates (order 9): multisets from which
-#: random starts reach below the lines, and from which neighbouring ranks are reached by dropping and adding orbits.
+#: What was learnt about ⟨4,4,4⟩ under the cyclic shift and a rotation of three coordinates (order 9): multisets from
+#: which random starts reach below the lines, and neighbouring ranks are reached by dropping and adding orbits.
 ORDER_9 = "Z3*c:(123)"
 LEARNT: tuple[tuple[int, dict[str, Any]], ...] = (
     (47, {"counts": [4, 1, 0, 1, 0, 5], "ranks": [44, 45, 46], "widest": 300, "runs": 6, "explore": 0.0}),
@@ -81,12 +81,12 @@ def run(unit: Unit, context: Context) -> Iterator[Encoder]:
 
 
 @register(
-    "approximate", groups=tuple(KINDS), run=run, settings=SETTINGS,
+    "approximate", groups=tuple(KINDS), run=run, late=True, settings=SETTINGS,
     space="approximate encoders below dropping products and below time-sharing; --group cyclic, dihedral or none, "
     "formats with nmp <= 64 (by default 4,4,4), ranks below the best known exact rank",
 )  # fmt: skip
 def units(request: Request, turn: int) -> Iterator[Unit]:
-    """What was learnt first, then every rank in question under every symmetry of the kind, with new seeds each round."""
+    """What was learnt first, then every rank in question under every symmetry of the kind; new seeds every round."""
     kind, seed = request.group or "cyclic", request.seed + turn
     fmt = request.format or (4, 4, 4)
     exact = best_rank(fmt) or prod(fmt)

@@ -26,7 +26,8 @@ from ..flips.walk import Schedule
 #: start · slack: ranks above the one hoped for that are handed on · tries: schemes to lift, walked on from the first ·
 #: wander: flips between two of them · keep: lifts wanted · the others make the schedule of the walk.
 SETTINGS: dict[str, Any] = {
-    "start": None, "cubes": None, "slack": 0, "tries": 12, "wander": 300_000, "keep": 1, **{f.name: None for f in fields(Schedule)},
+    "start": None, "cubes": None, "slack": 0, "tries": 12, "wander": 300_000, "keep": 1,
+    **{f.name: None for f in fields(Schedule)},
 }  # fmt: skip
 
 

@@ -93,7 +93,7 @@ from stl_algebra.groups.designs import (
 )
 from stl_algebra.groups.doublecosets import DoubleCosets, MackeyTerm, branching, double_cosets, induce, mackey, restrict
 from stl_algebra.groups.fourier import AbelianTransform, FourierTransform, abelian_basis, convolve, modular_fourier
-from stl_algebra.groups.generate import matrix_group, permutation_group, presentation
+from stl_algebra.groups.generate import from_permutations, matrix_group, permutation_group, presentation
 from stl_algebra.groups.irreducible import Irrep, irrep, irreps, split_regular
 from stl_algebra.groups.morphisms import (
     Automorphisms,
@@ -167,6 +167,7 @@ __all__ = [
     "frame_operator",
     "frame_potential",
     "frobenius",
+    "from_permutations",
     "general_linear",
     "gram_matrix",
     "group",

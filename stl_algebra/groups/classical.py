@@ -26,7 +26,7 @@ from stl_algebra.groups.constructors import (
     unit_of_order,
 )
 from stl_algebra.groups.cyclotomic import prime_factors
-from stl_algebra.groups.generate import field_tables, matrix_group, matrix_product, permutation_group
+from stl_algebra.groups.generate import field_tables, from_permutations, matrix_group, matrix_product, permutation_group
 from stl_algebra.groups.table import MAX_ORDER, FiniteGroup
 
 __all__ = [
@@ -118,7 +118,7 @@ def affine_linear(n: int, q: int, special: bool = False) -> FiniteGroup:
 def mathieu(n: int) -> FiniteGroup:
     """M9 = 3²:Q8, M10 and M11, as permutations (Conway and others, ATLAS of Finite Groups)."""
     if n == 11:
-        return FiniteGroup.from_permutations(["(1 2 3 4 5 6 7 8 9 10 11)", "(3 7 11 8)(4 10 5 6)"], "M11")
+        return from_permutations(["(1 2 3 4 5 6 7 8 9 10 11)", "(3 7 11 8)(4 10 5 6)"], "M11")
     if n not in (9, 10):
         raise StlError("name", f"M{n}", "M9, M10 or M11 (or M16, M32, …, the modular 2-groups)",
                        f"M12, M22, M23 and M24 have more than {MAX_ORDER} elements.")

@@ -12,6 +12,7 @@ leads there, and the stabiliser, again with orbits of its own.  A chain of them 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -22,7 +23,7 @@ import numpy as np
 from stl_algebra.errors import StlError
 from stl_algebra.groups.cocycles import Cohomology, cohomology
 from stl_algebra.groups.projective import ProjectiveIrrep, TwistedAlgebra, twisted_algebra
-from stl_algebra.groups.table import FiniteGroup
+from stl_algebra.groups.table import MAX_ORDER, FiniteGroup
 
 __all__ = ["Auto", "Orbits", "Point", "ProjectivePoints"]
 
@@ -185,7 +186,13 @@ class ProjectivePoints:
         """Sums of irreps of dimension n for a class, up to linear characters."""
         key = (int(self.root[cls]), n)
         if key not in self._sums:
-            self._sums[key] = self.algebra(cls).multisets(n)
+            m = self.where.order_of(self.digits(key[0]))
+            if m * self.group.order > MAX_ORDER:
+                warnings.warn(f"{self.group.name}: projective representations of a class of order {m} are left out, "
+                              f"their central extension has more than {MAX_ORDER} elements", stacklevel=2)
+                self._sums[key] = []
+            else:
+                self._sums[key] = self.algebra(cls).multisets(n)
         return self._sums[key]
 
     def points(self, n: int, roots_only: bool = False) -> Iterable[Point]:

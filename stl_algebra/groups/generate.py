@@ -16,7 +16,7 @@ import numpy as np
 from stl_algebra.errors import StlError
 from stl_algebra.groups.table import MAX_ORDER, FiniteGroup
 
-__all__ = ["cycles", "matrix_group", "parse_permutations", "permutation_group", "presentation"]
+__all__ = ["cycles", "from_permutations", "matrix_group", "parse_permutations", "permutation_group", "presentation"]
 
 IntArray = np.ndarray[Any, np.dtype[Any]]
 # Conway polynomials x^k + Σ c_i x^i as (c_0, …, c_(k-1)); importing galois for them would cost seconds.
@@ -333,3 +333,23 @@ def _word(text: str, known: dict[str, Any], identity: Any) -> Any:
     if position != len(tokens):
         raise fail(tokens[position])
     return value
+
+
+def from_permutations(
+    generators: Sequence[Any] | str, name: str = "", degree: int | None = None
+) -> FiniteGroup:
+    """The group that permutations generate.
+
+    Parameters
+    ----------
+    generators : sequence of str or of int sequences, or one str
+        Disjoint cycles of points 1, 2, … such as ``"(1 2 3)(4 5)"`` (blanks or commas), or image rows of points
+        0, 1, ….  One string may hold several, ``"(1 2), (1 2 3)"``.
+    name : str
+    degree : int, optional
+        Number of points; the largest one moved when missing.
+
+    >>> from_permutations("(1 2 3 4), (1 3)").order
+    8
+    """
+    return permutation_group(parse_permutations(generators, degree), name)

@@ -32,7 +32,7 @@ from typing import Any
 from stl_algebra.errors import StlError
 from stl_algebra.groups import classical
 from stl_algebra.groups import constructors as make
-from stl_algebra.groups.generate import matrix_group, presentation
+from stl_algebra.groups.generate import from_permutations, matrix_group, presentation
 from stl_algebra.groups.smallgroups import MAX_SMALL_ORDER, _catalogue, small_group, small_group_description
 from stl_algebra.groups.table import MAX_ORDER, FiniteGroup
 
@@ -209,7 +209,7 @@ def _explicit(name: str) -> FiniteGroup | None:
     text = name.strip()
     if re.fullmatch(r"<[^|]*\([^|]*>|Group\(\[?\(.*\)\]?\)", text):
         inside = text[1:-1] if text[0] == "<" else re.sub(r"^Group\(\[?|\]?\)$", "", text)
-        return FiniteGroup.from_permutations(inside, re.sub(r"\s+", " ", text))
+        return from_permutations(inside, re.sub(r"\s+", " ", text))
     if re.fullmatch(r"<[^|]+\|.*>", text):
         left, right = text[1:-1].split("|", 1)
         relators = [side for part in _split(right) for side in [_relator(part)]]

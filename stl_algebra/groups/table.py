@@ -10,14 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import lcm
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from stl_algebra.errors import StlError
-
-if TYPE_CHECKING:
-    from stl_algebra.groups.characters import CharacterTable
 
 __all__ = ["MAX_ORDER", "ConjugacyClasses", "FiniteGroup"]
 
@@ -159,33 +156,6 @@ class FiniteGroup:
             if len(self.closure(rest)) == self.order:
                 chosen = rest
         return tuple(chosen)
-
-    @classmethod
-    def from_permutations(cls, generators: Sequence[Any] | str, name: str = "", degree: int | None = None,
-                          ) -> FiniteGroup:
-        """The group that permutations generate.
-
-        Parameters
-        ----------
-        generators : sequence of str or of int sequences, or one str
-            Disjoint cycles of points 1, 2, … such as ``"(1 2 3)(4 5)"`` (blanks or commas), or image rows of points
-            0, 1, ….  One string may hold several, ``"(1 2), (1 2 3)"``.
-        name : str
-        degree : int, optional
-            Number of points; the largest one moved when missing.
-
-        >>> FiniteGroup.from_permutations("(1 2 3 4), (1 3)").order
-        8
-        """
-        from stl_algebra.groups.generate import parse_permutations, permutation_group
-
-        return permutation_group(parse_permutations(generators, degree), name)
-
-    def character_table(self) -> CharacterTable:
-        """Its exact table of irreducible characters."""
-        from stl_algebra.groups.characters import character_table
-
-        return character_table(self)
 
     # -- elements -------------------------------------------------------------------------------------------
     def __iter__(self) -> Iterator[int]:

@@ -4,6 +4,7 @@ from .enumeration import action, actions
 from .invariants import rank_triples, trace_tensor
 from .isometries import Action
 from .orbittypes import TermType, count_multisets, multisets, term_types
+from .primitive import primitive_action
 from .stabiliser import Equivalence, Stabiliser, describe_group, equivalent, signature, stabiliser
 from .transform import Transformation, canonical_form, same_up_to_order
 
@@ -20,6 +21,7 @@ __all__ = [
     "describe_group",
     "equivalent",
     "multisets",
+    "primitive_action",
     "rank_triples",
     "same_up_to_order",
     "signature",

@@ -109,6 +109,22 @@ def test_a_model_comes_nearer_to_the_original(feedback: bool) -> None:
     assert "2 layers calibrated" in str(report)
 
 
+def test_attention_projections_are_calibrated_too() -> None:
+    dense = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True).eval()
+    model = copy.deepcopy(dense)
+    convert_linear(model, MIXING)
+    x = torch.randn(200, 8, 16) @ torch.diag(0.8 ** torch.arange(16.0))
+
+    def error() -> float:
+        return float((model(x) - dense(x)).square().sum() / dense(x).square().sum())
+
+    before = error()
+    report = calibrate(model, dense, [x])
+    assert len(report.errors) == 6
+    assert error() < before
+    assert isinstance(dense.self_attn, nn.MultiheadAttention)
+
+
 def test_refusals_and_skips() -> None:
     dense = nn.Sequential(nn.Linear(12, 8))
     model = copy.deepcopy(dense)

@@ -89,10 +89,10 @@ def test_encoder_layer_runs_through_the_stl_layers() -> None:
     for model in (block, stack):
         report = convert_linear(model, MIXING)
         assert len(report.converted) in (3, 6)
-        calls = []
+        calls: list[int] = []
         for module in model.modules():
             if isinstance(module, STLLinear):
-                module.register_forward_hook(lambda *_: calls.append(1))
+                module.register_forward_hook(lambda *_, calls=calls: calls.append(1))
         layers = sum(isinstance(m, STLLinear) for m in model.modules())
         with torch.no_grad():
             model(x, src_key_padding_mask=mask)
@@ -170,6 +170,8 @@ def test_unconvert_undoes_an_exact_conversion(strassen2: Codec) -> None:
 
 
 def test_flop_counter_counts_channels_and_codec(strassen2: Codec) -> None:
+    import kernels.flops  # noqa: F401
+
     layer = STLLinear.from_linear(nn.Linear(64, 64, bias=False), strassen2)
     with FlopCounterMode(display=False) as counter:
         layer(torch.randn(64, 64))

@@ -155,7 +155,8 @@ def test_ends_survive_the_disk(tmp_path):
 
 # ---------------------------------------------------------------- causality
 def test_leaving_out_pure_terms_leaks_nothing():
-    for encoder, fmt, count in ((winograd(), (2, 2, 2), 1), (laderman(), (3, 3, 3), 2), (standard(2, 2, 2), (2, 2, 2), 8)):
+    cases = ((winograd(), (2, 2, 2), 1), (laderman(), (3, 3, 3), 2), (standard(2, 2, 2), (2, 2, 2), 8))
+    for encoder, fmt, count in cases:
         assert len(pure_terms(encoder)) >= count
         thin = without_pure_terms(encoder, count)
         volume = fmt[0] * fmt[1] * fmt[2]
@@ -200,3 +201,20 @@ def test_family_yields_what_lies_below_both_lines_and_repeats():
 
     assert [u.format for u in learnt(Request(group="cyclic"), 0)] == [(4, 4, 4)] * 3
     assert not list(learnt(Request(group="cyclic", format=(2, 2, 2), rank=7), 0))
+
+
+def test_rounding_that_weighs_more_makes_kappa_smaller_and_the_error_larger():
+    from search.approx.tradeoff import capped_ends, coordinates, path
+
+    pool = Pool()
+    explorer = Explorer((2, 2, 2), [5], ["Z3", "none"], pool, seed=1, seconds=60)
+    for _ in range(8):
+        explorer.step(5)
+    found = path((2, 2, 2), pool.ends[5][:4], (8.25e-6, 1.4e-3, 2e-2), iterations=40)
+    errors, kappas = [e.eps2 for _, e in found], [e.kappa2 for _, e in found]
+    assert errors == sorted(errors) and kappas == sorted(kappas, reverse=True) and kappas[0] > 2 * kappas[-1]
+    assert errors[0] == pytest.approx(0.25, abs=0.01)  # the border value of six products in five
+    assert capped_ends([e for _, e in found], (8.0,))[8.0].kappa2 <= 8
+    with pytest.raises(StlError, match="invariant under"):
+        path((2, 2, 2), [scored((2, 2, 2), winograd().floats(), {})], group="Z3~c:(12)")
+    assert coordinates((2, 2, 2), [scored((2, 2, 2), strassen().floats(), {})]) is not None

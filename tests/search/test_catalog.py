@@ -183,6 +183,14 @@ def test_approximations_are_compared_by_their_whole_error(tmp_path):
     assert Row.of(better_kappa, "").kappa2 < row.kappa2 and Row.of(better_kappa, "").cost > row.cost
 
 
+def test_found_and_published_do_not_compete(tmp_path):
+    cat = Catalogue(tmp_path)
+    cat.add(strassen())  # κ² 4, published
+    ours = winograd().with_origin(**found(Unit("orbit", "Z3", (2, 2, 2), 7), "rationalised"))
+    row, new = cat.add(ours)  # κ² 7, but the first one found here
+    assert new and row.found and len(cat.rows) == 2
+
+
 def test_an_import_takes_no_finds_row_and_counts_as_published(tmp_path):
     ours = strassen().with_origin(**found(Unit("orbit", "Z3", (2, 2, 2), 7), "rationalised"))
     cat = Catalogue(tmp_path / "a")

@@ -2,9 +2,12 @@
 
 import csv
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from search.core import plans
@@ -125,3 +128,24 @@ def test_the_table_keeps_the_faster_find(tmp_path):
     assert held() == ["5.0"]
     record([{**base, "seconds": 2.0}], path, [])
     assert held() == ["2.0"]
+
+
+pieces = st.sampled_from(
+    ["{", "}", "[", "]", ":", ",", '"', "null", "1e999", "-1", "NaN", "\\u0000", "é", "x", "true", '"rank"', "0" * 400]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 140), st.integers(0, 40), st.lists(pieces, max_size=4).map("".join))
+def test_mutated_lines_are_read_or_refused(at, length, put):
+    line = json.dumps({**GOOD, "parameters": {"tries": 3, "start": {"file": "x"}}, "seed": 5, "ring": "Q"})
+    line = line[:at] + put + line[at + length :]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "p.jsonl"
+        path.write_text(line, encoding="utf-8")
+        try:
+            (task,) = plans.read(path)
+        except StlError as error:
+            assert "\n" not in str(error)
+        else:
+            assert isinstance(task.unit.key, str) and 0 < task.seconds < float("inf")

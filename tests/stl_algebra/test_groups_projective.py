@@ -186,7 +186,7 @@ def test_double_coset_sizes():
         assert rows == sorted(case["rows"]), case["id"]
 
 
-@pytest.mark.parametrize("name", ["S3", "Q8", "A4", "S4", "SL(2,3)", "C7:C3"])
+@pytest.mark.parametrize("name", ["S3", "Q8", "A4", "D5"])
 def test_mackey_and_frobenius(name):
     g = group(name)
     classes = [c.representative for c in subgroup_classes(g)]
@@ -221,7 +221,8 @@ def test_refusals():
     with pytest.raises(StlError, match="'real' or 'complex'"):
         cohomology(g, "rational")
     with pytest.raises(StlError, match="relations"):
-        cohomology(group("C3"), "real").classify([1])
+        for i in range(6):  # six relators, of which only four are independent modulo two
+            cohomology(group("A5"), "real").classify([int(i == j) for j in range(6)])
     with pytest.raises(StlError, match="extension of order"):
         schur_cover(group("C2^6"))
     with pytest.raises(StlError, match="closed"):

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from stl_algebra.errors import StlError
 from stl_algebra.groups import automorphism_group, group, is_isomorphic, small_group_id
 from stl_algebra.groups.equivalence import Auto, ProjectivePoints
-from stl_algebra.symmetry import Action, action, actions, count_multisets, multisets, term_types
+from stl_algebra.symmetry import Action, action, actions, count_multisets, multisets, primitive_action, term_types
 
 CASES = [("C2", (2, 2, 2), "real"), ("C3", (3, 3, 3), "real"), ("C4", (3, 3, 3), "complex"), ("S3", (2, 2, 2), "real"),
-         ("D4", (3, 2, 3), "real"), ("Q8", (4, 4, 4), "real"), ("A4", (3, 3, 3), "real"), ("C3^2", (3, 3, 3), "complex"),
+         ("D4", (3, 2, 3), "real"), ("Q8", (4, 4, 4), "real"), ("A4", (3, 3, 3), "real"),
+         ("C3^2", (3, 3, 3), "complex"),
          ("C7:C3", (3, 3, 3), "complex"), ("S3xS3", (2, 2, 2), "real"), ("C6", (2, 3, 4), "real")]  # fmt: skip
 TURN = np.array([[0.0, -1.0], [1.0, 0.0]])
 SIMPLEX = [np.array([[-0.5, -np.sqrt(0.75)], [np.sqrt(0.75), -0.5]]), np.diag([1.0, -1.0])]  # the triangle's group
@@ -111,7 +112,8 @@ def brute_force(name, n, field):
     return count
 
 
-@pytest.mark.parametrize(("name", "n", "field"), [("C2", 3, "real"), ("C3", 3, "real"), ("C4", 2, "real"), ("C2^2", 2, "real"),
+@pytest.mark.parametrize(("name", "n", "field"), [
+    ("C2", 3, "real"), ("C3", 3, "real"), ("C4", 2, "real"), ("C2^2", 2, "real"),
     ("S3", 2, "real"), ("D4", 2, "real"), ("C4", 2, "complex"), ("C2^2", 2, "complex"), ("C3^2", 2, "complex"),
     ("Q8", 2, "real"), ("A4", 3, "complex")])  # fmt: skip
 def test_none_missing_none_twice(name, n, field):
@@ -138,6 +140,28 @@ def test_known_actions_are_found():
     e32 = Action.from_generators((4, 4, 4), [((0, 1, 2), [signed(x) for x in row]) for row in EXTRASPECIAL])
     assert is_isomorphic(e32.group, group("2^(1+4)+"))
     assert digest(e32) in {digest(a) for a in islice(actions(group("2^(1+4)+"), (4, 4, 4), twists=[""]), 8)}
+
+
+def test_primitive_groups():
+    for name, order, fmt in (("Clifford2", 24, 2), ("Clifford3", 216, 3), ("Clifford5", 3000, 5), ("2^4.A6", 5760, 4)):
+        a = primitive_action(name)
+        assert a.order == order and a.format == (fmt, fmt, fmt) and a.field == "complex"
+        chi = np.abs(np.trace(a.spaces[0], axis1=1, axis2=2)) ** 2
+        assert round(float((chi**2).mean()), 6) == 2  # a unitary 2-design, so primitive
+    hessian = primitive_action("Clifford3")
+    assert hessian.verify() < 1e-9 and is_isomorphic(hessian.group, group("ASL(2,3)"))
+    same = primitive_action("Clifford3", (False, True, False))
+    wanted = {digest(hessian), digest(same)}
+    assert wanted <= {digest(a) for a in actions(group("ASL(2,3)"), (3, 3, 3), "complex", [""], "3~,3~,3~")}
+    with pytest.raises(StlError, match="Clifford3"):
+        primitive_action("A9")
+
+
+def test_classes_out_of_reach_are_told(monkeypatch):
+    monkeypatch.setattr("stl_algebra.groups.equivalence.MAX_ORDER", 7)
+    with pytest.warns(UserWarning, match="left out"):
+        found = list(actions(group("C2^2"), (2, 2, 2), "complex", [""]))
+    assert found and not any("~" in a.name for a in found)
 
 
 def test_names_are_read_back():

@@ -172,3 +172,16 @@ def test_bad_backends_are_refused():
     for backend, workers in (("x", None), ("thread", 0), ("processes", -1)):
         with pytest.raises(StlError, match="expected"):
             make_slots(backend, workers)
+
+
+def test_families_take_turns_and_late_ones_come_last(families):
+    for name, late in (("a", True), ("b", False), ("c", False)):
+
+        @register(name, groups=("toys",), space="two units each", run=lambda *_: iter(()), late=late)
+        def units(request, turn, name=name):
+            """Two."""
+            for k in range(2):
+                yield Unit(name, "none", (2, 2, 2), 7, {}, k)
+
+    first = next(rounds(Request("toys")))
+    assert [t.unit.family for t in first] == ["b", "c", "b", "c", "a", "a"]

@@ -150,3 +150,23 @@ def test_counts_of_another_rank_are_refused():
     unit = small_unit("orbit", "cyclic").with_(counts={"C3": 1, "1": 1})
     with pytest.raises(StlError, match="rank"):
         next(family("orbit").run(unit, Context()))
+
+
+def test_solutions_come_with_least_kappa_first():
+    from stl_algebra.scores import epsilon2, kappa2
+
+    unit = Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": {"C3": 4, "1": 1}, "restarts": 24, "iterations": 100})
+    scores = [kappa2(e) for e in family("orbit").run(unit, Context())]
+    assert len(scores) > 2 and scores == sorted(scores) and scores[0] < scores[-1]
+    rough = Unit("orbit", "none", (2, 2, 2), 6, {"restarts": 12, "iterations": 60, "approximate": True}, 3)
+    (best,) = family("orbit").run(rough, Context())
+    result = minimise_again(rough)
+    total = result.eps2 + 8.1e-6 * result.kappa2
+    assert epsilon2(best) + 8.1e-6 * kappa2(best) == pytest.approx(total.min())
+
+
+def minimise_again(unit):
+    from search.lm.problem import parametrisation
+    from search.lm.starts import solve
+
+    return solve(unit, parametrisation(unit))[0]

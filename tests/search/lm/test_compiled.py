@@ -247,7 +247,7 @@ INTERPRETED = """
 import sys
 import torch
 sys.path.insert(0, {here!r})
-from test_optimize_compiled import CASES
+from test_compiled import CASES
 from search.lm._gpu import GramKernel
 from search.lm.assembly import Model
 from search.lm.compiled import make_plan

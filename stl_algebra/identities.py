@@ -9,7 +9,7 @@ one BLAS call per block, and it is *exact* in floating point for this reason:
 
 When S is larger, the same products are taken modulo several primes, small enough for the argument to hold for
 residues, until the product of the primes exceeds twice the largest possible |T̂ − T|: zero modulo all of them is then
-zero (Chinese remainder theorem). Nothing is ever decided by a tolerance.
+zero (Chinese remainder theorem). Nothing is ever decided by a tolerance. BLAS runs on one thread meanwhile.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ._threads import one_blas_thread
 from .errors import StlError
 from .rings import Array, Ring, max_abs
 from .targets import MAX_QUADRATIC, Target, target
@@ -104,6 +105,7 @@ class Report:
         return "\n  ".join(lines + [str(e) for e in self.first])
 
 
+@one_blas_thread
 def verify(encoder: Encoder, of: Target | str | tuple[int, int, int] | None = None, stop_early: bool = False) -> Report:
     """Prove or refute T̂ = T over the encoder's ring.
 
@@ -465,6 +467,7 @@ def _numerical_slice(e_x: Array, e_w: Array, d: Array, goal: Target, a: int) -> 
     return gap
 
 
+@one_blas_thread
 def residual_gcd(encoder: Encoder) -> int:
     """g = gcd of all entries of den·(T̂ − T) over Z or Q, den the common denominator (0: the identity holds).
 

@@ -6,7 +6,7 @@
 
 Prints μ, ε², κ², the slope d log ε²/d log μ and fit/penalty, the ratio of ‖T̂−T‖² to the penalty.  Along the path of
 an approximate algorithm of error order e and degree d (terms t^−d, error t^e) the slope is 2e/(2e + 2d/3) and
-fit/penalty is d/(3e): 3/7 and 4/3 for e = 1, d = 4.  A slope that falls together with a growing fit/penalty says that ε²
+fit/penalty is d/(3e): 3/7 and 4/3 for e = 1, d = 4.  A slope that falls while fit/penalty grows says that ε²
 stops, or that the step has not converged.  Without ``--path`` the best of random starts is followed; with it, stored
 points are evaluated.
 """

@@ -181,7 +181,7 @@ def descend(
         u, s, vt = scipy.linalg.svd(system.jacobian(x) / scale, full_matrices=False, check_finite=False)
         rest = scale * x - vt.T @ (vt @ (scale * x))  # what no residual sees only shrinks
         gradient = s * (u.T @ f) + mu * (vt @ (scale * x))
-        while damping < 1e9:
+        while mu * damping < 1e3 * (s[0] ** 2 + mu):
             base = s * s + mu * (1 + damping)
             y = -gradient / base
             new = x + (vt.T @ y - rest / (1 + damping)) / scale

@@ -1,6 +1,7 @@
 """Named symmetry groups of matrix-multiplication formats, ready for the engine.
 
-Names are built from parts joined by ``*``:
+``none`` is no symmetry, everywhere. Other names are built from parts joined by ``*``; flip graphs know ``Z3`` and
+``Z3*c:(1n)(2m)…``, the shift with the reversal of the indices:
 
 ``Z3``            cyclic shift of the trace form (square formats)
 ``T``             transpose reversal

@@ -9,7 +9,7 @@ one BLAS call per block, and it is *exact* in floating point for this reason:
 
 When S is larger, the same products are taken modulo several primes, small enough for the argument to hold for
 residues, until the product of the primes exceeds twice the largest possible |T̂ − T|: zero modulo all of them is then
-zero (Chinese remainder theorem). Nothing is ever decided by a tolerance.
+zero (Chinese remainder theorem). Nothing is ever decided by a tolerance. BLAS runs on one thread meanwhile.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ._threads import one_blas_thread
 from .errors import StlError
 from .rings import Array, Ring, max_abs
 from .targets import MAX_QUADRATIC, Target, target
@@ -104,6 +105,7 @@ class Report:
         return "\n  ".join(lines + [str(e) for e in self.first])
 
 
+@one_blas_thread
 def verify(encoder: Encoder, of: Target | str | tuple[int, int, int] | None = None, stop_early: bool = False) -> Report:
     """Prove or refute T̂ = T over the encoder's ring.
 
@@ -370,7 +372,9 @@ def _count_plain(
     order = np.argsort(goal.index[:, 0], kind="stable")
     index, value = goal.index[order], goal.value[order]
     ends = np.searchsorted(index[:, 0], [v for s in slices for v in s]).reshape(-1, 2)
-    wrong: dict[int, Array] = {}
+    failing = 0
+    places: list[tuple[int, int, int]] = []
+    wrong: dict[int, Array] = {}  # of several moduli: an equation counts once
     for p in moduli:
         x, w, d = (_residues([v], p, dtype)[0] for v in factors)
         turned = np.ascontiguousarray(d.T)
@@ -386,17 +390,26 @@ def _count_plain(
             at = index[start:end]
             block[at[:, 2], at[:, 0] - lo, at[:, 1]] -= needed[start:end]
             block = _balance(block, p)
-            if block.any():
-                wrong[lo] = wrong.get(lo, False) | (block != 0).transpose(1, 2, 0)
-                if stop_early:
-                    break
-    failing = sum(int(np.count_nonzero(v)) for v in wrong.values())
-    places: list[tuple[int, int, int]] = []
+            if not (count := int(np.count_nonzero(block))):
+                continue
+            if len(moduli) > 1:
+                wrong[lo] = wrong.get(lo, False) | (block != 0)
+            else:
+                failing += count
+                places += _places(block, lo, SHOWN - len(places))
+            if stop_early:
+                break
     for lo in sorted(wrong):
-        places += [(int(i) + lo, int(j), int(k)) for i, j, k in np.argwhere(wrong[lo])[: SHOWN - len(places)]]
-        if len(places) == SHOWN:
-            break
+        failing += int(np.count_nonzero(wrong[lo]))
+        places += _places(wrong[lo], lo, SHOWN - len(places))
     return failing, places
+
+
+def _places(block: Array, lo: int, most: int) -> list[tuple[int, int, int]]:
+    """The first places (a, b, c) that are not zero in a block of shape (c, a − lo, b)."""
+    if most <= 0:
+        return []
+    return [(int(i) + lo, int(j), int(k)) for i, j, k in np.argwhere((block != 0).transpose(1, 2, 0))[:most]]
 
 
 def _signed(value: int, p: int) -> int:
@@ -465,6 +478,7 @@ def _numerical_slice(e_x: Array, e_w: Array, d: Array, goal: Target, a: int) -> 
     return gap
 
 
+@one_blas_thread
 def residual_gcd(encoder: Encoder) -> int:
     """g = gcd of all entries of den·(T̂ − T) over Z or Q, den the common denominator (0: the identity holds).
 
@@ -480,8 +494,9 @@ def residual_gcd(encoder: Encoder) -> int:
     goal, g = encoder.target, 0
     parts = (_residues(x, 0, np.float64), _residues(w, 0, np.float64), _residues(d, 0, np.float64))
     step = goal.shape[0] if goal.quadratic else _step(x, w, d)
-    for lo in range(0, goal.shape[0], step):
-        hi = min(goal.shape[0], lo + step)
+    hi = 0
+    while hi < goal.shape[0]:  # one slice first: of a scheme that is simply wrong it tells all
+        lo, hi = hi, min(goal.shape[0], hi + (step if hi or goal.quadratic else 1))
         block = _block(parts, base, 0, np.float64, lo, hi)
         at = goal.index[inside := (goal.index[:, 0] >= lo) & (goal.index[:, 0] < hi)]
         block[0, at[:, 2], at[:, 0] - lo, at[:, 1]] -= scale * goal.value[inside]

@@ -165,13 +165,8 @@ def _common(parts: list[tuple[Array, int, Ring | None]]) -> tuple[list[Numbers],
 def _sized(source: Source, key: str, arrays: dict[str, Any]) -> Raw:
     match = re.fullmatch(r"([0-9]{1,2}),([0-9]{1,2}),([0-9]{1,2})", key, re.ASCII)
     base, goal, dens = _claims(source, arrays, f"{key}/")
-    if goal is None:
-        if not match:
-            source.refuse("key", key, "keys 'n,m,p', 'n,m,p/u|v|w', or U, V, W")
-        try:
-            goal = matmul(*map(int, match.groups()))
-        except StlError as error:
-            source.refuse(f"key {key}", error.value, error.allowed)
+    if goal is None and not match:
+        source.refuse("key", key, "keys 'n,m,p', 'n,m,p/u|v|w', or U, V, W")
     if key in arrays:
         stack = _got(arrays, key)
         if not isinstance(stack, list) and (stack.ndim != 3 or len(stack) != 3):
@@ -185,8 +180,16 @@ def _sized(source: Source, key: str, arrays: dict[str, Any]) -> Raw:
     factors, over = _common(parts)
     if any(num.shape[1] != factors[0][0].shape[1] for num, _ in factors):
         source.refuse(key, [num.shape[:2] for num, _ in factors], "three matrices (entries, rank)")
+    if goal is None and match:
+        n, m, p = map(int, match.groups())
+        if (sizes := [len(num) for num, _ in factors]) != [n * m, m * p, n * p]:  # cheaper than the target
+            source.refuse(key, f"factors of {sizes} entries", f"{[n * m, m * p, n * p]} entries")
+        try:
+            goal = matmul(n, m, p)
+        except StlError as error:
+            source.refuse(f"key {key}", error.value, error.allowed)
     also = ring("GF(2)") if says_mod_2(source, binary=True) and base is None else None
-    return Raw(key, factors, "npz", ring=base or over, also=also, target=goal, transposed=True if goal.format else None)
+    return Raw(key, factors, "npz", ring=base or over, also=also, target=goal, transposed=True if goal and goal.format else None)
 
 
 def _numbers(source: Source, a: Any, what: str, base: Ring | None) -> tuple[Array, int, Ring | None]:

@@ -14,6 +14,7 @@ from math import gcd, isqrt, prod
 
 import numpy as np
 
+from .._threads import one_blas_thread
 from ..encoder import Encoder
 from ..errors import EncoderFileError, StlError
 from ..identities import Report, proof_work, rings_where_valid, verify
@@ -185,6 +186,7 @@ def _targets(sizes: tuple[int, int, int]) -> Iterator[Target]:
             continue
 
 
+@one_blas_thread
 def judge(source: Source, raw: Raw) -> Reading:
     """The scheme with its verdict.
 

@@ -35,6 +35,7 @@ _COMPLEX = re.compile(
 )
 _IMAGINARY = re.compile(r"(?<![\w.\"])([+-]?[0-9.]+)\*?[jI](?![\w])")
 _PRODUCT = re.compile(r"(?<![\w./*])(-?[0-9]{1,18})(/[0-9]{1,18})?\*(-?[0-9]{1,18})(?![\w./*])")
+_SUM = re.compile(r"(?<=[\[,\s])[+-]?[0-9]{1,18}(?:[+-][0-9]{1,18})+(?=[\],\s])")
 _FRACTION = re.compile(r"(?<![\w.])(-?[0-9]+)\s*/\s*([0-9]+)")
 _NUMBER = re.compile(r"(?<![\w.\",])?(-?)\s*(\d*)\.(\d*)")
 _MATRIX = re.compile(r"Matrix\(\s*[0-9]+\s*,\s*[0-9]+\s*,")
@@ -113,6 +114,8 @@ def _as_json(body: str) -> str:
         body = _IMAGINARY.sub(lambda m: f'"0,{m[1]}"', body)
     if "*" in body:  # Maple writes 1*-1
         body = _PRODUCT.sub(lambda m: f"{int(m[1]) * int(m[3])}{m[2] or ''}", body)
+    if "Triad" in body:  # and 1-1+0
+        body = _SUM.sub(lambda m: str(sum(int(v) for v in re.findall("[+-]?[0-9]+", m[0]))), body)
     if "/" in body:
         body = _FRACTION.sub(r'"\1/\2"', body)
     if "Triad" in body or "Matrix" in body:  # Maple: every bracket is a call's

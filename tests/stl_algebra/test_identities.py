@@ -1,6 +1,7 @@
 """Proofs: right against independent oracles, over every ring, at every size of coefficient, and never fooled."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from stl_algebra import Encoder, StlError, identities, ring, verify
+from stl_algebra._threads import one_blas_thread
 from stl_algebra.identities import residual_gcd, rings_where_valid, scaled_denominator
 from stl_algebra.schemes import hopcroft, karatsuba, laderman, simplex, standard, strassen, winograd
 from stl_algebra.targets import symmetric_square, target
@@ -438,3 +441,36 @@ def test_the_gcd_of_a_quadratic_target_counts_the_symmetric_part_only():
     e = gram(strassen())
     tripled = Encoder.build(e.target, e.e_x, e.e_w, (3 * e.d.num, 1), ring="Z")
     assert rings_where_valid(tripled) == ["GF(2)"]
+
+
+# ------------------------------------------------------------------ threads
+def blas_threads():
+    """Of the library NumPy multiplies with; SciPy may have brought another."""
+    mine = {library.filepath for library in one_blas_thread._libraries}
+    return [v["num_threads"] for v in threadpool_info() if v["filepath"] in mine]
+
+
+def test_proofs_run_on_one_blas_thread_and_put_back_what_was_set(monkeypatch):
+    """Whatever the environment says, also nested, beside other threads, and when a proof is refused."""
+    seen = []
+    honest = identities._count
+    monkeypatch.setattr(identities, "_count", lambda *args: seen.append(blas_threads()) or honest(*args))
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        assert max(before) == 2
+        verify(strassen())
+        residual_gcd(strassen())
+        with one_blas_thread, ThreadPoolExecutor(4) as pool:
+            list(pool.map(verify, [laderman().drop_terms([k]) for k in range(20)]))
+            verify(laderman())
+        with pytest.raises(StlError):
+            verify(strassen(), (3, 3, 3))
+        assert blas_threads() == before
+    assert len(seen) == 22 and all(set(v) == {1} for v in seen)
+
+
+def test_a_proof_on_all_threads_would_be_seen(monkeypatch):
+    monkeypatch.setattr(identities, "verify", identities.verify.__wrapped__)
+    monkeypatch.setitem(globals(), "verify", identities.verify)
+    with pytest.raises(AssertionError):
+        test_proofs_run_on_one_blas_thread_and_put_back_what_was_set(monkeypatch)

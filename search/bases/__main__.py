@@ -13,11 +13,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from search.cli import console, friendly, print_json
 from stl_algebra import Encoder
 from stl_algebra.files import load, save
 from stl_algebra.straightline import source
 
+from ..cli import console, friendly, print_json
 from .chains import encoder_chains, exact_extras
 from .cheapest import cheapest
 from .reduction import reduced

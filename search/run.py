@@ -117,12 +117,12 @@ def report(summary: Summary, out: Path) -> None:
 def _describe(request: Request, as_json: bool) -> None:
     """The first round of every family that serves a request; for a finite group its actions in words."""
     waves = [(f.name, f.round(request, 0)) for f in families_of(request)]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"family": name, "units": len(units), "formats": sorted({"x".join(map(str, u.format)) for u in units}),
          "ranks": sorted({u.rank for u in units}), "symmetries": sorted({u.symmetry for u in units})}
         for name, units in waves
     ]  # fmt: skip
-    found = []
+    found: list[dict[str, Any]] = []
     if request.group and request.format and any(name == "action" and units for name, units in waves):
         from .families.action import described
 
@@ -137,8 +137,8 @@ def _describe(request: Request, as_json: bool) -> None:
     console.print(table)
     for row in found:
         console.print(
-            f"{row['action']}  order {row['order']}, {row['types']} orbit types, {row['multisets']} multisets of the rank: "
-            f"{row['words']}", markup=False,
+            f"{row['action']}  order {row['order']}, {row['types']} orbit types, {row['multisets']} multisets of the "
+            f"rank: {row['words']}", markup=False,
         )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ DEFAULTS: list[Format] = [(2, 2, 2), (3, 3, 3)]
 
 
 def accepts(name: str) -> bool:
-    """Whether ``--group`` names finite groups (lists such as ``S3,D4`` and ``all<=12`` too), or one of their actions."""
+    """Whether ``--group`` names finite groups (also lists such as ``S3,D4``, ``all<=12``), or one of their actions."""
     from stl_algebra.groups import groups
 
     if is_generated(name):
@@ -69,7 +69,7 @@ def _listed(request: Request, fmt: Format) -> list[symmetry.Action]:
     field = str(request.parameters.get("field", "real"))
     if is_generated(name):
         return [generated(name, fmt, field)]
-    found = []
+    found: list[symmetry.Action] = []
     for g in groups(name):
         if request.order in (None, g.order) and g.order > 1:
             found += actions_of(g.name, fmt, field)

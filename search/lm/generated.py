@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import islice
+from typing import Any, cast
 
 from stl_algebra import symmetry
 from stl_algebra.errors import StlError
@@ -75,7 +76,7 @@ def orbit_types_of(found: symmetry.Action, longest: int | None = None) -> tuple[
     StlError
         If no orbit is as short as ``longest``.
     """
-    types = tuple(OrbitType(t.name, t.maps, t.widths) for t in symmetry.term_types(found, longest))
+    types = tuple(OrbitType(t.name, cast(Any, t.maps), t.widths) for t in symmetry.term_types(found, longest))
     if not types:
         raise StlError("rank", longest, f"at least the shortest orbit of {found.name}", "Ask for a larger rank.")
     return types

@@ -210,7 +210,8 @@ def _program(
         at = place[int(h)]
         lead = int(np.flatnonzero(vectors[at])[0])
         outputs.append((at, Fraction(int(row[lead]), int(vectors[at][lead]))))
-    program = _pruned(width, parents, outputs, int(sum(max(0, np.count_nonzero(r) - 1) for r in rows)))
+    naive = int(np.maximum(np.count_nonzero(rows, axis=1) - 1, 0).sum())
+    program = _pruned(width, parents, outputs, naive)
     made = np.array([[int(v) for v in r] for r in program.matrix()], dtype=object)
     if ((made - rows) % 2 if mod2 else made - rows).any():
         raise AssertionError("a chain that computes another matrix")

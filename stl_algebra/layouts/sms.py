@@ -36,7 +36,6 @@ def looks_like_sms(source: Source) -> bool:
 
 def read_sms(source: Source) -> list[Raw]:
     """The scheme this file is a third of."""
-    source.limit_text(3)
     path = Path(source.path)
     if not (stem := _NAME.fullmatch(path.name)):
         source.refuse("name", path.name, "one of three files NAME_L.sms, NAME_R.sms, NAME_P.sms")
@@ -71,6 +70,7 @@ def _triple(source: Source, path: Path, stem: str) -> tuple[list[Numbers], int]:
     for side in "LRP":
         other = path.with_name(f"{stem}_{side}.sms")
         part = source if other == path else source.beside(other)
+        part.limit_text(0.7)
         num, den, d = _matrix(part)
         source.numbers = max(source.numbers, part.numbers)
         root = _agree(part, root, d)

@@ -47,7 +47,7 @@ class Budget:
     """
 
     file: int = 1 << 26
-    text: int = 1 << 23
+    text: int = 6 << 20
     unpacked: int = 1 << 26
     numbers: int = 10**7
     digits: int = 2000

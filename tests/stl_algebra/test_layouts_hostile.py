@@ -282,7 +282,7 @@ def test_evaluating_a_cell_would_be_seen(tmp_path, monkeypatch):
 
 
 # ------------------------------------------------------------------ budgets
-M = 1 << 22
+M = (6 << 20) - 64  # just below what is allowed
 BOMBS = {
     "newlines.txt": "\n" * 60_000, "more.txt": "\n" * M,
     "hashes.txt": "#\n" * (M // 2),
@@ -305,6 +305,9 @@ BOMBS = {
     "triads.mpl": "T:=TriadSet([" + "Triad([" * 10**5,
     "assignments.py": "a = [1]\n" * 200_000, "fractions.m": "{{" + "1/3," * (M // 4) + "1}}",
     "bini.txt": "Bini 64 64 64 65535\n",
+    "ints.json": json.dumps({"u": [[0]], "v": [[1]], "w": [[1]]}).replace("0", "1," * (M // 2 - 20) + "1"),
+    "lists.m": "{{{{" + "1," * (M // 2 - 8) + "1}}}}", "row.m": "A=[" + "1 " * (M // 2 - 8) + "];B=[1];C=[1];",
+    "t_L.sms": "9 9 M\n" + "1 1 1\n" * (M // 7),
 }  # fmt: skip
 
 
@@ -338,7 +341,7 @@ def test_many_formats_in_one_archive(tmp_path):
     start = time.process_time()
     readings = read(as_npz(tmp_path, members))
     assert len(readings) + len(readings.refused) == len(members)
-    assert time.process_time() - start < 5  # two seconds on a quiet machine
+    assert time.process_time() - start < 2
 
 
 def test_allow_large_lifts_the_budget(tmp_path):

@@ -33,7 +33,7 @@ __all__ = ["costs", "files_under"]
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 #: Entries of the factors above which additions are not shared unless asked for with --details.
 QUICK = 6000
-#: Rank above which the symmetry is left out unless asked for with --details; below, it takes a few hundredths of a second.
+#: Rank above which the symmetry is left out unless asked for; below, it takes some hundredths of a second.
 SMALL_RANK = 50
 
 
@@ -65,7 +65,17 @@ def costs(encoder: Encoder, details: bool = False) -> dict[str, Any]:
     """
     base = encoder.ring
     out: dict[str, Any] = dict.fromkeys(
-        ("additions", "additions_shared", "depth", "kappa2", "gamma", "gamma_exponent", "known", "best_known", "symmetry")
+        (
+            "additions",
+            "additions_shared",
+            "depth",
+            "kappa2",
+            "gamma",
+            "gamma_exponent",
+            "known",
+            "best_known",
+            "symmetry",
+        )
     )
     if base.exact and base.degree == 1:
         naive = [_naive(f.num) for f in encoder.factors]
@@ -121,7 +131,9 @@ def main(
     files: Annotated[list[Path], typer.Argument(help="files or folders, in any published layout or ours")],
     ring: Annotated[str | None, typer.Option(help="prove over this ring instead, e.g. GF(2)")] = None,
     target: Annotated[str | None, typer.Option(help="prove this bilinear map, e.g. polymul:2x2")] = None,
-    details: Annotated[bool, typer.Option("--details", help="share additions and find the symmetry of large schemes too")] = False,
+    details: Annotated[
+        bool, typer.Option("--details", help="share additions and find the symmetry of large schemes too")
+    ] = False,
     allow_large: Annotated[bool, typer.Option("--allow-large", help="lift the bounds on time and memory")] = False,
     json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False,
 ) -> None:
@@ -244,8 +256,11 @@ def _counts(r: dict[str, Any]) -> str:
 
 
 def _verdict(r: dict[str, Any]) -> str:
-    colours = {"proven": "[green]proven[/]", "refuted": "[red]refuted[/]",
-               "unproven": f"[yellow]does not compute {escape(r['target'])}[/] (target guessed; name it with --target)"}
+    colours = {
+        "proven": "[green]proven[/]",
+        "refuted": "[red]refuted[/]",
+        "unproven": f"[yellow]does not compute {escape(r['target'])}[/] (target guessed; name it with --target)",
+    }
     verdict = colours.get(r["verdict"], r["verdict"])
     if r["modulus"] != r["ring"]:
         verdict += escape(f" over {r['modulus']}")

@@ -428,3 +428,20 @@ def test_writers_refuse_what_they_cannot_hold(tmp_path):
     with pytest.raises(StlError, match="ending in"):
         write(strassen(), tmp_path / "x.docx")
     assert one(write(strassen(), tmp_path / "x.npy")[0]).encoder == strassen()
+
+
+def test_arithmetic_in_maple_literals(tmp_path):
+    """Cells of Sedoglavic's files are sums and products of integers, some in brackets."""
+    spelt = {1: "(1*1-0*0)", -1: "-(0-1)*(0*1-1*1)/1", 0: "1-1+0*3"}
+    e = strassen()
+    terms = [[f.num[l].reshape(2, 2).tolist() for f in (e.e_x, e.e_w)] + [e.d.num[:, l].reshape(2, 2).T.tolist()]
+             for l in range(7)]  # fmt: skip
+    cells = str(terms)
+    for value in (-1, 1, 0):
+        cells = re.sub(rf"(?<=[\[ ]){value}(?=[,\]])", f"@{value}", cells)
+    cells = re.sub(r"@(-?\d)", lambda m: spelt[int(m[1])], cells)
+    matrices = re.sub(r"\[\[([^\[\]]*\], \[[^\[\]]*)\]\]", r"Matrix(2, 2, [[\1]])", cells)
+    triads = re.sub(r"\[Matrix(.*?)\)\](?=,|\])", r"Triad([Matrix\1)])", matrices)
+    r = one(made(tmp_path, "a.mpl", f"Tensor:=TriadSet({triads}):\n"))
+    assert (r.verdict, r.encoder) == ("proven", e)
+    assert "content" in refusal(made(tmp_path, "b.mpl", f"Tensor:=TriadSet({triads.replace('*3', '*(3')}):\n"))

@@ -30,6 +30,10 @@ LADDER: tuple[tuple[int, ...], ...] = ((1,), (2,), (3,), (1, 3))
 #: A plan has to be this much faster than dense in the model: a model errs, and dense must not be lost to it.
 MARGIN = 0.96
 
+#: What the processor takes to launch a kernel from Python, in launches of the device: not captured in a graph, a
+#: short product waits for it.
+HOST = 15
+
 #: What a split product takes without promoted accumulators, in comparison.
 FAST = 0.82
 
@@ -220,7 +224,8 @@ def _candidates(n: int, k: int, m: int, dtype: torch.dtype, data: DeviceData, en
     else:
         ladder = [(tuple(strassen_power(level) for level in levels), f"strassen^{sum(levels)}") for levels in LADDER]
     for stages, label in ladder:
-        ms = predict_ms(n, k, m, stages, dtype, data, encoded_weight=False)
+        host = HOST * data.launch_us / 1e3 * (1 + 3 * len(stages))
+        ms = max(host, predict_ms(n, k, m, stages, dtype, data, encoded_weight=False))
         error = staged_error(stages, dtype, k)
         yield Plan(stages, label, ms, dense, error)
     if dtype != torch.float32 or "split" not in data.batched:
@@ -228,7 +233,8 @@ def _candidates(n: int, k: int, m: int, dtype: torch.dtype, data: DeviceData, en
     plain = () if isinstance(encoder, Codec) else ((PLAIN, "plain"),)
     for codec, label in (*plain, *((stages[0], label) for stages, label in ladder if len(stages) == 1)):
         if all(codec.recipes):
-            ms = predict_ms(n, k, m, (codec,), dtype, data, encoded_weight=False, split=True)
+            host = HOST * data.launch_us / 1e3 * 13
+            ms = max(host, predict_ms(n, k, m, (codec,), dtype, data, encoded_weight=False, split=True))
             for promoted in (True, False):
                 error = split_error(codec, k, promoted)
                 yield Plan((codec,), f"split {label}", ms * (1 if promoted else FAST), dense, error, True, promoted)

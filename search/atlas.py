@@ -22,6 +22,7 @@ from stl_algebra import Encoder, StlError, load, verify
 from stl_algebra._html import encoder_html
 from stl_algebra.catalogue import folder as shipped
 from stl_algebra.known import best_known, lower_bound
+from stl_algebra.layouts import WRITERS
 from stl_algebra.scores import epsilon2, kappa2, predicted_error2
 
 from .cli import console, friendly
@@ -30,6 +31,8 @@ __all__ = ["Card", "Line", "atlas", "cards", "lines"]
 
 #: Formulas of larger encoders are longer than anybody reads.
 FORMULAS_UP_TO = 64
+#: Bytes of a file beyond which other layouts are left to `search.catalog export`.
+LARGEST_LINK = 100_000
 TEMPLATE = Path(__file__).parent / "data" / "atlas.html"
 
 
@@ -92,8 +95,15 @@ def cards(files: Sequence[Path]) -> Iterator[Card]:
 
 
 def _layouts(encoder: Encoder, stem: str) -> Iterator[tuple[str, str]]:
-    """Download links of the published layouts that can hold the encoder."""
-    return iter(())
+    """Download links of the layouts that can hold the encoder."""
+    for suffix, writer in WRITERS.items():
+        try:
+            written = writer(encoder)
+        except StlError:  # a layout that cannot hold this ring or target
+            continue
+        data = written if isinstance(written, bytes) else written.encode()
+        if len(data) <= LARGEST_LINK:
+            yield stem + suffix, f"data:application/octet-stream;base64,{base64.b64encode(data).decode()}"
 
 
 def _formulas(encoder: Encoder) -> str:

@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 import csv
-import math
 import os
 from dataclasses import replace
+from math import inf, isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,11 +49,13 @@ def row(task: Task, summary: Summary, catalogue: Catalogue, plan: str, device: s
         if counted.get("converged") == 0 else done["status"])  # fmt: skip
     return {
         "name": task.name, "format": "x".join(map(str, unit.format)), "rank": unit.rank,
-        "best_known": best_rank(unit.format), "ring": best["ring"] if best else unit.ring, "family": unit.family,
+        "best_known": best_rank(unit.format, best["ring"] if best else "Q"),
+        "ring": best["ring"] if best else unit.ring, "family": unit.family,
         "symmetry": unit.symmetry, "found": bool(exact), "restarts": counted.get("restarts"),
         "converged": counted.get("converged"), "tried": counted.get("tried"),
         "search_seconds": counted.get("search_seconds"), "seconds": round(done.get("seconds", 0.0), 2),
-        "kappa2": best["kappa2"] if best and best["kappa2"] == best["kappa2"] else None, "best_eps2": counted.get("best_eps2"), "seed": unit.seed,
+        "kappa2": best["kappa2"] if best and isfinite(best["kappa2"]) else None,
+        "best_eps2": counted.get("best_eps2"), "seed": unit.seed,
         "device": device, "cores": os.cpu_count(), "file": held[best["sha256"]].file if best and best["sha256"] in held
         else "", "reason": reason,
         "command": f"python -m search.plans run {plan} {task.name} --seed {unit.seed}"
@@ -117,7 +119,7 @@ def run_(
     seed: Annotated[int, typer.Option(help="added to every unit's seed")] = 0,
     limit: Annotated[float | None, typer.Option(help="budget of each unit instead of its own")] = None,
     longest: Annotated[float | None, typer.Option(help="leave out units with larger budgets")] = None,
-    seconds: Annotated[float, typer.Option(help="budget of the whole")] = math.inf,
+    seconds: Annotated[float, typer.Option(help="budget of the whole")] = inf,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 … or all")] = "cpu",
     backend: Annotated[str, typer.Option(help="processes, thread or ray")] = "processes",
     workers: Annotated[int | None, typer.Option(help="parallel units (default: one per core or GPU)")] = None,

@@ -23,7 +23,7 @@ from .cli import console, fail, friendly, parse_settings, parsed_format, print_j
 from .core.catalogue import Row, naive_line
 from .core.executors import checked_device, make_slots
 from .core.runner import LIMIT, Summary, Task, rounds, run
-from .core.unit import Request, Unit, families
+from .core.unit import Request, Unit, families, families_of
 
 __all__ = ["best_table", "follow"]
 
@@ -114,6 +114,34 @@ def report(summary: Summary, out: Path) -> None:
         console.print(f"  {count} × {message[:200]}", markup=False)
 
 
+def _describe(request: Request, as_json: bool) -> None:
+    """The first round of every family that serves a request; for a finite group its actions in words."""
+    waves = [(f.name, f.round(request, 0)) for f in families_of(request)]
+    rows: list[dict[str, Any]] = [
+        {"family": name, "units": len(units), "formats": sorted({"x".join(map(str, u.format)) for u in units}),
+         "ranks": sorted({u.rank for u in units}), "symmetries": sorted({u.symmetry for u in units})}
+        for name, units in waves
+    ]  # fmt: skip
+    found: list[dict[str, Any]] = []
+    if request.group and request.format and any(name == "action" and units for name, units in waves):
+        from .families.action import described
+
+        rank = request.rank or next(u.rank for name, units in waves if name == "action" for u in units)
+        found = described(request, request.format, rank)
+    if as_json:
+        print_json({"families": rows, "actions": found})
+        return
+    table = Table("family", "units a round", "formats", "ranks", title="what would be searched")
+    for row in rows:
+        table.add_row(row["family"], str(row["units"]), ", ".join(row["formats"]), ", ".join(map(str, row["ranks"])))
+    console.print(table)
+    for row in found:
+        console.print(
+            f"{row['action']}  order {row['order']}, {row['types']} orbit types, {row['multisets']} multisets of the "
+            f"rank: {row['words']}", markup=False,
+        )  # fmt: skip
+
+
 def _list_registry(as_json: bool) -> None:
     known = families()
     if as_json:
@@ -165,6 +193,9 @@ def main(
     ),
     json: Annotated[bool, typer.Option("--json", help="one JSON document instead of tables")] = False,
     list_: Annotated[bool, typer.Option("--list", help="print the registered families and stop")] = False,
+    describe: Annotated[
+        bool, typer.Option("--describe", help="say what would be searched, and how much there is")
+    ] = False,
 ) -> None:
     """Discover encoders from a group: construct, polish, rationalise, prove, score, keep what improves.
 
@@ -185,6 +216,9 @@ def main(
         request = Request(
             group or (None if family else "cyclic"), family, order, parsed_format(format), rank, ring, seed, settings
         )
+        if describe:
+            _describe(request, json)
+            return
         source = rounds(request, limit) if unit is None else iter([_one(unit)])
         slots = make_slots(backend, workers, checked_device(device))
         with follow(json, seconds) as progress:

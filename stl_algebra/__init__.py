@@ -3,9 +3,9 @@
 from ._version import __version__ as __version__
 from .encoder import Encoder, Factor
 from .errors import EncoderFileError, StlError
-from .files import load, save
 from .groups import FiniteGroup, group
 from .identities import Report, verify
+from .opening import load, save
 from .rings import Ring, ring
 from .targets import Target, target
 

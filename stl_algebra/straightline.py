@@ -307,6 +307,7 @@ def transposed(program: Program, inputs: int) -> Program:
         if not terms:
             value[node] = None
             continue
+        terms.sort(key=lambda t: abs(t[1]) != 1)  # a scaled one in the lead would scale all others
         (current, lead), *rest = terms
         for other, factor in rest:
             steps.append(Step(current, other, factor / lead))

@@ -48,7 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     a = parser().parse_args(arguments)
     ranks = [int(r) for r in a.ranks.split(",")] if a.ranks else None
-    table = Table(a.out / f"{a.name}.csv", {"minilm": pretrained.KEY, "speed": speed.KEY}.get(a.name, vision.KEY))
+    keys = {"minilm": pretrained.KEY, "gpt": language.KEY, "speed": speed.KEY}
+    table = Table(a.out / f"{a.name}.csv", keys.get(a.name, vision.KEY))
     try:
         if a.table:
             print(report.table(a.name, table))

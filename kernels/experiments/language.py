@@ -21,6 +21,7 @@ from .training import Training
 __all__ = ["gpt_arms", "train_arms"]
 
 BATCH, CONTEXT, WIDTH = 32, 256, 256
+KEY = ("arm", "seed")
 
 
 def gpt_arms(seed: int, folder: Path | None) -> list[Arm]:

@@ -1,25 +1,37 @@
-"""Tables and figures of what the experiments wrote."""
+"""Tables of what the experiments wrote."""
 
 from __future__ import annotations
+
+import math
 
 from .table import Table, markdown
 
 __all__ = ["table"]
 
+#: by experiment: what names a line of the table, what is averaged over the seeds, of what the worst is shown
 COLUMNS = {
-    "starts": (("arm", "rank", "group"), ("accuracy", "epsilon2", "kappa2")),
-    "vit": (("arm", "rank", "group", "multiplications", "parameters"), ("accuracy", "loss")),
-    "gpt": (("arm", "rank", "rows", "multiplications", "parameters"),
-            ("nats", "nats_copies", "leak_time", "leak_batch", "ms_graph")),
-    "speed": (("model", "arm", "compiled", "multiplications"), ("ms_eager", "ms_graph", "GFLOP")),
-    "minilm": (("arm", "rank", "multiplications", "stage"), ("cosine", "recall", "epsilon2")),
-}  # fmt: skip
+    "starts": (("arm", "rank", "group", "epochs"), ("accuracy", "epsilon2", "kappa2"), ()),
+    "vit": (("arm", "rank", "group", "multiplications", "parameters", "epochs"), ("accuracy",), ("leak_batch",)),
+    "gpt": (("arm", "multiplications", "parameters"), ("nats", "nats_copies"), ("leak_time", "leak_batch")),
+    "speed": (("model", "arm", "compiled", "multiplications", "GFLOP"), ("ms_eager", "ms_graph"), ()),
+    "minilm": (("arm", "group", "multiplications", "stage"), ("cosine", "recall"), ("leak_batch",)),
+}
 
 
 def table(name: str, rows: Table) -> str:
-    """The experiment's summary as Markdown: mean and 95 % half-width over the seeds, best first."""
-    by, values = COLUMNS[name]
+    """The experiment's summary as Markdown: mean ± half of the 95 % interval over the seeds, best first."""
+    by, values, worst = COLUMNS[name]
     lines = rows.summary(by, values)
-    first = values[0]
-    lines.sort(key=lambda line: line[first], reverse=first not in ("nats", "ms_eager"))
-    return markdown(lines)
+    lines.sort(key=lambda line: line[values[0]], reverse=values[0] not in ("nats", "ms_eager"))
+    out = []
+    for line in lines:
+        kept = {k: line[k] for k in (*by, "seeds")}
+        for value in values:
+            half = line[f"{value} ±"]
+            kept[value] = "" if math.isnan(line[value]) else f"{line[value]:.4g}"
+            if half > 0:  # neither a single seed (nan) nor a constant
+                kept[value] += f" ± {half:.2g}"
+        same = [r for r in rows.rows() if all(r[k] == line[k] for k in by)]
+        kept |= {f"{k}, worst": f"{max(float(r[k]) for r in same):.1e}" for k in worst}
+        out.append(kept)
+    return markdown(out)

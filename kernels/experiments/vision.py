@@ -21,7 +21,7 @@ from .training import Ensemble
 __all__ = ["start_arms", "train_arms", "vit_arms"]
 
 BATCH, WIDTH, DEPTH = 500, 48, 4
-KEY = ("arm", "seed")
+KEY = ("arm", "seed", "epochs")
 
 
 def start_arms(seed: int, ranks: Sequence[int], folder: Path | None) -> list[Arm]:
@@ -76,7 +76,7 @@ def train_arms(
     orders = {seed: _orders(seed, len(images), epochs) for seed in seeds}
     order, shift = (torch.stack([orders[seed][part] for seed in seeds]).to(device) for part in (0, 1))
     pixels = torch.arange(28, device=device)
-    for group in _groups(arms_of, seeds, done, at_once):
+    for group in _groups(arms_of, seeds, {key[:2] for key in done if key[2] == str(epochs)}, at_once):
         if time.perf_counter() - begin + longest > seconds:
             return
         start = time.perf_counter()

@@ -140,7 +140,7 @@ def bmm(
 
 
 SPLIT = Config(stages=4, sub=4)  #: products of halves, one after the other
-PROMOTED = Config(bn=128, stages=3)  #: the same with two accumulators, of 64 registers a thread each
+PROMOTED = Config(bn=128, stages=3, group=16)  #: the same with two accumulators, of 64 registers a thread each
 
 
 @triton.jit

@@ -306,7 +306,7 @@ def _best_step(mats: Stack, bases: list[Array], bits: int) -> tuple[float, list[
     norms = np.array([(x**2).sum(axis=(1, 2)) for x in moved])
     value = float(norms.prod(axis=0).sum())
     unit = 2.0**-bits
-    best = value * (1 - 1e-9), 0, 0, 0, 0.0
+    best: tuple[float, int, int, int, float] = value * (1 - 1e-9), 0, 0, 0, 0.0
     for k in range(3):
         # row i += a · row j, and so column j −= a · column i of the factor before: κ² is a quartic in a
         rows = np.einsum("lij,lkj->lik", moved[k], moved[k], optimize=True)
@@ -325,9 +325,9 @@ def _best_step(mats: Stack, bases: list[Array], bits: int) -> tuple[float, list[
         for near in (np.floor(a / unit) * unit, np.ceil(a / unit) * unit):
             values = (((c[0] * near + c[1]) * near + c[2]) * near + c[3]) * near + c[4]
             np.fill_diagonal(values, np.inf)
-            i, j = np.unravel_index(int(values.argmin()), values.shape)
+            i, j = (int(q) for q in np.unravel_index(int(values.argmin()), values.shape))
             if values[i, j] < best[0] and near[i, j]:
-                best = float(values[i, j]), k, int(i), int(j), float(near[i, j])
+                best = float(values[i, j]), k, i, j, float(near[i, j])
     if best[4]:
         _, k, i, j, step = best
         there = [b.copy() for b in bases]
@@ -395,7 +395,7 @@ def least_growth(encoder: Encoder, sweeps: int = 40) -> Encoder:
     return best if best is encoder else improved(encoder, best, objective="growth")
 
 
-def _pairings(sides: tuple[int, int, int]) -> Iterator[list[list[list[Fraction]]]]:
+def _pairings(sides: tuple[int, int, int]) -> Iterator[list[list[list[int]]]]:
     """Yield changes of basis that act on one space by butterflies of all its coordinates in pairs."""
     for k, side in enumerate(sides):
         if side % 2:

@@ -8,8 +8,11 @@ has a chain of length A costs A + inputs − outputs (transposition principle), 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -175,7 +178,8 @@ def _program(
     """Write down the steps of a chain through the goals and the extras, without those that nothing needs."""
     whole = np.concatenate([goals, extra])
     table = _Table(len(whole))
-    if table.run(units, whole, mod2):
+    table.run(units, whole, mod2)
+    if not table.reached[: len(goals)].all():  # extras may be out of reach, and are then of no use
         raise AssertionError("a chain that misses a row")
     width = matrix.shape[1]
     numbers = _numbers(width, mod2)
@@ -206,7 +210,8 @@ def _program(
         at = place[int(h)]
         lead = int(np.flatnonzero(vectors[at])[0])
         outputs.append((at, Fraction(int(row[lead]), int(vectors[at][lead]))))
-    program = _pruned(width, parents, outputs, int(sum(max(0, np.count_nonzero(r) - 1) for r in rows)))
+    naive = int(np.maximum(np.count_nonzero(rows, axis=1) - 1, 0).sum())
+    program = _pruned(width, parents, outputs, naive)
     made = np.array([[int(v) for v in r] for r in program.matrix()], dtype=object)
     if ((made - rows) % 2 if mod2 else made - rows).any():
         raise AssertionError("a chain that computes another matrix")
@@ -248,14 +253,33 @@ def _pruned(
 
 
 def encoder_chains(encoder: Encoder, effort: int = 20_000, restarts: int = 4, seed: int = 0) -> list[Program]:
-    """Return short programs for E_X, E_W and D of an encoder over Z, Z[1/2], Q or GF(2)."""
+    """Return short programs for E_X, E_W and D of an encoder over Z, Z[1/2], Q or GF(2).
+
+    The scale of a term may sit at any of its factors: the programs are those of primitive rows, with the most frequent
+    scale at the outputs of D and the others' ratio to it at the outputs of E_X, which takes fewest scalings.
+    """
     ring = encoder.ring
     if ring.degree > 1 or not ring.exact or ring.characteristic not in (0, 2):
         raise StlError("ring", ring.name, "Z, Z[1/2], Q or GF(2)")
     mod2 = ring.characteristic == 2
-    out = [chain(np.asarray(f.num), mod2, effort, restarts, seed) for f in (encoder.e_x, encoder.e_w)]
-    out.append(transposed(chain(np.asarray(encoder.d.num).T, mod2, effort, restarts, seed), encoder.rank))
-    return out
+    rows = [np.asarray(f.num).astype(object) for f in encoder.factors]
+    rows[2] = rows[2].T
+    common = [np.array([max(1, gcd(*map(int, row))) for row in f], dtype=object) for f in rows]
+    programs = [
+        chain((f // g[:, None]).astype(np.int64), mod2, effort, restarts, seed)
+        for f, g in zip(rows, common, strict=True)
+    ]
+    programs[2] = transposed(programs[2], encoder.rank)
+    if mod2:
+        return programs
+    scales = (common[0] * common[1] * common[2]).tolist()
+    usual = Counter(scales).most_common(1)[0][0]
+    whole = Fraction(usual, encoder.e_x.den * encoder.e_w.den * encoder.d.den)
+    x, d = programs[0], programs[2]
+    scaled = tuple((o[0], o[1] * Fraction(s, usual)) if o else None for o, s in zip(x.outputs, scales, strict=True))
+    programs[0] = replace(x, outputs=scaled)
+    programs[2] = replace(d, outputs=tuple((o[0], o[1] * whole) if o else None for o in d.outputs))
+    return programs
 
 
 def total_additions(encoder: Encoder, effort: int = 20_000, restarts: int = 4, seed: int = 0) -> int:

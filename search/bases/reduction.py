@@ -105,7 +105,7 @@ def reduced(encoder: Encoder) -> Encoder:
             ring = now.ring.name
         else:
             ring = "Q" if any(v.denominator != 1 for f in factors for v in f.ravel()) else "Z"
-        now = Encoder.build(now.target, *factors, ring=ring)
+        now = Encoder.build(now.target, factors[0], factors[1], factors[2], ring=ring)
     if now is encoder:
         return encoder
     return now.with_origin(**{**encoder.origin, "stage": "reduced", "parents": [encoder.digest[:8]]})

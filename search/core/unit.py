@@ -324,7 +324,8 @@ def families_of(request: Request) -> list[Family]:
     """The families that serve a request; StlError lists the known kinds of groups."""
     known = [family(request.family)] if request.family else list(families().values())
     group = request.group
-    found = [f for f in known if group is None or group in f.groups or f.accepts(group)]
+    kind = any(group in f.groups for f in known)  # a kind of groups is no name of a group
+    found = [f for f in known if group is None or group in f.groups or (not kind and f.accepts(group))]
     if not found:
         kinds = sorted({g for f in known for g in f.groups})
         raise StlError("group", group, "one of " + ", ".join(kinds), "See python -m search.run --list.")

@@ -17,6 +17,7 @@ from stl_algebra.errors import StlError
 
 from ..core.unit import Unit
 from .actions import Action
+from .generated import engine_action, generated, is_generated, orbit_types_of
 from .groups import named_action
 from .orbits import Invariant, orbit_types, sample_counts
 from .parametrisation import CyclicZ3, Free, OrbitType, Parametrisation
@@ -94,6 +95,10 @@ def types_of(
     symmetry: str, fmt: tuple[int, int, int], field: str = "real", largest: int | None = None
 ) -> tuple[Action, tuple[OrbitType, ...]]:
     """A named action and its orbit types, computed once."""
+    if is_generated(symmetry):
+        found = generated(symmetry, fmt, field)
+        types = orbit_types_of(found)
+        return engine_action(found), tuple(t for t in types if largest is None or found.order <= largest * t.size)
     action = named_action(symmetry, fmt)
     return action, tuple(orbit_types(action, field, largest))
 
@@ -117,8 +122,8 @@ def parametrisation(unit: Unit) -> Parametrisation:
         return CyclicZ3(fmt[0], fixed, orbits, own["field"])
     largest = own["largest_stabiliser"]
     if isinstance(counts, Mapping):
-        action = named_action(unit.symmetry, fmt)
-        if largest is None:  # no larger stabilisers than the names speak of
+        if largest is None and not is_generated(unit.symmetry):  # no larger stabilisers than the names speak of
+            action = named_action(unit.symmetry, fmt)
             largest = max((action.order // int(name.split(".")[0]) for name in counts), default=None)
         action, types = types_of(unit.symmetry, fmt, own["field"], largest)
         missing = set(counts) - {t.name for t in types}

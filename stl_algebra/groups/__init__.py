@@ -9,8 +9,8 @@
 
 What is where: `table` (the group itself), `constructors`, `generate` (permutations, matrices, presentations),
 `smallgroups` (all 319 groups of order ≤ 63), `names`; `subgroups`, `morphisms`; `cyclotomic`, `linalg`, `modular`
-(exact arithmetic); `characters`, `irreducible`, `young`, `representations`, `realforms`, `doublecosets`; `cocycles`,
-`projective`, `equivalence` (cocycles, Schur multiplier, projective representations); `fourier`, `realfourier`;
+(exact arithmetic); `characters`, `irreducible`, `young`, `representations`, `realforms`, `doublecosets`; `universal`,
+`cocycles`, `projective`, `equivalence` (Schur multiplier, projective representations); `fourier`, `realfourier`;
 `classical`, `designs`, `tripleproduct`.  Only numpy is imported; python-flint, SymPy, networkx and galois are loaded
 by the functions that need them.
 

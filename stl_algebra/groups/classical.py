@@ -120,7 +120,7 @@ def mathieu(n: int) -> FiniteGroup:
     if n == 11:
         return from_permutations(["(1 2 3 4 5 6 7 8 9 10 11)", "(3 7 11 8)(4 10 5 6)"], "M11")
     if n not in (9, 10):
-        raise StlError("name", f"M{n}", "M9, M10 or M11 (or M16, M32, …, the modular 2-groups)",
+        raise StlError("name", f"M{n}", "M9, M10, M11, or the order of a modular 2-group, a power of two from 16",
                        f"M12, M22, M23 and M24 have more than {MAX_ORDER} elements.")
     big = mathieu(11)
     fixed = [10] if n == 10 else [9, 10]

@@ -43,6 +43,19 @@ def test_files_travel_whole(page):
         assert base64.b64decode(link[1]) == entry.path.read_bytes()
 
 
+def test_every_layout_that_holds_an_encoder_can_be_downloaded(page, tmp_path):
+    from stl_algebra.layouts import WRITERS, read
+
+    entry = next(e for e in NAMES if e.exact and e.ring == "Z")
+    for suffix in WRITERS:
+        link = re.search(rf'download="{re.escape(entry.name)}{re.escape(suffix)}" href="data:[^,]*,([^"]+)"', page)
+        assert link, suffix
+        file = tmp_path / f"scheme{suffix}"
+        file.write_bytes(base64.b64decode(link[1]))
+        if suffix not in (".tex", ".py", ".c"):
+            assert read(file)[0].encoder == entry.load()
+
+
 def test_ranks_stand_beside_the_best_known_of_their_ring():
     files = [e.path for e in catalogue() if e.target == "matmul:4x4x4" and e.exact]
     table = {(line.format, line.ring): (line.ours, line.known) for line in lines(list(cards(files)))}

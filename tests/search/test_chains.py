@@ -1,16 +1,21 @@
 """Addition chains: never longer than pair extraction, right whatever they cost, exact where exhaustive."""
 
+import json
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from typer.testing import CliRunner
 
+from search.bases.__main__ import app
 from search.bases.chains import chain, encoder_chains, exact_extras
 from search.bases.cheapest import cheapest
-from stl_algebra import StlError, schemes
+from stl_algebra import Encoder, StlError, schemes
+from stl_algebra.files import load, save
 from stl_algebra.straightline import share, source, transposed
 
 MATRICES = arrays(np.int64, st.tuples(st.integers(1, 7), st.integers(1, 6)), elements=st.integers(-2, 2))
@@ -105,6 +110,20 @@ def test_known_counts(name, additions):
         assert np.array_equal(integers(program), f.num)
 
 
+def test_scales_are_gathered():
+    """Terms with scales 1, 1/2 and 4: programs of an encoder whose terms are the same, with few scalings."""
+    strassen = schemes.strassen()
+    x, w, d = (np.array(f.num) for f in strassen.factors)
+    x[0], w[2], w[3] = 2 * x[0], 4 * w[2], 3 * w[3]
+    spread = np.array([Fraction(1)] * 7)
+    spread[[0, 2, 3]] = Fraction(1, 2), Fraction(1, 4), Fraction(1, 3)
+    encoder = Encoder.build((2, 2, 2), x, w, (d * spread).tolist(), ring="Q")
+    programs = encoder_chains(encoder, effort=1000)
+    assert sum(p.scalings for p in programs) <= 4 and encoder.is_exact
+    again = Encoder.build((2, 2, 2), *(p.matrix() for p in programs), ring="Q")
+    assert again.is_exact
+
+
 def test_cheapest_finds_winograd_from_strassen():
     found = cheapest(schemes.strassen(), seconds=3, seed=0, steps=20_000)
     assert found.additions == 15 and found.encoder.is_exact and found.encoder.rank == 7
@@ -136,3 +155,20 @@ def test_rows_with_a_common_factor_cost_a_scaling():
     program = chain(np.array([[2, 2], [1, 1], [-3, -3]]))
     assert program.additions == 1 and program.scalings == 2
     assert program.outputs[0][1] == Fraction(2)
+
+
+def test_command(tmp_path):
+    path = save(schemes.strassen(), tmp_path)
+    words = [str(path), "--seconds", "1", "--steps", "20000", "--effort", "1000", "--out", str(tmp_path / "out"),
+             "--code", "python", "--json"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    row = json.loads(done.stdout)["rows"][0]
+    assert row["given"] == 18 and row["additions"] == 15 and row["minimal"] == [True] * 3
+    made = load(row["written"])
+    assert made.is_exact and "search.bases" in made.origin["command"]
+    space: dict = {}
+    exec(Path(row["written"]).with_suffix(".py").read_text(), space)
+    assert space["multiply"]([1, 2, 3, 4], [5, 6, 7, 8]) == [19, 22, 43, 50]
+    done = CliRunner().invoke(app, [str(tmp_path / "absent.safetensors")])
+    assert done.exit_code == 2 and len(done.stderr.strip().splitlines()) == 1

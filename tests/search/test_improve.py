@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from search.bases.accuracy import accurate_encoders, most_accurate_bases, orbit_kappa2, stacks
+from search.bases.accuracy import (
+    accurate_encoders,
+    growth,
+    growth_exponent,
+    least_growth,
+    most_accurate_bases,
+    orbit_kappa2,
+    proven_optimum,
+    stacks,
+)
 from search.bases.additions import alternative_basis, sparsest
 from search.improve import app, improve
 from stl_algebra import StlError, schemes
@@ -50,6 +59,28 @@ def test_accurate_encoders_are_exact_and_descend():
     for f in found:
         assert f.encoder.is_exact and f.encoder.origin["parents"] == [strassen.digest]
         assert kappa2(f.encoder) == pytest.approx(f.kappa2)
+
+
+def test_accurate_encoders_are_dyadic():
+    for f in accurate_encoders(schemes.strassen(), 1e-2):
+        assert f.encoder.ring.name in ("Z", "Z[1/2]")
+        assert all(x.den & (x.den - 1) == 0 for x in f.encoder.factors)
+
+
+def test_the_infimum_is_proven():
+    dense = schemes.strassen().change_basis([[2, 1], [1, 1]], [[1, 3], [0, 1]], [[1, -1], [2, -1]])
+    for encoder in (schemes.strassen(), schemes.winograd(), dense):
+        assert proven_optimum(encoder) == Fraction(25, 9)
+    assert proven_optimum(schemes.strassen().kron(schemes.strassen())) == Fraction(625, 81)
+    assert proven_optimum(schemes.hopcroft(), largest=1) is None
+
+
+def test_growth():
+    strassen = schemes.strassen()
+    assert growth(strassen) == pytest.approx(4 + 2 * 2**0.5) and growth_exponent(schemes.winograd()) == pytest.approx(3)
+    lower = least_growth(strassen)
+    assert growth(lower) < growth(strassen) and lower.is_exact
+    assert kappa2(lower) == pytest.approx(kappa2(strassen))  # butterflies are orthogonal up to scale
 
 
 def test_sparsest_recovers_strassen_from_a_dense_basis():

@@ -5,6 +5,7 @@ import pytest
 
 from search.bases.reduction import dependence, reduced
 from stl_algebra import Encoder, StlError, schemes
+from stl_algebra.targets import matmul
 
 
 @pytest.mark.parametrize("name", ["strassen", "winograd", "laderman", "hopcroft"])
@@ -32,7 +33,7 @@ def test_a_split_term_is_joined_again(slot, ring):
 
 def test_dependence_with_more_than_two_terms():
     """Four products of a 2×2 frame and a fifth that is their combination."""
-    target = schemes.naive(2, 1, 2).target
+    target = matmul(2, 1, 2)
     x = np.array([[1, 0], [1, 0], [0, 1], [0, 1], [1, 1]])
     w = np.array([[1, 0], [0, 1], [1, 0], [0, 1], [1, 1]])
     d = np.zeros((4, 5), dtype=int)

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stl_algebra import Encoder, EncoderFileError, StlError, files, load, save, verify
-from stl_algebra.files import file_name
+from stl_algebra import Encoder, EncoderFileError, StlError, files, verify
+from stl_algebra.files import file_name, load, save
 from stl_algebra.schemes import hopcroft, karatsuba, standard, strassen, toom_cook, winograd
 
 RINGS = [

@@ -94,7 +94,7 @@ def test_any_text_gives_groups_or_one_line(text):
 
 
 @pytest.mark.parametrize(("name", "word"), [
-    ("quaternoin8", "Known"), ("SL(2,", "Did you mean SL"), ("D5q", "Did you mean D5"), ("M12", "M9, M10"),
+    ("quaternoin8", "Known"), ("SL(2,", "Did you mean SL"), ("D5q", "Did you mean D5"), ("M12", "M9, M10, M11"),
     ("F18", "Frobenius"), ("(C4xC2):C2", "SmallGroup"), ("all<=99", "63"), ("weird<=4", "abelian"),
     ("C5:C4[20,2]", "description"),
     ("SmallGroup(64,1)", "63"), ("W(E6)", "larger"), ("GF(3)[11,01]", "square"), ("mono(22)", "once"),

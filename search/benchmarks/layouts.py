@@ -3,7 +3,9 @@
 Run ``python -m search.benchmarks.layouts FOLDER…`` over checkouts of public repositories, each folder one source;
 writes ``results/layouts.csv``. Of a kind with more than ``--most`` files an evenly spaced sample is read. Times are
 of the process, on one core: ``cpu_seconds`` of reading with detection and proof, ``proof_seconds`` of the proofs once
-more and alone. The last rows are the sums, and those of the integer schemes with sides up to 8.
+more and alone. Of the refuted schemes ``modulo_only`` hold modulo a prime, which their files do not say; ``unproven``
+are those without the target guessed from their shapes. The last rows are the sums, and those of the integer schemes
+with sides up to 8.
 """
 
 from __future__ import annotations
@@ -23,7 +25,17 @@ from ..cli import console
 from ..verify import files_under
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-COUNTS = ("files", "sampled", "schemes", "proven", "refuted", "unproven", "refused_files", "refused_members")
+COUNTS = (
+    "files",
+    "sampled",
+    "schemes",
+    "proven",
+    "refuted",
+    "modulo_only",
+    "unproven",
+    "refused_files",
+    "refused_members",
+)
 TIMES = ("cpu_seconds", "proof_seconds")
 FIELDS = ("source", "suffix", *COUNTS, *TIMES, "layouts", "first_refusal")
 #: Suffixes that layouts of schemes have; a file without one may be a coefficient file.
@@ -55,6 +67,7 @@ def measure(folder: Path, suffix: str, files: list[Path], most: int, small: Coun
             seconds = time.process_time() - start
             times["proof_seconds"] += seconds
             counts.update({"schemes": 1, reading.verdict: 1})
+            counts["modulo_only"] += reading.verdict == "refuted" and reading.note.startswith("valid modulo")
             layouts[reading.layout] += 1
             if (
                 reading.verdict == "proven"

@@ -117,9 +117,7 @@ class Source:
         try:
             return self.data.decode("utf-8-sig").replace("\xa0", " ")
         except UnicodeDecodeError:
-            self.refuse(
-                "content", "bytes that are no UTF-8 text", "a scheme in a layout of stl_algebra.layouts"
-            )
+            self.refuse("content", "bytes that are no UTF-8 text", "a scheme in a layout of stl_algebra.layouts")
 
     def refuse(self, what: str, found: object, needed: str, cure: str = "") -> NoReturn:
         """Raise EncoderFileError for this file."""

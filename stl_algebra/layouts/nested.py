@@ -133,8 +133,8 @@ def _as_json(body: str) -> str:
 
 
 def _arithmetic(text: str) -> str:
-    """The value of sums and products of integers with brackets, by recursive descent; what is none stays as it is."""
-    tokens = re.findall(r"[0-9]{1,18}|[-+*/()]", text)
+    """The value of sums, products and small powers of integers with brackets, by recursive descent; what is none stays as it is."""
+    tokens = re.findall(r"[0-9]{1,18}|\*\*|[-+*/()]", text)
     if "".join(tokens) != re.sub(r"\s", "", text) or tokens.count("(") > 32 or tokens.count("-") > 64:
         return text
     tokens.append("")
@@ -147,15 +147,25 @@ def _arithmetic(text: str) -> str:
         return value
 
     def product() -> Fraction:
-        value = atom()
+        value = power()
         while tokens[-1] in ("*", "/"):
-            value = value * atom() if tokens.pop() == "*" else value / atom()
+            value = value * power() if tokens.pop() == "*" else value / power()
         return value
+
+    def power() -> Fraction:
+        if tokens[-1] in ("-", "+"):
+            return power() if tokens.pop() == "+" else -power()
+        value = atom()
+        if tokens[-1] != "**":
+            return value
+        tokens.pop()
+        exponent = tokens.pop()
+        if len(exponent) != 1 or not exponent.isdecimal() or max(abs(value.numerator), value.denominator) >> 64:
+            raise ValueError(text)
+        return Fraction(value ** int(exponent))
 
     def atom() -> Fraction:
         token = tokens.pop()
-        if token in ("-", "+"):
-            return atom() if token == "+" else -atom()
         if token != "(":
             return Fraction(token)
         value = total()

@@ -432,7 +432,7 @@ def test_writers_refuse_what_they_cannot_hold(tmp_path):
 
 def test_arithmetic_in_maple_literals(tmp_path):
     """Cells of Sedoglavic's files are sums and products of integers, some in brackets."""
-    spelt = {1: "(1*1-0*0)", -1: "-(0-1)*(0*1-1*1)/1", 0: "1-1+0*3"}
+    spelt = {1: "(1*1-0*0)", -1: "-(0-1)*(0*1-1*1)/1", 0: "1-1**2+0*3"}
     e = strassen()
     terms = [[f.num[l].reshape(2, 2).tolist() for f in (e.e_x, e.e_w)] + [e.d.num[:, l].reshape(2, 2).T.tolist()]
              for l in range(7)]  # fmt: skip

@@ -133,7 +133,7 @@ def _as_json(body: str) -> str:
 
 
 def _arithmetic(text: str) -> str:
-    """The value of sums, products and small powers of integers with brackets, by recursive descent; what is none stays as it is."""
+    """The value of sums, products and small powers of integers, by recursive descent; other text stays as it is."""
     tokens = re.findall(r"[0-9]{1,18}|\*\*|[-+*/()]", text)
     if "".join(tokens) != re.sub(r"\s", "", text) or tokens.count("(") > 32 or tokens.count("-") > 64:
         return text

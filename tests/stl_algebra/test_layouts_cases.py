@@ -15,7 +15,7 @@ from stl_algebra import Encoder, EncoderFileError, StlError, ring, verify
 from stl_algebra.layouts import WRITERS, read, write
 from stl_algebra.schemes import gram, hopcroft, karatsuba, laderman, standard, strassen, toom_cook, winograd
 from stl_algebra.symbolic import formulas
-from stl_algebra.targets import structured_product
+from stl_algebra.targets import structured_product, target
 
 CASES = Path(__file__).parents[1] / "vectors" / "cases"
 #: File → (verdict, label, ring), or the words of its refusal.
@@ -294,6 +294,17 @@ def test_object_arrays_of_alphatensor(tmp_path):
     readings = read(tmp_path / "a.npz")
     assert [r.encoder for r in readings] == [strassen(), hopcroft()] and all(r.transposed for r in readings)
     assert len(readings.refused) == 2  # one bad member never refuses the rest
+
+
+def test_structured_products_without_corners():
+    """What is left of a product for recursion: a, b and c leave out the first, the last and both corners of C."""
+    whole = structured_product("ut", 3, 3, 3)
+    for suffix, dropped in (("a", {0}), ("b", {5}), ("c", {0, 5})):
+        part = target(f"structured:ut:3x3x3{suffix}")
+        assert part.shape == whole.shape and part.name.endswith(suffix)
+        assert {int(c) for c in part.index[:, 2]} == {0, 1, 2, 3, 4, 5} - dropped
+        kept = [v for v in whole.index.tolist() if v[2] not in dropped]
+        assert sorted(part.index.tolist()) == sorted(kept)
 
 
 def test_structured_products():

@@ -200,22 +200,7 @@ def _one(
 
 
 #: Files that stand beside schemes without being any.
-_NOTES = {
-    ".md",
-    ".rst",
-    ".csv",
-    ".log",
-    ".html",
-    ".pdf",
-    ".png",
-    ".svg",
-    ".sqlite",
-    ".toml",
-    ".yaml",
-    ".yml",
-    ".sh",
-    "",
-}
+_NOTES = {"", *".md .rst .csv .log .html .pdf .png .svg .sqlite .toml .yaml .yml .sh".split()}
 
 
 def _over(reading: Reading, name: str) -> None:

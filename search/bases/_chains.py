@@ -15,7 +15,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from .._jit import njit
 
 __all__ = ["anneal", "closure", "extras"]
 

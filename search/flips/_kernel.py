@@ -39,7 +39,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from .._jit import njit
 
 # No function here creates an array, so numba's reference counting (atomic, and most of the run time if left
 # on) can go.  What runs on every flip is inlined; the rest is called, which keeps compilation short.

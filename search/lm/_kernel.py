@@ -21,9 +21,10 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
+from .._jit import njit
 from ._packed import FAST, PLAIN, factorise, increase, matrix_product, rank_two, read, solve_packed, write
 
 __all__ = ["advance"]

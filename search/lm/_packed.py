@@ -20,8 +20,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import extending, njit, types
+from numba import extending, types
 from numba.extending import models, overload, register_model
+
+from .._jit import njit
 
 __all__ = ["FAST", "PLAIN", "factorise", "increase", "matrix_product", "rank_two", "read", "solve_packed", "write"]
 

@@ -12,7 +12,7 @@ from search.approx.pool import Pool, scored
 from search.approx.restrict import restricted
 from search.lm.orbits import Invariant
 from search.lm.problem import matmul_tensor
-from stl_algebra import StlError
+from stl_algebra import Encoder, StlError
 from stl_algebra.schemes import laderman, standard, strassen, winograd
 from stl_algebra.scores import epsilon2, kappa2
 
@@ -167,9 +167,15 @@ def test_leaving_out_pure_terms_leaks_nothing():
 
 def test_dropping_another_term_leaks():
     x, w, d = strassen().floats()
-    from stl_algebra import Encoder
-
     assert leak(Encoder.build((2, 2, 2), x[1:], w[1:], d[:, 1:], ring="R64"), (2, 2, 2)) > 0
+
+
+def test_only_later_to_earlier_rows_are_a_leak():
+    """One term that reads a single entry of A and writes a single entry of C, in both directions of time."""
+    one = np.eye(4)
+    for source, goal, leaks in ((2, 0, True), (3, 1, True), (0, 2, False), (1, 1, False)):  # entries 0, 1 are row 0
+        term = Encoder.build((2, 2, 2), one[source : source + 1], one[:1], one[:, goal : goal + 1], ring="R64")
+        assert (leak(term, (2, 2, 2)) > 0) is leaks
 
 
 def test_causal_search_reaches_one_eighth_with_no_leak():

@@ -42,7 +42,8 @@ def test_units_of_origins_are_units_that_their_commands_run():
         if "search.run" in words:
             assert Unit.parse(json.loads(words[words.index("--unit") + 1])) == unit, name
         else:
-            assert not words or (words[2] == "search.improve" and Path(words[3]).name in ENCODERS), name
+            improves = words and words[2] in ("search.improve", "search.bases")
+            assert not words or (improves and Path(words[3]).name in ENCODERS), name
 
 
 def test_lineage_follows_from_the_parents_that_are_here():

@@ -64,6 +64,7 @@ def test_pools_go_down_from_larger_formats_and_not_below_the_floor():
     pools = Pools([(2, 2, 2), (2, 2, 3)], floors={(2, 2, 2): 8}, seed=1)
     assert pools.add(search_flips((2, 2, 3), target_rank=11, seconds=30).scheme)
     assert not pools.add(standard((2, 3, 2)))  # other order of the sizes, higher rank
+    assert [s.rank for s in pools.pools[2, 2, 3]] == [11]
     starts = [pools.start((2, 2, 2)) for _ in range(40)]
     assert all(s.format == (2, 2, 2) and s.exact() and s.rank <= 8 for s in starts)
     assert any(np.bitwise_count(s.terms).max() > 1 for s in starts)  # a slice dropped from rank 11

@@ -79,16 +79,33 @@ class Improvement:
 def _line(encoder: Encoder, basis: str, optimum: float) -> Improvement:
     if encoder.ring.characteristic:
         pairs = [xors(f.num) for f in encoder.factors]
-        return Improvement(encoder.label, encoder.ring.name, basis, *(2 * (float("nan"),)), sum(p[0] for p in pairs),
-                           sum(p[1] for p in pairs), sum(int((f.num != 0).sum()) for f in encoder.factors), 1)
+        return Improvement(
+            encoder.label,
+            encoder.ring.name,
+            basis,
+            *(2 * (float("nan"),)),
+            sum(p[0] for p in pairs),
+            sum(p[1] for p in pairs),
+            sum(int((f.num != 0).sum()) for f in encoder.factors),
+            1,
+        )
     count = additions(encoder)
     den = 1
     nonzeros = 0
     for f in encoder.factors:
         den *= f.den
         nonzeros += int((f.num != 0).sum())
-    return Improvement(encoder.label, encoder.ring.name, basis, kappa2(encoder), optimum, sum(count.naive),
-                       sum(count.shared), nonzeros, den)
+    return Improvement(
+        encoder.label,
+        encoder.ring.name,
+        basis,
+        kappa2(encoder),
+        optimum,
+        sum(count.naive),
+        sum(count.shared),
+        nonzeros,
+        den,
+    )
 
 
 def improve(
@@ -151,8 +168,10 @@ def _fewer_xors(encoder: Encoder, seconds: float, seed: int) -> list[tuple[Impro
     """Return the encoder and a basis over GF(2) with fewer XORs, by annealing the non-zeros over elementary changes."""
     n, m, p = encoder.format
     shapes = ((n, m), (m, p), (n, p))
-    mats = [(f.num.T if k == 2 else f.num).reshape(-1, *shape).astype(bool)
-            for k, (f, shape) in enumerate(zip(encoder.factors, shapes, strict=True))]
+    mats = [
+        (f.num.T if k == 2 else f.num).reshape(-1, *shape).astype(bool)
+        for k, (f, shape) in enumerate(zip(encoder.factors, shapes, strict=True))
+    ]
     rng = np.random.default_rng(seed)
     best, cost = [v.copy() for v in mats], sum(int(v.sum()) for v in mats)
     now, end, start = cost, time.perf_counter() + seconds, time.perf_counter()
@@ -173,8 +192,14 @@ def _fewer_xors(encoder: Encoder, seconds: float, seed: int) -> list[tuple[Impro
         if new < cost:
             best, cost = [v.copy() for v in mats], new
     flat = [v.reshape(len(v), -1).astype(np.int64) for v in best]
-    found = Encoder.build(encoder.target, flat[0], flat[1], flat[2].T, ring=encoder.ring,
-                          origin={"family": "sparse basis", "parents": [encoder.digest[:8]]})
+    found = Encoder.build(
+        encoder.target,
+        flat[0],
+        flat[1],
+        flat[2].T,
+        ring=encoder.ring,
+        origin={"family": "sparse basis", "parents": [encoder.digest[:8]]},
+    )
     nan = float("nan")
     out: list[tuple[Improvement, Encoder | None]] = [(_line(encoder, "given", nan), encoder)]
     if found.is_exact and found != encoder and _line(found, "sparse", nan).shared <= out[0][0].shared:
@@ -198,20 +223,33 @@ def _elementary(mats: list[Any], space: int, i: int, j: int) -> None:
 
 def _alternative(encoder: Encoder, optimum: float, seed: int) -> Improvement:
     """Return the costs of the bilinear part in sparse alternative bases."""
-    parts = [alternative_basis(encoder.e_x.num, seed), alternative_basis(encoder.e_w.num, seed),
-             alternative_basis(encoder.d.num.T, seed, outputs=True)]
+    parts = [
+        alternative_basis(encoder.e_x.num, seed),
+        alternative_basis(encoder.e_w.num, seed),
+        alternative_basis(encoder.d.num.T, seed, outputs=True),
+    ]
     nonzeros = sum(p.nonzeros for p in parts)
     rows = 2 * encoder.rank + encoder.target.shape[2]
-    return Improvement(encoder.label, encoder.ring.name, "alternative bases", kappa2(encoder), optimum,
-                       nonzeros - rows, sum(p.additions for p in parts), nonzeros, 1)
+    return Improvement(
+        encoder.label,
+        encoder.ring.name,
+        "alternative bases",
+        kappa2(encoder),
+        optimum,
+        nonzeros - rows,
+        sum(p.additions for p in parts),
+        nonzeros,
+        1,
+    )
 
 
 def _load(path: Path) -> list[Encoder]:
     """Return the exact encoders of a file in any known layout."""
     found = [r.encoder for r in read(path) if r.report.holds]
     if not found:
-        raise StlError(str(path), "no identity that holds", "an exact encoder",
-                       f"Try python -m search.verify {path.name}.")
+        raise StlError(
+            str(path), "no identity that holds", "an exact encoder", f"Try python -m search.verify {path.name}."
+        )
     return found
 
 
@@ -272,11 +310,32 @@ def _figure(value: float) -> str:
 
 
 def _table(rows: list[Improvement]) -> Table:
-    table = Table("encoder", "ring", "basis", "κ²", "least κ²", "additions", "shared", "non-zeros", "denominator",
-                  "file", title="accuracy against additions")
+    table = Table(
+        "encoder",
+        "ring",
+        "basis",
+        "κ²",
+        "least κ²",
+        "additions",
+        "shared",
+        "non-zeros",
+        "denominator",
+        "file",
+        title="accuracy against additions",
+    )
     for r in rows:
-        values: list[Any] = [r.label, r.ring, r.basis, _figure(r.kappa2), _figure(r.optimum), r.naive, r.shared,
-                             r.nonzeros, r.denominator if r.denominator < 10**9 else f"{r.denominator:.2e}", r.file]
+        values: list[Any] = [
+            r.label,
+            r.ring,
+            r.basis,
+            _figure(r.kappa2),
+            _figure(r.optimum),
+            r.naive,
+            r.shared,
+            r.nonzeros,
+            r.denominator if r.denominator < 10**9 else f"{r.denominator:.2e}",
+            r.file,
+        ]
         table.add_row(*map(str, values))
     return table
 

@@ -23,6 +23,7 @@ from stl_algebra.known import best_known, compare
 from stl_algebra.layouts import Reading, read
 from stl_algebra.scores import growth, kappa2
 from stl_algebra.straightline import additions
+from stl_algebra.symmetry import stabiliser
 from stl_algebra.xors import xors
 
 from .cli import BAD_REQUEST, REFUTED, console, friendly, print_json
@@ -32,6 +33,8 @@ __all__ = ["costs", "files_under"]
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 #: Entries of the factors above which additions are not shared unless asked for with --details.
 QUICK = 6000
+#: Rank above which the symmetry is left out unless asked for; below, it takes some hundredths of a second.
+SMALL_RANK = 50
 
 
 def files_under(paths: list[Path]) -> list[Path]:
@@ -56,12 +59,23 @@ def files_under(paths: list[Path]) -> list[Path]:
 def costs(encoder: Encoder, details: bool = False) -> dict[str, Any]:
     """Additions before and after sharing, depth, κ², γ and its exponent, and the rank beside the best known.
 
-    Over GF(2) additions are XORs, and sharing may cancel. Figures that a ring does not have are None; so are shared
-    additions of large schemes, which take seconds, unless ``details``.
+    Over GF(2) additions are XORs, and sharing may cancel. The symmetry is the order of the group of isotropies that
+    permute the terms. Figures that a ring does not have are None; so are, unless ``details``, shared additions and
+    symmetry of large schemes, which take seconds.
     """
     base = encoder.ring
     out: dict[str, Any] = dict.fromkeys(
-        ("additions", "additions_shared", "depth", "kappa2", "gamma", "gamma_exponent", "known", "best_known")
+        (
+            "additions",
+            "additions_shared",
+            "depth",
+            "kappa2",
+            "gamma",
+            "gamma_exponent",
+            "known",
+            "best_known",
+            "symmetry",
+        )
     )
     if base.exact and base.degree == 1:
         naive = [_naive(f.num) for f in encoder.factors]
@@ -81,6 +95,9 @@ def costs(encoder: Encoder, details: bool = False) -> dict[str, Any]:
         out["known"] = compare(encoder)
         known = best_known(encoder.format, base)
         out["best_known"] = known.rank if known else None
+        if not base.is_border and (details or encoder.rank <= SMALL_RANK):
+            with suppress(StlError):  # fields without a small prime
+                out["symmetry"] = stabiliser(encoder).order
     return out
 
 
@@ -102,6 +119,7 @@ def _row(reading: Reading, details: bool) -> dict[str, Any]:
         "file": reading.path, "name": reading.name, "layout": reading.layout, "scheme": reading.encoder.label,
         "target": reading.encoder.target.name, "ring": r.ring, "modulus": reading.encoder.ring.title,
         "convention": "Cᵀ" if reading.transposed else "C", "verdict": reading.verdict, "proven": r.holds,
+        "target_guessed": reading.guessed,
         "approximate": reading.verdict in ("approximate", "numerical"), "failing": r.failing, "equations": r.total,
         "residual": r.residual, "first": [str(e) for e in r.first], "method": r.method, "note": reading.note,
         "seconds": r.seconds, "rings": reading.rings, **costs(reading.encoder, details),
@@ -113,15 +131,19 @@ def main(
     files: Annotated[list[Path], typer.Argument(help="files or folders, in any published layout or ours")],
     ring: Annotated[str | None, typer.Option(help="prove over this ring instead, e.g. GF(2)")] = None,
     target: Annotated[str | None, typer.Option(help="prove this bilinear map, e.g. polymul:2x2")] = None,
-    details: Annotated[bool, typer.Option("--details", help="share additions of large schemes too")] = False,
+    details: Annotated[
+        bool, typer.Option("--details", help="share additions and find the symmetry of large schemes too")
+    ] = False,
     allow_large: Annotated[bool, typer.Option("--allow-large", help="lift the bounds on time and memory")] = False,
     json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False,
 ) -> None:
     """Read, detect layout and convention, prove the Brent equations, and report costs, rings and the best known rank.
 
     Every file is named: proven, refuted, approximate or numerical (with its residual), refused with the reason, or no
-    scheme at all (other files of a folder). Exit code 0 if every scheme is proven (numerical and declared-approximate
-    encoders count as read), 1 if one is refuted, 2 if a file cannot be used.
+    scheme at all (other files of a folder). Where a file does not say what it computes, the target is guessed from the
+    shapes, and what does not compute the guess is not called refuted: name it with --target. Exit code 0 if every
+    scheme is proven (numerical and declared-approximate encoders count as read), 1 if one is not, 2 if a file cannot be
+    used.
     """
     with friendly():
         listed = files_under(files)
@@ -137,6 +159,7 @@ def main(
         seconds = time.perf_counter() - start
         proving = sum(r["seconds"] for r in rows)
         refuted = [r for r in rows if r["verdict"] == "refuted"]
+        unproven = [r for r in rows if r["verdict"] == "unproven"]
         if json:
             print_json({"schemes": rows, "errors": errors, "no_schemes": others, "seconds": seconds,
                         "proof_seconds": proving})  # fmt: skip
@@ -146,12 +169,13 @@ def main(
                 console.print(f"no scheme: {name}", markup=False)
             console.print(
                 f"{sum(r['proven'] for r in rows)} of {len(rows)} schemes proven, {len(refuted)} refuted, "
+                + (f"{len(unproven)} without the guessed target, " if unproven else "") +
                 f"{sum(r['approximate'] for r in rows)} approximate, {len(errors)} files refused; "
                 f"{proving:.2f} s of proofs in {seconds:.2f} s", markup=False,
             )  # fmt: skip
         for text in errors:  # one line each, on standard error
             print("refused: " + " ".join(text.split()), file=sys.stderr)
-        raise SystemExit(BAD_REQUEST if errors or not rows else REFUTED if refuted else 0)
+        raise SystemExit(BAD_REQUEST if errors or not rows else REFUTED if refuted or unproven else 0)
 
 
 def _one(
@@ -176,22 +200,7 @@ def _one(
 
 
 #: Files that stand beside schemes without being any.
-_NOTES = {
-    ".md",
-    ".rst",
-    ".csv",
-    ".log",
-    ".html",
-    ".pdf",
-    ".png",
-    ".svg",
-    ".sqlite",
-    ".toml",
-    ".yaml",
-    ".yml",
-    ".sh",
-    "",
-}
+_NOTES = {"", *".md .rst .csv .log .html .pdf .png .svg .sqlite .toml .yaml .yml .sh".split()}
 
 
 def _over(reading: Reading, name: str) -> None:
@@ -207,12 +216,13 @@ def _list_rings(reading: Reading) -> None:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    table = Table("file", "scheme", "ring", "C or Cᵀ", "verdict", "additions", "depth", "κ²", "γ", "seconds")
+    table = Table("file", "scheme", "ring", "C or Cᵀ", "verdict", "additions", "κ²", "γ", "symmetry", "seconds")
     for r in rows:
         table.add_row(
             escape(Path(r["file"]).name), r["scheme"], escape(r["ring"]), r["convention"], _verdict(r), _counts(r),
-            _figure(r["depth"]), _figure(r["kappa2"]), _figure(r["gamma"])
-            + (f" (n^{r['gamma_exponent']:.4f})" if r["gamma_exponent"] is not None else ""), f"{r['seconds']:.3f}",
+            _figure(r["kappa2"]), _figure(r["gamma"])
+            + (f" (n^{r['gamma_exponent']:.4f})" if r["gamma_exponent"] is not None else ""),
+            _figure(r["symmetry"]), f"{r['seconds']:.3f}",
         )  # fmt: skip
     if rows:
         console.print(table)
@@ -227,15 +237,22 @@ def _counts(r: dict[str, Any]) -> str:
         return ""
     what = " XORs" if r["ring"] == "GF(2)" else ""
     shared = "" if r["additions_shared"] is None else f", {r['additions_shared']} shared"
-    return f"{r['additions']}{shared}{what}"
+    return f"{r['additions']}{shared}{what}, depth {r['depth']}"
 
 
 def _verdict(r: dict[str, Any]) -> str:
-    verdict = {"proven": "[green]proven[/]", "refuted": "[red]refuted[/]"}.get(r["verdict"], r["verdict"])
+    colours = {
+        "proven": "[green]proven[/]",
+        "refuted": "[red]refuted[/]",
+        "unproven": f"[yellow]does not compute {escape(r['target'])}[/] (target guessed; name it with --target)",
+    }
+    verdict = colours.get(r["verdict"], r["verdict"])
     if r["modulus"] != r["ring"]:
         verdict += escape(f" over {r['modulus']}")
     if r["verdict"] == "numerical":
         verdict += f", max residual {r['residual']:.3g}"
+    if r["proven"] and r["target_guessed"]:
+        verdict += escape(f" for {r['target']}, guessed from the shapes")
     if r["note"]:
         verdict += f" ({escape(r['note'])})"
     if r["proven"] and "Z" in r["rings"]:
@@ -244,7 +261,7 @@ def _verdict(r: dict[str, Any]) -> str:
         verdict += escape(f", also in {', '.join(others)}" if r["proven"] else f", holds in {', '.join(others)}")
     if r["known"]:
         verdict += escape(f"; {r['known']}")
-    if r["verdict"] == "refuted":
+    if r["verdict"] in ("refuted", "unproven"):
         verdict += escape(f" {r['failing']} of {r['equations']} equations fail: " + "; ".join(r["first"][:2]))
     return verdict
 

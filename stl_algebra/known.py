@@ -5,13 +5,14 @@ needs ½. Schemes that hold up to powers of ε (border schemes) are compared wit
 2 ≤ n ≤ m ≤ p ≤ 8 are listed; orders of the dimensions do not matter.
 
 Sources: the catalogues of Sedoglavic (fmm.univ-lille.fr) and Perminov (FastMatrixMultiplication) as of August 2026,
-and the papers named in `SOURCES`.
+and the papers named in `SOURCES`, those of 2022 and later checked against the files their authors published.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import permutations
 from math import ceil, prod
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,9 @@ SOURCES: dict[tuple[str, str], str] = {
     ("455", "0"): "AlphaTensor 2022", ("456", "0"): "AlphaEvolve 2025", ("555", "0"): "Moosbauer–Poole 2025",
     ("666", "0"): "Moosbauer–Poole 2025",
 }  # fmt: skip
-_BORDER_SOURCES = {"222": "Landsberg 2006", "223": "Bini et al. 1979", "444": "Smirnov 2013", "333": "Smirnov 2013"}
+_BORDER_SOURCES = {"222": "Landsberg 2006", "223": "Bini et al. 1979"}
+#: Where the files of the other border schemes are.
+BORDER_CATALOGUE = "Smirnov, in Benson–Ballard's fast-matmul"
 
 
 @dataclass(frozen=True)
@@ -126,8 +129,13 @@ def best_known(fmt: Format, base: Ring | str = "Q") -> Known | None:
         return None
     if base.is_border:
         rank = border_rank(fmt)
+        if rank is None:
+            return None
+        if _sorted(fmt) not in _BORDER_RANKS:  # no better border scheme is listed than the exact one
+            exact = best_known(fmt, "Q")
+            return Known(rank, "border", exact.source if exact else CATALOGUES)
         key = "".join(map(str, _sorted(fmt)))
-        return None if rank is None else Known(rank, "border", _BORDER_SOURCES.get(key, "Smirnov 2013"))
+        return Known(rank, "border", _BORDER_SOURCES.get(key, BORDER_CATALOGUE))
     if min(fmt) == 1:
         return Known(prod(fmt), base.name, "the tensor is concise and its rank is nmp")
     columns = _RANKS.get(_sorted(fmt))
@@ -163,29 +171,36 @@ def border_rank(fmt: Format) -> int | None:
 
 
 @lru_cache(maxsize=512)
-def _bound(fmt: Format, small: bool) -> int:
+def _bound(fmt: Format, modulo_2: bool) -> int:
     a, b, c = fmt
     if a == 1:
         return prod(fmt)
-    bound = b * c  # the tensor is concise
+    bound = max(m * (k + n - 1) + k + n - 3 for k, m, n in permutations(fmt))
     if (a, b) == (2, 2):
-        bound = max(bound, ceil(7 * c / 2))
+        bound = max(bound, {2: 7, 3: 11, 4: 14, 5: 17}.get(c, 0), ceil(7 * c / 2) if modulo_2 else 0)
     if a >= 3:
-        bound = max(bound, 2 * a * c + 2 * a - c - 2, 20 if small else 0)  # it contains ⟨a,c,a⟩ and ⟨3,3,3⟩
+        bound = max(bound, 2 * a * c + 2 * a - c - 2)  # it contains ⟨a,c,a⟩
+    if modulo_2:  # it contains ⟨3,3,3⟩ or ⟨2,3,3⟩
+        bound = max(bound, 20 if a >= 3 else 15 if b >= 3 else 0)
     return bound
 
 
 def lower_bound(fmt: Format, base: Ring | str = "Q") -> int:
     """A proven lower bound of the exact rank over a ring.
 
-    ⌈7n/2⌉ for ⟨2,2,n⟩ (Hopcroft–Kerr 1971, Alekseyev 1985), 2mn + 2n − m − 2 for ⟨n,m,n⟩ with m ≥ n ≥ 3 (Bläser
-    2003) and what contains one, 20 for ⟨3,3,3⟩ over GF(2) and Z, nmp if a dimension is 1, and the largest slot
-    otherwise (the tensor is concise).
+    Over every ring here (each maps to a field): nmp if a dimension is 1; km + mn + k − m + n − 3 for ⟨k,m,n⟩ (Bläser
+    1999); 2mn + 2n − m − 2 for ⟨n,m,n⟩ with m ≥ n ≥ 3 and what contains one (Bläser 2003); 7, 11, 14 and 17 for
+    ⟨2,2,2⟩ to ⟨2,2,5⟩ (Winograd 1971, Alekseyev 1985, Alekseev–Smirnov 2013, Alekseev 2014).
+
+    Over GF(2), and over Z, whose schemes hold modulo 2 as well: ⌈7n/2⌉ for ⟨2,2,n⟩ and 15 for ⟨2,3,3⟩
+    (Hopcroft–Kerr 1971), 20 for ⟨3,3,3⟩ (Wang 2026). These are proven over no other ring.
 
     Examples
     --------
     >>> [lower_bound((n, n, n)) for n in (2, 3, 4, 5)], lower_bound((3, 3, 3), "GF(2)")
     ([7, 19, 34, 53], 20)
+    >>> lower_bound((2, 2, 6), "Q"), lower_bound((2, 2, 6), "GF(2)")
+    (19, 21)
     """
     base = ring(base)
     if base.is_border:

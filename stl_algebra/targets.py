@@ -46,7 +46,8 @@ MAX_QUADRATIC = 1 << 24
 MAX_GROUP_ORDER = 1290
 KNOWN = (
     "matmul:NxMxP, polymul:NxM, polylow:N, cyclic:N, group:NAME, complex, quaternion, field:RING, symmetric:NxM "
-    "(A·Aᵀ), structured:KK:NxMxP (K of g u l s k w), or products of these joined by '*'"
+    "(A·Aᵀ), structured:KK:NxMxP (K of g u l s k w; behind it a, b or c: without corners of C), or products of these "
+    "joined by '*'"
 )
 
 
@@ -251,12 +252,13 @@ def _structure(kind: str, rows: int, columns: int) -> dict[tuple[int, int], tupl
 
 
 @lru_cache(maxsize=128)
-def structured_product(kinds: str, n: int, m: int, p: int) -> Target:
+def structured_product(kinds: str, n: int, m: int, p: int, without: str = "") -> Target:
     """C = A·B for structured factors, on their free entries; ``kinds`` is two letters of `STRUCTURES`.
 
     A second letter "t" means C = A·Aᵀ (upper triangle of C, a quadratic target). The product of two upper triangular
     matrices is given by its upper triangle, every other one by all np entries, row-major. Khoruzhii, Gelß and Pokutta
-    (arXiv:2511.10786) list ranks.
+    (arXiv:2511.10786) list ranks, also of the parts left for recursion, ``without`` the first (a), the last (b) or both
+    corners of C (c): those entries are then 0.
     """
     _dimension("structured", (n, m, p), 64)
     if len(kinds) != 2 or kinds[0] not in STRUCTURES or kinds[1] not in STRUCTURES + "t":
@@ -270,10 +272,11 @@ def structured_product(kinds: str, n: int, m: int, p: int) -> Target:
         b = _structure(kinds[1], m, p)
     half = kinds[1] == "t" or kinds == "uu"
     cells = [(i, j) for i in range(n) for j in range(i if half else 0, p)]
+    dropped = {"": (), "a": (0,), "b": (len(cells) - 1,), "c": (0, len(cells) - 1)}[without]
     rows = [(*_joined(a[i, k], b[k, j], c),) for c, (i, j) in enumerate(cells) for k in range(m)
-            if (i, k) in a and (k, j) in b]  # fmt: skip
+            if (i, k) in a and (k, j) in b and c not in dropped]  # fmt: skip
     sizes = [max(v[0] for v in part.values()) + 1 for part in (a, b)] if a and b else [1, 1]
-    return _make(f"structured:{kinds}:{n}x{m}x{p}", (*sizes, len(cells)), rows, quadratic=kinds[1] == "t")
+    return _make(f"structured:{kinds}:{n}x{m}x{p}{without}", (*sizes, len(cells)), rows, quadratic=kinds[1] == "t")
 
 
 def _joined(x: tuple[int, int], w: tuple[int, int], c: int) -> tuple[int, int, int, int]:
@@ -342,8 +345,8 @@ def target(name: str | Target | tuple[int, int, int]) -> Target:
         return group_convolution(group(rest).table, rest)
     if kind == "field":
         return field_product(rest)
-    if match := re.fullmatch(r"structured:([a-z]{2}):(\d{1,2})x(\d{1,2})x(\d{1,2})", name):
-        return structured_product(match[1], *(int(v) for v in match.groups()[1:]))
+    if match := re.fullmatch(r"structured:([a-z]{2}):(\d{1,2})x(\d{1,2})x(\d{1,2})([abc]?)", name):
+        return structured_product(match[1], *(int(v) for v in match.groups()[1:4]), without=match[5])
     numbers = [int(v) for v in re.findall(r"\d{1,6}", rest)]
     plain = re.fullmatch(r"[\d]{1,6}([x,][\d]{1,6})*", rest) is not None
     if re.fullmatch(r"\d+[x,]\d+[x,]\d+", name):

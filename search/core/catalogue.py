@@ -163,7 +163,10 @@ class Catalogue:
         return None
 
     def add(self, encoder: Encoder, always: bool = False) -> tuple[Row, bool]:
-        """Offer an encoder; it is written if it improves on its kind (or ``always``).
+        """Offer an encoder; it is written if it improves on its kind.
+
+        The rule is for finds. What a person names – published schemes imported, the classical ones finds are compared
+        with, a run told to keep every exact find – comes with ``always`` and is kept beside the better entry.
 
         Returns
         -------

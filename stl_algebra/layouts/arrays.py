@@ -189,7 +189,15 @@ def _sized(source: Source, key: str, arrays: dict[str, Any]) -> Raw:
         except StlError as error:
             source.refuse(f"key {key}", error.value, error.allowed)
     also = ring("GF(2)") if says_mod_2(source, binary=True) and base is None else None
-    return Raw(key, factors, "npz", ring=base or over, also=also, target=goal, transposed=True if goal and goal.format else None)
+    return Raw(
+        key,
+        factors,
+        "npz",
+        ring=base or over,
+        also=also,
+        target=goal,
+        transposed=True if goal and goal.format else None,
+    )
 
 
 def _numbers(source: Source, a: Any, what: str, base: Ring | None) -> tuple[Array, int, Ring | None]:

@@ -261,9 +261,10 @@ def _masks(source: Source, cells: list[str]) -> list[Raw] | None:
         if max(bits) > MAX_DIMENSION**2 or not all(bits):
             continue
         source.spend(sum(bits) * head[skip])
+        goal = matmul(*head[:3]) if skip else None
         factors = [(np.array([[v >> i & 1 for v in column] for i in range(size)], dtype=np.int64), 1)
                    for column, size in zip(masks, bits, strict=True)]  # fmt: skip
-        return [Raw(source.name, factors, "bit masks", ring=ring("GF(2)"))]
+        return [Raw(source.name, factors, "bit masks", ring=ring("GF(2)"), target=goal)]
     return None
 
 

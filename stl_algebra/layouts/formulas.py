@@ -25,7 +25,7 @@ import numpy as np
 from ..encoder import Encoder
 from ..errors import StlError
 from ..rings import Ring, fit, ring
-from ..targets import Target, symmetric_square
+from ..targets import Target, matmul, symmetric_square
 from .judge import MAX_DIMENSION, MAX_RANK, Raw
 from .scalars import Numbers, exact
 from .source import CURE, Source, directives, says_mod_2, target_by_name
@@ -462,7 +462,7 @@ def _assemble(
     if widths == {2} and reader.quadratic:
         goal, sizes, orders = _square_sizes(source, groups)
     elif widths == {2} and (goal is None or goal.format):
-        sizes, orders = _matrix_sizes(source, groups, goal)
+        goal, sizes, orders = _matrix_sizes(source, groups, goal)
     else:
         sizes, orders = _vector_sizes(source, groups, goal)
     rank = len(lefts)
@@ -489,7 +489,7 @@ def _corners(source: Source, groups: list[set[tuple[int, ...]]]) -> list[tuple[i
 
 def _matrix_sizes(
     source: Source, groups: list[set[tuple[int, ...]]], goal: Target | None
-) -> tuple[list[int], list[Any]]:
+) -> tuple[Target, list[int], list[Any]]:
     """n, m, p from the largest indices (or from the target); C may be written as Cᵀ."""
     (r1, c1), (r2, c2), (r3, c3) = _corners(source, groups)
     straight = (max(r1, r3), max(c1, r2), max(c2, c3))
@@ -501,8 +501,12 @@ def _matrix_sizes(
     if r1 > n or max(c1, r2) > m or c2 > p or (turned and (c3 > n or r3 > p)):
         source.refuse("index", ((r1, c1), (r2, c2), (r3, c3)), f"indices of {(n, m, p)}")
     width = n if turned else p
-    return [n * m, m * p, n * p], [lambda i: (i[0] - 1) * m + i[1] - 1, lambda i: (i[0] - 1) * p + i[1] - 1,
-                                   lambda i: (i[0] - 1) * width + i[1] - 1]  # fmt: skip
+    try:
+        goal = matmul(n, m, p)
+    except StlError as error:
+        source.refuse(error.argument, error.value, error.allowed)
+    return goal, list(goal.shape), [lambda i: (i[0] - 1) * m + i[1] - 1, lambda i: (i[0] - 1) * p + i[1] - 1,
+                                    lambda i: (i[0] - 1) * width + i[1] - 1]  # fmt: skip
 
 
 def _square_sizes(source: Source, groups: list[set[tuple[int, ...]]]) -> tuple[Target, list[int], list[Any]]:

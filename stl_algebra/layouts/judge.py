@@ -92,6 +92,9 @@ class Reading:
         True if the file's third factor is on vec(Cᵀ).
     note : str
         Diagnosis worth telling: unusual transposition, valid modulo 2 only, border of order h …
+    guessed : bool
+        True if nothing named the target, so that it was chosen by the shapes: if it is not proven, the guess may be
+        what is wrong, and the verdict is not "refuted".
     rings : list of str
         Where it holds (`identities.rings_where_valid`), if asked for.
     """
@@ -103,15 +106,19 @@ class Reading:
     report: Report
     transposed: bool
     note: str = ""
+    guessed: bool = False
     rings: list[str] = field(default_factory=list)
 
     @property
     def verdict(self) -> str:
-        """ "proven", "refuted", "approximate" (declared so) or "numerical" (floats, with a residual)."""
+        """ "proven", "refuted", "unproven" (of a guessed target), "approximate" (declared so) or "numerical" (floats,
+        with a residual)."""
         if self.report.holds:
             return "proven"
         if not self.encoder.ring.exact:
             return "numerical"
+        if self.guessed:
+            return "unproven"
         return "approximate" if self.layout == "stl" else "refuted"
 
 
@@ -277,7 +284,7 @@ def _prove(source: Source, raw: Raw, parts: list[Numbers], base: Ring, c: _Candi
     note = raw.note
     if report.holds:
         note = "; ".join(v for v in (note, _convention(raw, c), _border(encoder)) if v)
-    return Reading(source.path, raw.name, raw.layout, encoder, report, c.turned[2], note)
+    return Reading(source.path, raw.name, raw.layout, encoder, report, c.turned[2], note, raw.target is None)
 
 
 def _convention(raw: Raw, c: _Candidate) -> str:
@@ -394,5 +401,6 @@ def _judge_floats(source: Source, raw: Raw, parts: list[Numbers]) -> Reading | N
             source.prove(proof_work(encoder))
             report = verify(encoder)
             if best is None or report.residual < best.report.residual:
-                best = Reading(source.path, raw.name, raw.layout, encoder, report, c.turned[2], raw.note)
+                best = Reading(source.path, raw.name, raw.layout, encoder, report, c.turned[2], raw.note,
+                               raw.target is None)  # fmt: skip
     return best

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 from itertools import islice
 from typing import Any
 
@@ -34,8 +35,9 @@ _COMPLEX = re.compile(
     r"(?<![\w.])([+-]?[0-9.]+(?:e[+-]?[0-9]+)?)\s*([+-]\s*[0-9.]+(?:e[+-]?[0-9]+)?)\s*\*?[jI](?![\w])"
 )
 _IMAGINARY = re.compile(r"(?<![\w.\"])([+-]?[0-9.]+)\*?[jI](?![\w])")
-_PRODUCT = re.compile(r"(?<![\w./*])(-?[0-9]{1,18})(/[0-9]{1,18})?\*(-?[0-9]{1,18})(?![\w./*])")
-_SUM = re.compile(r"(?<=[\[,\s])[+-]?[0-9]{1,18}(?:[+-][0-9]{1,18})+(?=[\],\s])")
+#: A cell of a Maple matrix that may be arithmetic, as in 1*(0-1)+2/3.
+_CELL = re.compile(r"(?<=[\[,])[-+*/()0-9\s]{2,400}(?=[\],])")
+_PLAIN = re.compile(r"\s*-?[0-9]+\s*(?:/\s*[0-9]+\s*)?")
 _FRACTION = re.compile(r"(?<![\w.])(-?[0-9]+)\s*/\s*([0-9]+)")
 _NUMBER = re.compile(r"(?<![\w.\",])?(-?)\s*(\d*)\.(\d*)")
 _MATRIX = re.compile(r"Matrix\(\s*[0-9]+\s*,\s*[0-9]+\s*,")
@@ -112,10 +114,8 @@ def _as_json(body: str) -> str:
     if re.search(r"[\d.]\s*\*?[jI]\b", body):
         body = _COMPLEX.sub(lambda m: f'"{m[1]},{m[2].replace(" ", "")}"', body)
         body = _IMAGINARY.sub(lambda m: f'"0,{m[1]}"', body)
-    if "*" in body:  # Maple writes 1*-1
-        body = _PRODUCT.sub(lambda m: f"{int(m[1]) * int(m[3])}{m[2] or ''}", body)
-    if "Triad" in body:  # and 1-1+0
-        body = _SUM.sub(lambda m: str(sum(int(v) for v in re.findall("[+-]?[0-9]+", m[0]))), body)
+    if "Triad" in body:
+        body = _CELL.sub(lambda m: m[0] if _PLAIN.fullmatch(m[0]) else _arithmetic(m[0]), body)
     if "/" in body:
         body = _FRACTION.sub(r'"\1/\2"', body)
     if "Triad" in body or "Matrix" in body:  # Maple: every bracket is a call's
@@ -130,6 +130,54 @@ def _as_json(body: str) -> str:
         body = re.sub(r"(\d)\.(?![\d])", r"\1.0", body)
     body = re.sub(r"\+(?=\d)", "", body) if re.search(r"[\[,]\s*\+\d", body) else body
     return re.sub(r",\s*(?=\])", "", body)
+
+
+def _arithmetic(text: str) -> str:
+    """The value of sums, products and small powers of integers, by recursive descent; other text stays as it is."""
+    tokens = re.findall(r"[0-9]{1,18}|\*\*|[-+*/()]", text)
+    if "".join(tokens) != re.sub(r"\s", "", text) or tokens.count("(") > 32 or tokens.count("-") > 64:
+        return text
+    tokens.append("")
+    tokens.reverse()
+
+    def total() -> Fraction:
+        value = product()
+        while tokens[-1] in ("+", "-"):
+            value += product() if tokens.pop() == "+" else -product()
+        return value
+
+    def product() -> Fraction:
+        value = power()
+        while tokens[-1] in ("*", "/"):
+            value = value * power() if tokens.pop() == "*" else value / power()
+        return value
+
+    def power() -> Fraction:
+        if tokens[-1] in ("-", "+"):
+            return power() if tokens.pop() == "+" else -power()
+        value = atom()
+        if tokens[-1] != "**":
+            return value
+        tokens.pop()
+        exponent = tokens.pop()
+        if len(exponent) != 1 or not exponent.isdecimal() or max(abs(value.numerator), value.denominator) >> 64:
+            raise ValueError(text)
+        return Fraction(value ** int(exponent))
+
+    def atom() -> Fraction:
+        token = tokens.pop()
+        if token != "(":
+            return Fraction(token)
+        value = total()
+        if tokens.pop() != ")":
+            raise ValueError(text)
+        return value
+
+    try:
+        value = total()
+    except (ValueError, ZeroDivisionError, IndexError):
+        return text
+    return str(value) if tokens == [""] and value.numerator.bit_length() < 256 else text
 
 
 def _strip(value: Any) -> Any:

@@ -117,9 +117,7 @@ class Source:
         try:
             return self.data.decode("utf-8-sig").replace("\xa0", " ")
         except UnicodeDecodeError:
-            self.refuse(
-                "content", "bytes that are no UTF-8 text", "a scheme in a layout of stl_algebra.layouts"
-            )
+            self.refuse("content", "bytes that are no UTF-8 text", "a scheme in a layout of stl_algebra.layouts")
 
     def refuse(self, what: str, found: object, needed: str, cure: str = "") -> NoReturn:
         """Raise EncoderFileError for this file."""
@@ -165,14 +163,14 @@ def directives(source: Source) -> tuple[Ring | None, Target | None]:
 
 def target_by_name(source: Source) -> Target | None:
     """The structured product a file of flip-cpd is named after, ``uu-444-rank19-…``: its entries have one index."""
-    match = re.match(r"([gulskw][gulskwt])-([0-9])([0-9])([0-9])-rank[0-9]", source.name)
+    match = re.match(r"([gulskw][gulskwt])-([0-9])([0-9])([0-9])([abc]?)-rank[0-9]", source.name)
     if not match:
         return None
-    kinds, (n, m, p) = match[1], match.groups()[1:]
+    kinds, (n, m, p, without) = match[1], match.groups()[1:]
     try:
-        if kinds in ("gg", "gt"):
+        if kinds in ("gg", "gt") and not without:
             return target(f"matmul:{n}x{m}x{p}" if kinds == "gg" else f"symmetric:{n}x{m}")
-        return target(f"structured:{kinds}:{n}x{m}x{p}")
+        return target(f"structured:{kinds}:{n}x{m}x{p}{without}")
     except StlError as error:
         source.refuse(error.argument, error.value, error.allowed)
 

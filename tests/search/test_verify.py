@@ -185,3 +185,32 @@ def test_a_target_may_be_named(tmp_path):
     assert call(path, "--target", "polymul:2x2").exit_code == 0
     wrong = call(path, "--target", "matmul:2x2x2")
     assert wrong.exit_code == 2 and "shape" in wrong.stderr
+
+
+def test_a_guessed_target_is_said_and_never_refutes(tmp_path):
+    """The shapes of Karatsuba's matrices fit one target, those of a product modulo x² + 1 several others."""
+    path = REFERENCE.parent / "cases" / "karatsuba_polynomial_L.sms"
+    shown = " ".join(call(path).stdout.split())
+    assert "guessed" in shown and json.loads(call(path, "--json").stdout)["schemes"][0]["target_guessed"]
+    assert "guessed" not in call(path, "--target", "polymul:2x2").stdout
+    odd = complex_product_of_conjugates()
+    for side, a in zip("LRP", odd, strict=True):
+        cells = [f"{i + 1} {j + 1} {v}" for i, row in enumerate(a) for j, v in enumerate(row) if v]
+        (tmp_path / f"s_{side}.sms").write_text("\n".join([f"{len(a)} {len(a[0])} M", *cells, "0 0 0"]))
+    result = call(tmp_path / "s_L.sms", "--json")
+    row = json.loads(result.stdout)["schemes"][0]
+    assert result.exit_code == 1 and row["verdict"] == "unproven" and row["target_guessed"] and not row["proven"]
+    shown = call(tmp_path / "s_L.sms").stdout
+    assert "0 refuted, 1 without the guessed target" in " ".join(shown.split()) and "--target" in shown
+    named = call(tmp_path / "s_L.sms", "--target", "complex", "--json")
+    assert named.exit_code == 1 and json.loads(named.stdout)["schemes"][0]["verdict"] == "refuted"
+
+
+def complex_product_of_conjugates():
+    """A bilinear map with a name of nobody's: (a + bi)(c − di) by its four products."""
+    return ([[1, 0], [1, 0], [0, 1], [0, 1]], [[1, 0], [0, 1], [1, 0], [0, 1]], [[1, 0, 0, 1], [0, -1, 1, 0]])
+
+
+def test_symmetry_is_reported(tmp_path):
+    row = json.loads(call(save(strassen(), tmp_path), "--json").stdout)["schemes"][0]
+    assert row["symmetry"] == 36  # S₃ × S₃ (Burichenko 2014)

@@ -43,7 +43,12 @@ def test_best_ranks_grow_with_the_format_and_never_beat_a_split():
 
 
 def test_lower_bounds_of_the_literature():
-    assert [lower_bound((2, 2, n)) for n in (2, 3, 4, 5)] == [7, 11, 14, 18]
+    assert [lower_bound((2, 2, n)) for n in range(2, 9)] == [7, 11, 14, 17, 19, 22, 25]
+    for name in ("GF(2)", "Z"):  # ⌈7n/2⌉ is proven modulo 2 only, which schemes over Z imply
+        assert [lower_bound((2, n, 2), name) for n in range(2, 9)] == [7, 11, 14, 18, 21, 25, 28]
+        assert lower_bound((3, 2, 3), name) == 15
+    for name in ("Q", "Z[1/2]", "GF(3)", "GF(2^2)", "Q(i)"):
+        assert lower_bound((2, 2, 8), name) == 25 and lower_bound((3, 2, 3), name) == 14
     assert [lower_bound(f) for f in ((3, 3, 3), (3, 3, 4), (4, 4, 4), (5, 5, 5))] == [19, 24, 34, 53]
     assert lower_bound((3, 3, 3), "GF(2)") == lower_bound((3, 3, 3), "Z") == 20
     with pytest.raises(StlError, match="border"):

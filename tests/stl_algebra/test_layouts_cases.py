@@ -15,7 +15,7 @@ from stl_algebra import Encoder, EncoderFileError, StlError, ring, verify
 from stl_algebra.layouts import WRITERS, read, write
 from stl_algebra.schemes import gram, hopcroft, karatsuba, laderman, standard, strassen, toom_cook, winograd
 from stl_algebra.symbolic import formulas
-from stl_algebra.targets import structured_product
+from stl_algebra.targets import structured_product, target
 
 CASES = Path(__file__).parents[1] / "vectors" / "cases"
 #: File → (verdict, label, ring), or the words of its refusal.
@@ -296,6 +296,17 @@ def test_object_arrays_of_alphatensor(tmp_path):
     assert len(readings.refused) == 2  # one bad member never refuses the rest
 
 
+def test_structured_products_without_corners():
+    """What is left of a product for recursion: a, b and c leave out the first, the last and both corners of C."""
+    whole = structured_product("ut", 3, 3, 3)
+    for suffix, dropped in (("a", {0}), ("b", {5}), ("c", {0, 5})):
+        part = target(f"structured:ut:3x3x3{suffix}")
+        assert part.shape == whole.shape and part.name.endswith(suffix)
+        assert {int(c) for c in part.index[:, 2]} == {0, 1, 2, 3, 4, 5} - dropped
+        kept = [v for v in whole.index.tolist() if v[2] not in dropped]
+        assert sorted(part.index.tolist()) == sorted(kept)
+
+
 def test_structured_products():
     t = structured_product("uu", 3, 3, 3)
     e = Encoder.build(t, np.eye(6, dtype=int)[t.index[:, 0]], np.eye(6, dtype=int)[t.index[:, 1]],
@@ -428,3 +439,20 @@ def test_writers_refuse_what_they_cannot_hold(tmp_path):
     with pytest.raises(StlError, match="ending in"):
         write(strassen(), tmp_path / "x.docx")
     assert one(write(strassen(), tmp_path / "x.npy")[0]).encoder == strassen()
+
+
+def test_arithmetic_in_maple_literals(tmp_path):
+    """Cells of Sedoglavic's files are sums and products of integers, some in brackets."""
+    spelt = {1: "(1*1-0*0)", -1: "-(0-1)*(0*1-1*1)/1", 0: "1-1**2+0*3"}
+    e = strassen()
+    terms = [[f.num[l].reshape(2, 2).tolist() for f in (e.e_x, e.e_w)] + [e.d.num[:, l].reshape(2, 2).T.tolist()]
+             for l in range(7)]  # fmt: skip
+    cells = str(terms)
+    for value in (-1, 1, 0):
+        cells = re.sub(rf"(?<=[\[ ]){value}(?=[,\]])", f"@{value}", cells)
+    cells = re.sub(r"@(-?\d)", lambda m: spelt[int(m[1])], cells)
+    matrices = re.sub(r"\[\[([^\[\]]*\], \[[^\[\]]*)\]\]", r"Matrix(2, 2, [[\1]])", cells)
+    triads = re.sub(r"\[Matrix(.*?)\)\](?=,|\])", r"Triad([Matrix\1)])", matrices)
+    r = one(made(tmp_path, "a.mpl", f"Tensor:=TriadSet({triads}):\n"))
+    assert (r.verdict, r.encoder) == ("proven", e)
+    assert "content" in refusal(made(tmp_path, "b.mpl", f"Tensor:=TriadSet({triads.replace('*3', '*(3')}):\n"))

@@ -7,7 +7,7 @@ TORCH_ARGS ?=
 # Without an NVIDIA GPU take the CPU build of torch: its local version where pip can see one, else the plain release.
 GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -c GPU)
 
-.PHONY: setup search test lint mutants notebooks clean
+.PHONY: setup search test lint docs mutants notebooks clean
 
 setup: $(VENV)/.installed
 
@@ -30,6 +30,7 @@ test: setup
 
 lint: setup
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 notebooks: setup
@@ -37,6 +38,10 @@ notebooks: setup
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+
+docs: setup
+	$(BIN)/python -m pip install -q "pdoc>=14"
+	$(BIN)/python -m pdoc --docformat numpy -o build/api stl_algebra stl_search stl_kernels
 
 mutants: setup
 	$(BIN)/python tests/mutants.py

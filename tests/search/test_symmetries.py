@@ -13,6 +13,8 @@ from search.families.action import everything, tally
 from search.lm.generated import generated, is_generated
 from search.lm.problem import parametrisation
 from stl_algebra import StlError, symmetry
+from stl_algebra.groups import group
+from stl_algebra.groups.subgroups import subgroup_classes
 
 PLAN = {t.name: t for t in plans.read("symmetries")}
 runner = CliRunner()
@@ -50,6 +52,9 @@ def test_all_rank_7_schemes_under_c3(tmp_path):
     assert len(rows) == 4 and all(r["run"] == r["multisets"] for r in rows)
     solved = {tuple(sorted(counts.values())) for r in rows if "/Z3/" in r["action"] for counts in r["solved"]}
     assert solved == {(1, 2), (1, 4)}  # one or four fixed terms: 7 = 1 + 2·3 = 4 + 1·3
+    # every scheme of rank 7 is Strassen's in another basis (de Groote 1978), so solutions are subgroups of S3 × S3
+    threes = [c for c in subgroup_classes(group("S3xS3")) if c.order == 3]
+    assert sum(len(r["solved"]) for r in rows) == len(threes) == 3
     again = exhausted(tmp_path, "--group", "C3")
     assert "exhausted: all 4 faithful actions" in again.stdout and "6 already known" in again.stdout
 

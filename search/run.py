@@ -19,10 +19,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from stl_algebra import StlError
+from stl_algebra.known import best_rank
 
 from .cli import console, fail, friendly, parse_settings, parsed_format, print_json
 from .core.catalogue import Row, naive_line
 from .core.executors import checked_device, make_slots
+from .core.ledger import Ledger
 from .core.runner import LIMIT, Summary, Task, rounds, run
 from .core.unit import Request, Unit, families, families_of
 
@@ -149,6 +151,42 @@ def _describe(request: Request, as_json: bool) -> None:
         )  # fmt: skip
 
 
+def _everything(request: Request) -> dict[str, list[Unit]]:
+    """All units of a finite group on one format and rank."""
+    from .families.action import accepts, everything
+
+    if not request.group or not accepts(request.group) or request.format is None:
+        raise StlError("exhaust", request.group, "a finite group, and its --format, e.g. --group S3 --format 2,2,2")
+    rank = request.rank or best_rank(request.format)
+    if rank is None:
+        raise StlError("rank", None, "a --rank, as none is known for this format")
+    return everything(request, request.format, rank)
+
+
+def _exhausted(units: dict[str, list[Unit]], out: Path, as_json: bool) -> None:
+    """What an exhaustive search has covered so far, in this run and earlier ones."""
+    from .families.action import tally
+
+    with Ledger(out / "ledger.sqlite") as ledger:
+        table = tally(units, ledger.rows({"family": "action"}))
+    if as_json:
+        print_json({"actions": table})
+        return
+    for row in table:
+        for counts in row["solved"]:
+            text = " + ".join(f"{k}·[{name}]" for name, k in counts.items())
+            console.print(f"solved  {row['action']}: {text}", markup=False)
+    ran, total = sum(r["run"] for r in table), sum(r["multisets"] for r in table)
+    solved = [r for r in table if r["solved"]]
+    restarts = min((r["restarts"] for r in table if r["restarts"]), default=0)
+    state = "exhausted" if ran == total else f"not exhausted ({ran} multisets run, the same command continues)"
+    console.print(
+        f"{state}: all {len(table)} faithful actions up to equivalence, {total} multisets of orbit types, {restarts} "
+        f"restarts each; solutions for {sum(len(r['solved']) for r in solved)} multisets of {len(solved)} actions. "
+        "No hit is evidence, not a proof.", markup=False,
+    )  # fmt: skip
+
+
 def _list_registry(as_json: bool) -> None:
     known = families()
     if as_json:
@@ -203,6 +241,9 @@ def main(
     describe: Annotated[
         bool, typer.Option("--describe", help="say what would be searched, and how much there is")
     ] = False,
+    exhaust: Annotated[
+        bool, typer.Option("--exhaust", help="every action of a finite group, every multiset of orbit types, once")
+    ] = False,
 ) -> None:
     """Discover encoders from a group: construct, polish, rationalise, prove, score, keep what improves.
 
@@ -226,13 +267,19 @@ def main(
         if describe:
             _describe(request, json)
             return
-        source = rounds(request, limit) if unit is None else iter([_one(unit)])
+        whole = _everything(request) if exhaust else {}
+        if whole:
+            source = iter([[Task(u, seconds=limit) for its in whole.values() for u in its]])
+        else:
+            source = rounds(request, limit) if unit is None else iter([_one(unit)])
         slots = make_slots(backend, workers, checked_device(device))
         with follow(json, seconds) as progress:
             summary = run(source, out, slots, seconds, progress=progress)
-    if json:
+    if whole:
+        _exhausted(whole, out, json)
+    elif json:
         print_json(asdict(summary))
-    else:
+    if not json:
         if summary.best:
             console.print(best_table(summary.best, "best for what was searched", console.width))
         report(summary, out)

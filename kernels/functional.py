@@ -219,9 +219,7 @@ def stl_matmul(
     assert cast[0] is not None and cast[1] is not None
     x, w, bias = cast[0], cast[1], cast[2]
     rows = x.numel() // max(x.shape[-1], 1)
-    if fallback == "dense" and dispatch.declines(
-        rows, *w.shape, codec, x.dtype, x.device, encoded_weight=False
-    ):
+    if fallback == "dense" and dispatch.declines(rows, *w.shape, codec, x.dtype, x.device, encoded_weight=False):
         y = x @ w if bias is None else x @ w + bias
         return reference.activate(y, activation)
     return stl_matmul_encoded(x, encode_weight(w, codec), codec, w.shape[1], bias=bias, activation=activation)

@@ -35,9 +35,16 @@ def listing(order: int | None) -> list[dict[str, Any]]:
     for i in range(1, alg.number_of_small_groups(order) + 1):
         g = alg.small_group(order, i)
         table = alg.character_table(g)
-        rows.append({"name": g.name, "structure": alg.small_group_description(order, i), "classes": len(table),
-                     "degrees": degree_word(table.degrees.tolist()), "centre": len(g.centre),
-                     "real_multiplications": alg.real_multiplications(g)})
+        rows.append(
+            {
+                "name": g.name,
+                "structure": alg.small_group_description(order, i),
+                "classes": len(table),
+                "degrees": degree_word(table.degrees.tolist()),
+                "centre": len(g.centre),
+                "real_multiplications": alg.real_multiplications(g),
+            }
+        )
     return rows
 
 
@@ -105,8 +112,11 @@ def describe(name: str, formats: bool = True) -> dict[str, Any]:
     out["real_multiplications"] = alg.real_multiplications(g)
     if g.order <= LATTICE_ORDER:
         found = alg.subgroup_classes(g)
-        out["subgroups"] = {"all": sum(c.length for c in found), "classes": len(found),
-                            "normal": sum(c.is_normal for c in found)}
+        out["subgroups"] = {
+            "all": sum(c.length for c in found),
+            "classes": len(found),
+            "normal": sum(c.is_normal for c in found),
+        }
     if g.order <= FORMATS_ORDER:
         automorphisms = alg.automorphism_group(g)
         out["automorphisms"] = {"order": automorphisms.order, "outer": automorphisms.outer_order}
@@ -124,8 +134,10 @@ def _irrep(g: alg.FiniteGroup, index: int) -> dict[str, Any]:
         row["unitary"] = rho.is_unitary
         row["design"] = alg.unitary_strength(rho, 4)
         if rho.dimension <= 6:
-            row["generators"] = [[[alg.format_number(m[i, j]) for j in range(rho.dimension)]
-                                  for i in range(rho.dimension)] for m in images]
+            row["generators"] = [
+                [[alg.format_number(m[i, j]) for j in range(rho.dimension)] for i in range(rho.dimension)]
+                for m in images
+            ]
     return row
 
 
@@ -135,8 +147,11 @@ def _field(conductor: int) -> str:
 
 def _show(data: dict[str, Any]) -> None:
     words = [w for w in ("abelian", "simple", "solvable") if data[w]] or ["not solvable"]
-    console.print(f"[bold]{escape(data['name'])}[/bold]  order {data['order']}, exponent {data['exponent']}, "
-                  + ", ".join(words) + f"; centre {data['centre']}, derived subgroup {data['derived']}")
+    console.print(
+        f"[bold]{escape(data['name'])}[/bold]  order {data['order']}, exponent {data['exponent']}, "
+        + ", ".join(words)
+        + f"; centre {data['centre']}, derived subgroup {data['derived']}"
+    )
     if "small_group" in data:
         console.print(f"SmallGroup({data['small_group'][0]},{data['small_group'][1]}), structure {data['structure']}")
     if data["generators"]:
@@ -153,8 +168,10 @@ def _show(data: dict[str, Any]) -> None:
             table.add_row(f"χ{i}", *c["values"])
         console.print(table)
     else:
-        console.print(f"{len(classes)} classes, degrees {degree_word([c['degree'] for c in characters])} "
-                      "(--json has the whole table)")
+        console.print(
+            f"{len(classes)} classes, degrees {degree_word([c['degree'] for c in characters])} "
+            "(--json has the whole table)"
+        )
     table = Table(title="irreducible representations")
     for column in ("χ", "degree", "type", "indicator", "kernel", "construction", "field", "unitary", "design"):
         table.add_column(column, justify="right" if column in ("χ", "degree", "kernel", "design") else "left")
@@ -169,16 +186,19 @@ def _show(data: dict[str, Any]) -> None:
         r = data["irreps"][i]
         if 1 < r["degree"] <= 4 and "generators" in r:
             parts = ["[" + "; ".join(" ".join(row) for row in m) + "]" for m in r["generators"]]
-            console.print(escape(f"  χ{i}: " + "   ".join(
-                f"{g} ↦ {m}" for g, m in zip(data["generators"], parts, strict=True))))
+            console.print(
+                escape(f"  χ{i}: " + "   ".join(f"{g} ↦ {m}" for g, m in zip(data["generators"], parts, strict=True)))
+            )
     if "subgroups" in data:
         s = data["subgroups"]
         console.print(f"subgroup lattice: {s['all']} subgroups in {s['classes']} classes, {s['normal']} normal")
     if "automorphisms" in data:
         a = data["automorphisms"]
         console.print(f"automorphisms: {a['order']}, outer {a['outer']}")
-    console.print(f"one product in the real group algebra: {data['real_multiplications']} real multiplications "
-                  "(best known block ranks)")
+    console.print(
+        f"one product in the real group algebra: {data['real_multiplications']} real multiplications "
+        "(best known block ranks)"
+    )
     if "formats" in data:
         found = ", ".join("⟨" + ",".join(map(str, f)) + "⟩" for f in data["formats"]) or "none"
         console.print(f"formats found by the triple product property (quick search, ≤ 5): {found}")
@@ -215,8 +235,10 @@ def main(
             table.add_row(*(escape(str(row.get(column, ""))) for column in columns))
         console.print(table)
         if order is None and not times:
-            console.print("also 2^(1+4)+, 3^(1+2)-, powers C2^3, products S3xC4, C7:C3, wreath products C3^3wrC2, and "
-                          f"every group of order ≤ {MAX_SMALL_ORDER}: --order 32 lists those of order 32")
+            console.print(
+                "also 2^(1+4)+, 3^(1+2)-, powers C2^3, products S3xC4, C7:C3, wreath products C3^3wrC2, and "
+                f"every group of order ≤ {MAX_SMALL_ORDER}: --order 32 lists those of order 32"
+            )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Run plans: lists of named units with budgets, such as the rediscovery of the published ranks.
 
-    python -m search.plans list rediscovery
-    python -m search.plans run rediscovery 222-z3 333-z3-11 444-48-e32
+python -m search.plans list rediscovery
+python -m search.plans run rediscovery 222-z3 333-z3-11 444-48-e32
 """
 
 from __future__ import annotations
@@ -134,9 +134,7 @@ def run_(
             if value is not None and not value > 0:
                 raise StlError(name, value, "a positive number")
         tasks = _chosen(plan, units or [], longest)
-        tasks = [
-            replace(t, unit=t.unit.with_(seed=t.unit.seed + seed), seconds=limit or t.seconds) for t in tasks
-        ]
+        tasks = [replace(t, unit=t.unit.with_(seed=t.unit.seed + seed), seconds=limit or t.seconds) for t in tasks]
         slots = make_slots(backend, workers, checked_device(device))
         with follow(json, sum(t.seconds for t in tasks)) as progress:
             summary = run(iter([tasks]), out, slots, seconds, progress=progress, again=again)

@@ -200,7 +200,10 @@ def _one(
 
 
 #: Files that stand beside schemes without being any.
-_NOTES = {"", *".md .rst .csv .log .html .pdf .png .svg .sqlite .toml .yaml .yml .sh".split()}
+_NOTES = {
+    "",
+    *[".md", ".rst", ".csv", ".log", ".html", ".pdf", ".png", ".svg", ".sqlite", ".toml", ".yaml", ".yml", ".sh"],
+}
 
 
 def _over(reading: Reading, name: str) -> None:

@@ -85,6 +85,7 @@ class Program:
 
     def lines(self, name: str = "x", result: str = "y") -> list[str]:
         """Return the program as readable assignments, one per line."""
+
         def variable(k: int) -> str:
             return f"{name}{k}" if k < self.inputs else f"t{k - self.inputs}"
 

@@ -97,8 +97,14 @@ def without_pure_terms(encoder: Encoder, count: int | None = None) -> Encoder:
 
 
 def causal_ends(
-    fmt: tuple[int, int, int], rank: int, restarts: int = 64, iterations: int = 400, seed: int = 0,
-    constrained: bool = True, ridge: float = 1e-7, device: str = "cpu",
+    fmt: tuple[int, int, int],
+    rank: int,
+    restarts: int = 64,
+    iterations: int = 400,
+    seed: int = 0,
+    constrained: bool = True,
+    ridge: float = 1e-7,
+    device: str = "cpu",
 ) -> list[CausalEnd]:
     """Ends of Levenberg–Marquardt from random starts, least ε² first; without the constraint for comparison.
 
@@ -137,11 +143,17 @@ def causal_ends(
         residual = gap(theta) * weight
         value = residual.square().sum((1, 2, 3)) + mu * theta.square().sum(1)
         eye = [torch.eye(k, dtype=torch.float64, device=device) for k in (a, b, c)]
-        jacobian = torch.cat([
-            torch.einsum("ia,zlb,zlc->zabcli", eye[0], w, d).flatten(4),
-            torch.einsum("ib,zla,zlc->zabcli", eye[1], x, d).flatten(4),
-            torch.einsum("ic,zla,zlb->zabcli", eye[2], x, w).flatten(4),
-        ], dim=-1) * weight[..., None]
+        jacobian = (
+            torch.cat(
+                [
+                    torch.einsum("ia,zlb,zlc->zabcli", eye[0], w, d).flatten(4),
+                    torch.einsum("ib,zla,zlc->zabcli", eye[1], x, d).flatten(4),
+                    torch.einsum("ic,zla,zlb->zabcli", eye[2], x, w).flatten(4),
+                ],
+                dim=-1,
+            )
+            * weight[..., None]
+        )
         jacobian = jacobian.reshape(restarts, a * b * c, -1)
         gram = jacobian.mT @ jacobian
         gram.diagonal(dim1=1, dim2=2).add_((mu + lam)[:, None])
@@ -160,7 +172,11 @@ def causal_ends(
     kappa2 = (x.square().sum(2) * w.square().sum(2) * d.square().sum(2)).sum(1) / energy
     order = torch.argsort(eps2).tolist()
     return [
-        CausalEnd(float(eps2[i]), float(kappa2[i]), float(leak[i]),
-                  (x[i].cpu().numpy(), w[i].cpu().numpy(), d[i].mT.cpu().numpy()))
+        CausalEnd(
+            float(eps2[i]),
+            float(kappa2[i]),
+            float(leak[i]),
+            (x[i].cpu().numpy(), w[i].cpu().numpy(), d[i].mT.cpu().numpy()),
+        )
         for i in order
     ]

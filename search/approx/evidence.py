@@ -33,8 +33,15 @@ class Trial:
 
 
 def trials(
-    fmt: Format, ranks: Sequence[int], groups: Sequence[str], repeats: int = 5, seconds: float = 10.0,
-    device: str = "cpu", restarts: int = 1, first_seed: int = 0, slice_seconds: float = 2.0,
+    fmt: Format,
+    ranks: Sequence[int],
+    groups: Sequence[str],
+    repeats: int = 5,
+    seconds: float = 10.0,
+    device: str = "cpu",
+    restarts: int = 1,
+    first_seed: int = 0,
+    slice_seconds: float = 2.0,
 ) -> Iterator[Trial]:
     """Both sides at every rank, `repeats` times with new seeds, each for `seconds` of its own time."""
     clock = time.process_time if device == "cpu" else time.perf_counter
@@ -56,8 +63,16 @@ def trials(
                 spent[name] += clock() - begin
             for name, explorer in sides.items():
                 best = pools[name].ends[rank][0]
-                yield Trial("x".join(map(str, fmt)), rank, name, seed, round(spent[name], 2), explorer.runs, best.total,
-                            str(best.origin["group"]))
+                yield Trial(
+                    "x".join(map(str, fmt)),
+                    rank,
+                    name,
+                    seed,
+                    round(spent[name], 2),
+                    explorer.runs,
+                    best.total,
+                    str(best.origin["group"]),
+                )
 
 
 def interval(values: Sequence[float], level: float = 0.95, draws: int = 4000) -> tuple[float, float, float]:

@@ -143,9 +143,19 @@ class Explorer:
     """
 
     def __init__(
-        self, fmt: Format, ranks: Sequence[int], groups: Sequence[str], pool: Pool, device: str = "cpu", seed: int = 0,
-        restarts: int = 1, seconds: float = 8.0, explore: float = 0.35, widest: int = 10_000,
-        most: int = 256, log: Callable[[str], None] = print,
+        self,
+        fmt: Format,
+        ranks: Sequence[int],
+        groups: Sequence[str],
+        pool: Pool,
+        device: str = "cpu",
+        seed: int = 0,
+        restarts: int = 1,
+        seconds: float = 8.0,
+        explore: float = 0.35,
+        widest: int = 10_000,
+        most: int = 256,
+        log: Callable[[str], None] = print,
     ) -> None:
         self.fmt, self.pool, self.device, self.log = fmt, pool, device, log
         self.target, self.rng = matmul_tensor(*fmt), np.random.default_rng(seed)
@@ -206,8 +216,17 @@ class Explorer:
         before = self.pool.best(arm.rank)
         if self.device != "cpu" and iterations <= 100:
             schedule = schedule.with_(stall=0.0)  # a batch that keeps its size is captured once
-        result = minimise(self.target, par, restarts=restarts, iterations=iterations, schedule=schedule,
-                          seed=1_000_003 * self.seed + self.runs, device=self.device, init=init, seconds=self.seconds)
+        result = minimise(
+            self.target,
+            par,
+            restarts=restarts,
+            iterations=iterations,
+            schedule=schedule,
+            seed=1_000_003 * self.seed + self.runs,
+            device=self.device,
+            init=init,
+            seconds=self.seconds,
+        )
         origin = {
             "group": arm.group, "counts": list(arm.counts), "label": par.label, "seed": self.seed, "run": self.runs,
             "move": move, "trail": arm.trail[-10:],
@@ -275,8 +294,9 @@ class Explorer:
         many = self._many(new.size, 24)
         pick = [source.thetas[int(i)][1] for i in self.rng.integers(0, len(source.thetas), many)]
         init = np.stack([self._transplant(old, new, types, source.counts, counts, theta) for theta in pick])
-        self.run(arm, "exchange" if source.rank == rank else "drop" if source.rank > rank else "add", init, many, 70,
-                 WARM)
+        self.run(
+            arm, "exchange" if source.rank == rank else "drop" if source.rank > rank else "add", init, many, 70, WARM
+        )
 
     def _edited(self, source: Arm, sizes: list[int], rank: int) -> Counts | None:
         """Orbit counts near the source's with the wanted rank."""
@@ -305,7 +325,12 @@ class Explorer:
         return tuple(counts) if any(counts) else None
 
     def _transplant(
-        self, old: Parametrisation, new: Parametrisation, types: Sequence[OrbitType], had: Counts, want: Counts,
+        self,
+        old: Parametrisation,
+        new: Parametrisation,
+        types: Sequence[OrbitType],
+        had: Counts,
+        want: Counts,
         theta: Array,
     ) -> Array:
         """A start of the new arm from parameters of the old: cheap orbits go (with a random element), new ones come.

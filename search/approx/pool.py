@@ -98,6 +98,14 @@ def ends_of(result: Any, origin: dict[str, Any], most: int = 6, weight: float = 
     out = []
     for i in map(int, order):
         x, w, d = (np.array(f) for f in result.factors(i))
-        out.append(End(result.parametrisation.rank, float(total[i]), float(result.eps2[i]), float(result.kappa2[i]),
-                       (x, w, d), {**origin, "row": i}))
+        out.append(
+            End(
+                result.parametrisation.rank,
+                float(total[i]),
+                float(result.eps2[i]),
+                float(result.kappa2[i]),
+                (x, w, d),
+                {**origin, "row": i},
+            )
+        )
     return out

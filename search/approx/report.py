@@ -55,7 +55,10 @@ def _admitted(kind: str, cost: Price) -> bool:
 
 
 def best_points(
-    encoders: Iterable[tuple[str, Encoder]], fmt: tuple[int, int, int], exact_rank: int | None, dtype: str = "bf16",
+    encoders: Iterable[tuple[str, Encoder]],
+    fmt: tuple[int, int, int],
+    exact_rank: int | None,
+    dtype: str = "bf16",
     classes: Sequence[str] = CLASSES,
 ) -> list[Point]:
     """Least total error by rank and class; of few distinct rows: the fewest of E_X and D at 10 % more error at most.
@@ -119,8 +122,13 @@ def plot(points: Sequence[Point], path: Path, exact_rank: int | None) -> None:
     axes.plot(flops, [1 - f for f in flops], "--", color="0.6", label="products dropped")
     if exact_rank:
         inside = [r for r in ranks if r < exact_rank]
-        axes.plot([r / volume for r in inside], [1 - r / exact_rank for r in inside], ":", color="0.3",
-                  label=f"K-tiles of an exact {exact_rank} skipped")
+        axes.plot(
+            [r / volume for r in inside],
+            [1 - r / exact_rank for r in inside],
+            ":",
+            color="0.3",
+            label=f"K-tiles of an exact {exact_rank} skipped",
+        )
     axes.plot(flops, [1 / (1 + f) for f in flops], "-.", color="0.8", label="count-sketch")
     for name, values in LINES.items():
         axes.plot(list(values), list(values.values()), "x", label=name)
@@ -135,8 +143,13 @@ def plot(points: Sequence[Point], path: Path, exact_rank: int | None) -> None:
         mine = [p for p in points if p.kind == kind and p.total > 0]
         if mine:
             axes.plot([p.price.flops for p in mine], [p.total for p in mine], style, ms=4, lw=1, label=f"ours, {kind}")
-    axes.set(xlabel="fraction of the multiplications, r/nmp", ylabel="relative squared error, rounding included",
-             yscale="log", ylim=(1e-5, 1.2), title=f"⟨{points[0].format.replace('x', ',')}⟩")
+    axes.set(
+        xlabel="fraction of the multiplications, r/nmp",
+        ylabel="relative squared error, rounding included",
+        yscale="log",
+        ylim=(1e-5, 1.2),
+        title=f"⟨{points[0].format.replace('x', ',')}⟩",
+    )
     axes.legend(fontsize=7, ncols=2)
     figure.savefig(path)
     plt.close(figure)

@@ -62,7 +62,8 @@ def restricted(
         copies[place[0]].append(place[1])
     theta = [
         np.concatenate([blocks[b] for blocks in copies[i]])
-        for i, orbit_type in enumerate(types) if copies[i]
+        for i, orbit_type in enumerate(types)
+        if copies[i]
         for b in range(len(orbit_type.widths))
     ]
     return tuple(len(c) for c in copies), np.concatenate(theta)

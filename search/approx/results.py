@@ -122,8 +122,12 @@ def _causal(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         ranks = range(4, exact) if fmt != (3, 3, 3) else () if small else (12, 14, 16, 18, 20, 21, 22)
         for rank in ranks if fmt == (2, 2, 2) or not small else ranks[2:]:
             restarts = 12 if small else 256
-            row: dict[str, Any] = {"format": "x".join(map(str, fmt)), "rank": rank, "dropping": 1 - rank / prod(fmt),
-                                   "time_sharing": 1 - rank / exact}
+            row: dict[str, Any] = {
+                "format": "x".join(map(str, fmt)),
+                "rank": rank,
+                "dropping": 1 - rank / prod(fmt),
+                "time_sharing": 1 - rank / exact,
+            }
             for name, constrained in (("causal", True), ("free", False)):
                 best = causal_ends(fmt, rank, restarts, 250 if small else 400, 0, constrained, device=options.device)[0]
                 row |= {f"{name}_epsilon2": best.epsilon2, f"{name}_kappa2": best.kappa2, f"{name}_leak": best.leak}
@@ -149,8 +153,14 @@ def _tradeoff(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             if held is None or (held[0].size > WIDEST_CPU and options.device == "cpu"):
                 continue
             for weight, end in path(fmt, ends, group=group, device=options.device):
-                yield {"format": "x".join(map(str, fmt)), "rank": rank, "space": group, "weight": weight,
-                       "epsilon2": end.eps2, "kappa2": end.kappa2}
+                yield {
+                    "format": "x".join(map(str, fmt)),
+                    "rank": rank,
+                    "space": group,
+                    "weight": weight,
+                    "epsilon2": end.eps2,
+                    "kappa2": end.kappa2,
+                }
             break
 
 
@@ -170,8 +180,11 @@ def composites(points: Iterable[tuple[Format, int, float, float]], tile: int) ->
     1−ε² multiplies for encoders at their best scale, κ² and the fractions of the multiplications always do.
     """
     made = {(1, 1, 1): [(1.0, 0.0, 1.0, "")]}
-    factors = [(fmt, rank / prod(fmt), eps2, kappa2, f"⟨{fmt[0]},{fmt[1]},{fmt[2]};{rank}⟩")
-               for fmt, rank, eps2, kappa2 in points if fmt[0] == fmt[1] == fmt[2]]
+    factors = [
+        (fmt, rank / prod(fmt), eps2, kappa2, f"⟨{fmt[0]},{fmt[1]},{fmt[2]};{rank}⟩")
+        for fmt, rank, eps2, kappa2 in points
+        if fmt[0] == fmt[1] == fmt[2]
+    ]
     size = 1
     while size < tile:
         size *= 2
@@ -241,11 +254,21 @@ def _figures(options: argparse.Namespace) -> None:
         cases = sorted({(r["format"], int(r["rank"]), r.get("device", "")) for r in rows})
         for side, shift in (("groups", -0.12), ("none", 0.12)):
             for i, case in enumerate(cases):
-                values = [float(r["total"]) for r in rows
-                          if (r["format"], int(r["rank"]), r.get("device", ""), r["side"]) == (*case, side)]
+                values = [
+                    float(r["total"])
+                    for r in rows
+                    if (r["format"], int(r["rank"]), r.get("device", ""), r["side"]) == (*case, side)
+                ]
                 mean, low, high = interval(values)
-                axes.errorbar(i + shift, mean, [[mean - low], [high - mean]], fmt="o" if side == "groups" else "s",
-                              color="C0" if side == "groups" else "C1", capsize=3, label=side if i == 0 else None)
+                axes.errorbar(
+                    i + shift,
+                    mean,
+                    [[mean - low], [high - mean]],
+                    fmt="o" if side == "groups" else "s",
+                    color="C0" if side == "groups" else "C1",
+                    capsize=3,
+                    label=side if i == 0 else None,
+                )
         axes.set_xticks(range(len(cases)), [f"{f};{r}\n{d}" for f, r, d in cases], fontsize=7)
         axes.set(yscale="log", ylabel="total error in bf16, mean and 95 %", title="the same search at equal time")
         axes.legend()
@@ -263,8 +286,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=8.0, help="of each side of a trial of the evidence")
     options = parser.parse_args(arguments)
-    makers = {"points": _points, "causal": _causal, "tradeoff": _tradeoff, "evidence": _evidence,
-              "composites": _composites}
+    makers = {
+        "points": _points,
+        "causal": _causal,
+        "tradeoff": _tradeoff,
+        "evidence": _evidence,
+        "composites": _composites,
+    }
     try:
         if not options.encoders.is_dir():
             raise StlError("--encoders", str(options.encoders), "a folder of encoder files")

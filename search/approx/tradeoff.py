@@ -43,8 +43,14 @@ def coordinates(fmt: Format, ends: Sequence[End], group: str = "none") -> tuple[
 
 
 def path(
-    fmt: Format, ends: Sequence[End], weights: Sequence[float] = WEIGHTS, group: str = "none", device: str = "cpu",
-    iterations: int = 60, seconds: float = 10.0, seed: int = 0,
+    fmt: Format,
+    ends: Sequence[End],
+    weights: Sequence[float] = WEIGHTS,
+    group: str = "none",
+    device: str = "cpu",
+    iterations: int = 60,
+    seconds: float = 10.0,
+    seed: int = 0,
 ) -> list[tuple[float, End]]:
     """The best end for every weight, each begun from the ends of its neighbours, away from bf16 both ways.
 
@@ -72,10 +78,18 @@ def path(
             base = begin[:6] if before is None else before[0]
             rms = np.sqrt((base**2).mean(1, keepdims=True))
             shaken = base + 0.05 * rms * rng.standard_normal(base.shape)
-            schedule = WARM.with_(kappa_weight=weight, mu_start=1e-6, mu_end=min(1e-8, weight / 10), damping=1e-2,
-                                  stall=0.0)
-            result = minimise(target, par, iterations=iterations, schedule=schedule, device=device,
-                              init=np.concatenate([base, shaken]), seconds=seconds)
+            schedule = WARM.with_(
+                kappa_weight=weight, mu_start=1e-6, mu_end=min(1e-8, weight / 10), damping=1e-2, stall=0.0
+            )
+            result = minimise(
+                target,
+                par,
+                iterations=iterations,
+                schedule=schedule,
+                device=device,
+                init=np.concatenate([base, shaken]),
+                seconds=seconds,
+            )
             theta = np.concatenate([result.theta, base])
             here = [scored(fmt, par.expand(t), {"group": group, "weight": weight}, weight) for t in theta]
             best = np.argsort([e.total for e in here])[:6]

@@ -74,8 +74,9 @@ def main(
             matrices = (better.e_x.num, better.e_w.num, better.d.num.T)
             if better.rank < 30 and better.ring.name != "GF(2)":
                 # a side of n different sums with `few` extras is minimal when no fewer extras suffice
-                row["minimal"] = [_minimal(m, p.additions, k, better) for k, (m, p) in
-                                  enumerate(zip(matrices, programs, strict=True))]
+                row["minimal"] = [
+                    _minimal(m, p.additions, k, better) for k, (m, p) in enumerate(zip(matrices, programs, strict=True))
+                ]
             if out is not None:
                 out.mkdir(parents=True, exist_ok=True)
                 row["written"] = str(save(better, out))
@@ -88,8 +89,9 @@ def main(
             return
         table = Table("file", "encoder", "ring", "given", "additions", "E_X + E_W + D", "scalings", "written")
         for r in rows:
-            table.add_row(*(str(r[k]) for k in ("file", "encoder", "ring", "given", "additions", "parts", "scalings",
-                                                "written")))
+            table.add_row(
+                *(str(r[k]) for k in ("file", "encoder", "ring", "given", "additions", "parts", "scalings", "written"))
+            )
         console.print(table)
 
 
@@ -99,8 +101,11 @@ def _minimal(matrix: object, additions: int, slot: int, encoder: Encoder) -> boo
 
     table = np.asarray(matrix)
     side = additions if slot < 2 else additions - encoder.rank + encoder.target.shape[2]
-    rows = {tuple((r if r[np.flatnonzero(r)[0]] > 0 else -r) // max(1, np.gcd.reduce(r)))
-            for r in table if np.count_nonzero(r) > 1}
+    rows = {
+        tuple((r if r[np.flatnonzero(r)[0]] > 0 else -r) // max(1, np.gcd.reduce(r)))
+        for r in table
+        if np.count_nonzero(r) > 1
+    }
     spare = side - len(rows)
     return spare == 0 or (spare <= 2 and exact_extras(table, most=spare - 1) is None)
 

@@ -71,11 +71,18 @@ def _integer_stacks(encoder: Encoder) -> Stack:
         g = np.array([max(1, int(np.gcd.reduce(row))) for row in num], dtype=num.dtype)
         rows = num // g[:, None]
         if max(abs(int(rows.min())), abs(int(rows.max()))) > 2**20:
-            raise StlError("factors", "entries above 2^20", "small coefficients",
-                           "Minimise additions before κ², in the scheme's sparse basis.")
+            raise StlError(
+                "factors",
+                "entries above 2^20",
+                "small coefficients",
+                "Minimise additions before κ², in the scheme's sparse basis.",
+            )
         out.append(rows.astype(np.int64))
-    return (out[0].reshape(r, n, m), out[1].reshape(r, m, p),
-            np.ascontiguousarray(out[2].reshape(r, n, p).swapaxes(1, 2)))
+    return (
+        out[0].reshape(r, n, m),
+        out[1].reshape(r, m, p),
+        np.ascontiguousarray(out[2].reshape(r, n, p).swapaxes(1, 2)),
+    )
 
 
 def sparsest(encoder: Encoder, seconds: float = 10.0, seed: int = 0, keep: int = 1500) -> list[Sparse]:
@@ -212,9 +219,7 @@ class AlternativeBasis:
     additions: int
 
 
-def alternative_basis(
-    matrix: Array, seed: int = 0, restarts: int = 20, outputs: bool = False
-) -> AlternativeBasis:
+def alternative_basis(matrix: Array, seed: int = 0, restarts: int = 20, outputs: bool = False) -> AlternativeBasis:
     """Find rows of a tall matrix that, taken as basis, make the others as sparse as possible.
 
     Parameters

@@ -67,8 +67,9 @@ class _Table:
     def run(self, units: Array, goals: Array, mod2: bool) -> int:
         """Number of goals that are not reached; `order` lists the others."""
         self.stamp += 1
-        return int(closure(units, goals, len(goals), mod2, self.reached, self.order, self.keys, self.stamps,
-                           self.stamp))
+        return int(
+            closure(units, goals, len(goals), mod2, self.reached, self.order, self.keys, self.stamps, self.stamp)
+        )
 
 
 def _sums(values: Array, mod2: bool) -> Array:
@@ -172,9 +173,7 @@ def _extras_of(program: Program, matrix: Array, units: Array, goals: Array, mod2
     return np.setdiff1d(h, np.concatenate([units, goals, [0]]))[:LIMIT]
 
 
-def _program(
-    matrix: Array, units: Array, goals: Array, hashes: Array, extra: Array, mod2: bool
-) -> Program:
+def _program(matrix: Array, units: Array, goals: Array, hashes: Array, extra: Array, mod2: bool) -> Program:
     """Write down the steps of a chain through the goals and the extras, without those that nothing needs."""
     whole = np.concatenate([goals, extra])
     table = _Table(len(whole))
@@ -218,9 +217,7 @@ def _program(
     return program
 
 
-def _signed(
-    vectors: Sequence[Array], i: int, j: int, goal: int, numbers: Array, mod2: bool
-) -> tuple[int, int, int]:
+def _signed(vectors: Sequence[Array], i: int, j: int, goal: int, numbers: Array, mod2: bool) -> tuple[int, int, int]:
     """The step ±: which combination of two vectors has the number wanted."""
     if mod2:
         return i, j, 1

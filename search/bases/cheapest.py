@@ -64,8 +64,15 @@ def _encoder(like: Encoder, matrices: Array) -> Encoder:
 
 
 def cheapest(
-    encoder: Encoder, seconds: float = 60.0, seed: int = 0, steps: int = 1_000_000, largest: int = 1,
-    hot: float = 1.6, cold: float = 0.15, weight: float = 0.7, turns: float = 0.1,
+    encoder: Encoder,
+    seconds: float = 60.0,
+    seed: int = 0,
+    steps: int = 1_000_000,
+    largest: int = 1,
+    hot: float = 1.6,
+    cold: float = 0.15,
+    weight: float = 0.7,
+    turns: float = 0.1,
 ) -> Cheap:
     """Walk from an encoder over Z or GF(2) to one of the same rank with fewer additions.
 
@@ -111,8 +118,22 @@ def cheapest(
         vectors = base.copy()
         pool = np.zeros((POOL, *start.shape), dtype=np.int64)
         costs, marks = np.full(POOL, np.inf), np.zeros(POOL, dtype=np.int64)
-        anneal(vectors, np.array(encoder.format), numbers, mod2, largest, steps, hot, cold, weight, turns,
-               seed + rounds, pool, costs, marks)
+        anneal(
+            vectors,
+            np.array(encoder.format),
+            numbers,
+            mod2,
+            largest,
+            steps,
+            hot,
+            cold,
+            weight,
+            turns,
+            seed + rounds,
+            pool,
+            costs,
+            marks,
+        )
         for matrices in pool[np.isfinite(costs)]:
             trial = _encoder(encoder, matrices)
             total = total_additions(trial, effort=3_000, restarts=2, seed=seed)

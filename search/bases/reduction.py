@@ -59,8 +59,10 @@ def dependence(encoder: Encoder) -> tuple[int, int, dict[int, Fraction]] | None:
             square = fmpz_mat(rank, rank, [int(v) for v in chosen[:, columns].T.ravel()])
             solved = square.solve(fmpz_mat(rank, 1, [int(v) for v in pair[term, columns]]))
             values = [Fraction(int(solved[k, 0].p), int(solved[k, 0].q)) for k in range(rank)]
-            if any(sum(v * c for v, c in zip(values, column, strict=True)) != goal
-                   for column, goal in zip(chosen.T, pair[term], strict=True)):
+            if any(
+                sum(v * c for v, c in zip(values, column, strict=True)) != goal
+                for column, goal in zip(chosen.T, pair[term], strict=True)
+            ):
                 continue  # dependent modulo the prime only
         return slot, term, {pivots[k]: v for k, v in enumerate(values) if v}
     return None

@@ -27,9 +27,7 @@ __all__ = ["DenseEquations", "dense_jacobian", "minimise_dense"]
 def dense_jacobian(model: Model, theta: Tensor) -> Tensor:
     """∂T̂/∂θ, shape (R, a·b·c, size)."""
     terms = model.terms(theta)
-    jacobian = torch.zeros(
-        len(theta), *model.par.dims, model.par.size, dtype=model.dtype, device=model.device
-    )
+    jacobian = torch.zeros(len(theta), *model.par.dims, model.par.size, dtype=model.dtype, device=model.device)
     for i, (orbit, count) in enumerate(model.par.orbits):
         starts = model.par.offsets()[i]
         for j, term in enumerate(orbit.maps):
@@ -98,7 +96,12 @@ class DenseEquations:
 
 
 def minimise_dense(
-    target: Any, parametrisation: Parametrisation, restarts: int, iterations: int, schedule: Schedule, seed: int = 0,
+    target: Any,
+    parametrisation: Parametrisation,
+    restarts: int,
+    iterations: int,
+    schedule: Schedule,
+    seed: int = 0,
     device: str = "cpu",
 ) -> tuple[Tensor, Tensor, float]:
     """(θ, ε², seconds) after a fixed number of iterations from the engine's own starts."""
@@ -156,7 +159,9 @@ def main() -> None:
             )
             steps = options.restarts * options.iterations
         clocks[name] = {
-            "wall_s": round(wall, 3), "cpu_s": round(time.process_time() - cpu, 3), "steps": steps,
+            "wall_s": round(wall, 3),
+            "cpu_s": round(time.process_time() - cpu, 3),
+            "steps": steps,
             "steps_per_s": round(steps / wall, 1),
         }
     clocks["ratio"] = {"wall": round(clocks["engine"]["steps_per_s"] / clocks["baseline"]["steps_per_s"], 2)}

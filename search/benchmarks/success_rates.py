@@ -20,11 +20,46 @@ from typing import Any
 
 __all__ = ["compare", "draw", "draw_starts", "label", "main", "pool", "wilson"]
 
-COLUMNS = ["format", "rank", "symmetry", "counts", "types", "unknowns", "restarts", "hits", "rate", "low", "high",
-           "steps", "steps_per_hit", "best_kappa2", "best_eps2"]
-STARTS = ["format", "rank", "symmetry", "counts", "device", "start", "restarts", "hits", "rate", "low", "high", "steps",
-          "hits_per_1000_steps", "steps_low", "steps_high", "seconds", "hits_per_second", "seconds_low", "seconds_high",
-          "best_kappa2", "best_eps2"]
+COLUMNS = [
+    "format",
+    "rank",
+    "symmetry",
+    "counts",
+    "types",
+    "unknowns",
+    "restarts",
+    "hits",
+    "rate",
+    "low",
+    "high",
+    "steps",
+    "steps_per_hit",
+    "best_kappa2",
+    "best_eps2",
+]
+STARTS = [
+    "format",
+    "rank",
+    "symmetry",
+    "counts",
+    "device",
+    "start",
+    "restarts",
+    "hits",
+    "rate",
+    "low",
+    "high",
+    "steps",
+    "hits_per_1000_steps",
+    "steps_low",
+    "steps_high",
+    "seconds",
+    "hits_per_second",
+    "seconds_low",
+    "seconds_high",
+    "best_kappa2",
+    "best_eps2",
+]
 
 
 def wilson(hits: int, total: int) -> tuple[float, float]:
@@ -82,15 +117,26 @@ def compare(files: list[Path]) -> list[dict[str, Any]]:
         if len(problems[key[:5]]) < 2 or not any(problems[key[:5]]):
             continue
         low, high = (x * e["restarts"] for x in wilson(e["hits"], e["restarts"]))
-        out.append({
-            **dict(zip(STARTS[:6], key, strict=True)), "restarts": e["restarts"], "hits": e["hits"],
-            "rate": e["hits"] / e["restarts"], "low": low / e["restarts"], "high": high / e["restarts"],
-            "steps": e["steps"], "hits_per_1000_steps": 1e3 * e["hits"] / e["steps"],
-            "steps_low": 1e3 * low / e["steps"], "steps_high": 1e3 * high / e["steps"], "seconds": e["seconds"],
-            "hits_per_second": e["hits"] / e["seconds"], "seconds_low": low / e["seconds"],
-            "seconds_high": high / e["seconds"], "best_kappa2": f"{e['kappa']:.4f}" if e["hits"] else "",
-            "best_eps2": f"{e['eps2']:.2e}",
-        })
+        out.append(
+            {
+                **dict(zip(STARTS[:6], key, strict=True)),
+                "restarts": e["restarts"],
+                "hits": e["hits"],
+                "rate": e["hits"] / e["restarts"],
+                "low": low / e["restarts"],
+                "high": high / e["restarts"],
+                "steps": e["steps"],
+                "hits_per_1000_steps": 1e3 * e["hits"] / e["steps"],
+                "steps_low": 1e3 * low / e["steps"],
+                "steps_high": 1e3 * high / e["steps"],
+                "seconds": e["seconds"],
+                "hits_per_second": e["hits"] / e["seconds"],
+                "seconds_low": low / e["seconds"],
+                "seconds_high": high / e["seconds"],
+                "best_kappa2": f"{e['kappa']:.4f}" if e["hits"] else "",
+                "best_eps2": f"{e['eps2']:.2e}",
+            }
+        )
     return sorted(out, key=lambda r: (r["format"], int(r["rank"]), r["symmetry"], -r["hits_per_1000_steps"]))
 
 
@@ -145,13 +191,25 @@ def pool(files: list[Path]) -> list[dict[str, Any]]:
     out = []
     for (fmt, rank, group, counts, types), e in sums.items():
         low, high = wilson(e["hits"], e["restarts"])
-        out.append({
-            "format": fmt, "rank": int(rank), "symmetry": group, "counts": counts, "types": types,
-            "unknowns": e["unknowns"], "restarts": e["restarts"], "hits": e["hits"],
-            "rate": e["hits"] / max(1, e["restarts"]), "low": low, "high": high, "steps": e["steps"],
-            "steps_per_hit": e["steps"] // e["hits"] if e["hits"] else "",
-            "best_kappa2": f"{e['kappa']:.4f}" if e["hits"] else "", "best_eps2": f"{e['eps2']:.2e}",
-        })
+        out.append(
+            {
+                "format": fmt,
+                "rank": int(rank),
+                "symmetry": group,
+                "counts": counts,
+                "types": types,
+                "unknowns": e["unknowns"],
+                "restarts": e["restarts"],
+                "hits": e["hits"],
+                "rate": e["hits"] / max(1, e["restarts"]),
+                "low": low,
+                "high": high,
+                "steps": e["steps"],
+                "steps_per_hit": e["steps"] // e["hits"] if e["hits"] else "",
+                "best_kappa2": f"{e['kappa']:.4f}" if e["hits"] else "",
+                "best_eps2": f"{e['eps2']:.2e}",
+            }
+        )
     return sorted(out, key=lambda r: (r["format"], r["rank"], -r["rate"], r["symmetry"]))
 
 
@@ -177,8 +235,14 @@ def draw(rows: list[dict[str, Any]], path: Path, panels: list[tuple[str, int]]) 
         axis.barh(range(len(chosen)), rates, xerr=[below, above], color=colours, error_kw={"lw": 0.8})
         axis.set_yticks(range(len(chosen)), labels, fontsize=7)
         for at, row in enumerate(chosen):
-            axis.annotate(f"{row['hits']}/{row['restarts']}", (100 * row["high"], at), fontsize=6, va="center",
-                          xytext=(3, 0), textcoords="offset points")
+            axis.annotate(
+                f"{row['hits']}/{row['restarts']}",
+                (100 * row["high"], at),
+                fontsize=6,
+                va="center",
+                xytext=(3, 0),
+                textcoords="offset points",
+            )
         axis.set_title("⟨" + fmt.replace("x", ",") + f";{rank}⟩", fontsize=10)
         axis.set_xlabel("restarts that end exact, %", fontsize=8)
         axis.margins(x=0.15)

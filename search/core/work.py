@@ -80,9 +80,7 @@ def work(unit: Unit, device: str = "cpu", seconds: float = math.inf, exact: bool
     return outcome
 
 
-def _take(
-    finds: Iterator[Encoder], wanted: int, unit: Unit, context: Context, outcome: Outcome, exact: bool
-) -> None:
+def _take(finds: Iterator[Encoder], wanted: int, unit: Unit, context: Context, outcome: Outcome, exact: bool) -> None:
     """Read finds until as many as wanted have been made exact."""
     for find in finds:
         about = {k: v for k, v in find.origin.items() if k not in ("family", "group", "parameters")}

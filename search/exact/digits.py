@@ -13,8 +13,14 @@ from numpy.typing import NDArray
 
 from .system import BrentSystem
 
-__all__ = ["minimal_polynomial", "polynomial_text", "quadratic_field", "quadratic_from_digits", "rational_from_digits",
-           "refine"]
+__all__ = [
+    "minimal_polynomial",
+    "polynomial_text",
+    "quadratic_field",
+    "quadratic_from_digits",
+    "rational_from_digits",
+    "refine",
+]
 
 Array = NDArray[Any]
 BITS = 320
@@ -41,8 +47,13 @@ def refine(system: BrentSystem, theta: Array, exact: Sequence[Fraction | None], 
         The unknowns times 2^bits; None when the iteration does not converge.
     """
     one = 1 << bits
-    x = np.array([_fixed(v, bits) if v is not None else _fixed(Fraction(t), bits)
-                  for v, t in zip(exact, theta.tolist(), strict=True)], dtype=object)
+    x = np.array(
+        [
+            _fixed(v, bits) if v is not None else _fixed(Fraction(t), bits)
+            for v, t in zip(exact, theta.tolist(), strict=True)
+        ],
+        dtype=object,
+    )
     idx = np.array([i for i, v in enumerate(exact) if v is None], dtype=np.int64)
     if not idx.size:
         return list(x)

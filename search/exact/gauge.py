@@ -188,8 +188,11 @@ def _unions(sizes: list[int], dim: int, rng: np.random.Generator) -> list[tuple[
         if left == 0:
             out.append(prefix)
             return len(out) <= SUBSETS
-        return all(extend((*prefix, usable[k]), k + 1, left - sizes[usable[k]])
-                   for k in range(at, len(usable)) if sizes[usable[k]] <= left)
+        return all(
+            extend((*prefix, usable[k]), k + 1, left - sizes[usable[k]])
+            for k in range(at, len(usable))
+            if sizes[usable[k]] <= left
+        )
 
     if extend((), 0, dim):
         return out
@@ -206,7 +209,10 @@ def _unions(sizes: list[int], dim: int, rng: np.random.Generator) -> list[tuple[
 
 
 def _ranked_frames(
-    marks: list[Marks], maps: list[list[tuple[int, Array]]], dims: tuple[int, int, int], rng: np.random.Generator,
+    marks: list[Marks],
+    maps: list[list[tuple[int, Array]]],
+    dims: tuple[int, int, int],
+    rng: np.random.Generator,
     keep: int,
 ) -> list[list[dict[int, Array]]]:
     """Return for every block of spaces the matrices S (coordinates x ↦ Sx) whose axes are marks, most zeros first."""
@@ -273,8 +279,10 @@ def _scale_axes(frame: dict[int, Array], marks: list[Marks], owner: Array) -> di
     """
     votes: dict[tuple[int, int, int], list[float]] = {}
     for k, s in frame.items():
-        for vecs, weight, act, sign in ((marks[k].points, marks[k].point_weight, s, 1.0),
-                                        (marks[k].covectors, marks[k].covector_weight, np.linalg.inv(s).T, -1.0)):
+        for vecs, weight, act, sign in (
+            (marks[k].points, marks[k].point_weight, s, 1.0),
+            (marks[k].covectors, marks[k].covector_weight, np.linalg.inv(s).T, -1.0),
+        ):
             for v, w in zip(vecs @ act.T, weight, strict=True):
                 support = np.flatnonzero(np.abs(v) > 1e-7 * np.abs(v).max())
                 for i, j in combinations(map(int, support), 2):

@@ -260,8 +260,9 @@ def _defect(goal: Array, factors: list[Array]) -> Array:
     return goal.ravel() - (pair.T @ d).ravel()
 
 
-def _lift(goal: Array, shapes: list[tuple[int, ...]], theta: Array, ties: Ties, system: _Elimination,
-          report: HenselReport) -> str:
+def _lift(
+    goal: Array, shapes: list[tuple[int, ...]], theta: Array, ties: Ties, system: _Elimination, report: HenselReport
+) -> str:
     """Lift bit by bit; fill in the report and return "", or return why it fails."""
     tie, equations = ties
     for k in range(1, BITS + 1):

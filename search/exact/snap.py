@@ -32,7 +32,7 @@ MOVE_STEPS = 20  # iterations after a move; one that leads to a solution converg
 SETTLE = 6  # then the remaining unknowns are rounded to multiples of 1/SETTLE
 CARRIED = 4  # failed moves that are repeated in small steps
 GENEROUS = (1e-4, 1e-6)  # tolerances tried before NEAR when a pass begins
-NEAR = 1e-8       # an unknown this close to one of VALUES already has that value
+NEAR = 1e-8  # an unknown this close to one of VALUES already has that value
 DETERMINED = 1e-5  # null-space row norm below which an unknown is fixed by the others
 # (tolerance, largest denominator) for unknowns that the others determine: tolerance · denominator² is far
 # below 1, so that a random real number hardly ever passes
@@ -243,8 +243,14 @@ def _batch(cost: Array, values: Array, rows: Array, theta: Array, count: int) ->
 
 
 def _move_all(
-    system: BrentSystem, out: Snapped, free: Array, idx: Array, basis: Array, moves: list[tuple[int, float]],
-    profile: Profile, bound: float,
+    system: BrentSystem,
+    out: Snapped,
+    free: Array,
+    idx: Array,
+    basis: Array,
+    moves: list[tuple[int, float]],
+    profile: Profile,
+    bound: float,
 ) -> bool:
     """Make several moves at once; on success write them into ``out`` and ``free``."""
     rows = np.array([basis[k] for k, _ in moves])
@@ -391,12 +397,15 @@ def _read_off(system: BrentSystem, out: Snapped) -> None:
         if out.unknown:
             poly = minimal_polynomial(digits[out.unknown[0]])
             if poly and (d := quadratic_field(poly)):
-                pairs = [(v, Fraction(0)) if v is not None else quadratic_from_digits(digits[i], d)
-                         for i, v in enumerate(guess)]
+                pairs = [
+                    (v, Fraction(0)) if v is not None else quadratic_from_digits(digits[i], d)
+                    for i, v in enumerate(guess)
+                ]
                 if None not in pairs:
                     out.field, out.unknown, out.quadratic = d, [], [p for p in pairs if p is not None]
                     return
             what = f"a root of {polynomial_text(poly)}" if poly else "no algebraic number of small height"
-            out.reason = (f"{len(out.unknown)} isolated entries are irrational: "
-                          f"{out.theta[out.unknown[0]]:.12g} is {what}")
+            out.reason = (
+                f"{len(out.unknown)} isolated entries are irrational: {out.theta[out.unknown[0]]:.12g} is {what}"
+            )
     out.exact = guess

@@ -119,11 +119,13 @@ class BrentSystem:
         first = scale[:, None] * u
         uu, vv, ww = first @ first.T, v @ v.T, w @ w.T
         xw, xd, wd = _cross(ww, first, v), _cross(vv, first, w), _cross(uu, v, w)
-        full = np.block([
-            [_diagonal(vv * ww, a), xw, xd],
-            [xw.T, _diagonal(uu * ww, b), wd],
-            [xd.T, wd.T, _diagonal(uu * vv, c)],
-        ])
+        full = np.block(
+            [
+                [_diagonal(vv * ww, a), xw, xd],
+                [xw.T, _diagonal(uu * ww, b), wd],
+                [xd.T, wd.T, _diagonal(uu * vv, c)],
+            ]
+        )
         res = self.residual(theta)
         lift = self._chain(u, scale)[:, idx]
         tied = (lift.T @ full) @ lift
@@ -134,8 +136,9 @@ class BrentSystem:
         a, b, c = self.shape
         r = self.rank
         entries = np.concatenate([np.repeat(scale, a), np.ones(r * (b + c))])
-        scales = sp.csr_matrix((u.ravel(), (np.arange(r * a), np.repeat(self.tying.orbit, a))),
-                               shape=(entries.size, self.scales))
+        scales = sp.csr_matrix(
+            (u.ravel(), (np.arange(r * a), np.repeat(self.tying.orbit, a))), shape=(entries.size, self.scales)
+        )
         return sp.csr_matrix(sp.hstack([sp.diags(entries) @ self._matrix, scales]))
 
 

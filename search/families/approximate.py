@@ -54,8 +54,17 @@ def run(unit: Unit, context: Context) -> Iterator[Encoder]:
         raise StlError("ranks", ranks, f"whole numbers from 1 to {prod(unit.format)}")
     pool = Pool()
     explorer = Explorer(
-        unit.format, ranks, [unit.symmetry], pool, device=context.device, seed=unit.seed, restarts=int(own["restarts"]),
-        seconds=float("inf"), explore=float(own["explore"]), widest=int(own["widest"]), log=context.log,
+        unit.format,
+        ranks,
+        [unit.symmetry],
+        pool,
+        device=context.device,
+        seed=unit.seed,
+        restarts=int(own["restarts"]),
+        seconds=float("inf"),
+        explore=float(own["explore"]),
+        widest=int(own["widest"]),
+        log=context.log,
     )
     if own["counts"] is not None:
         arm = explorer.arm(unit.symmetry, tuple(own["counts"]), unit.rank)

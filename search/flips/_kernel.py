@@ -449,9 +449,7 @@ def _run(terms, signs, orbits, params, state, best, best_signs, stats, s, mode):
                 skip -= 1
             y = np.int64(s.nxt[y])
         j = y >> 2
-        if mode.reflect and (
-            s.fac[x] != s.fac[y] or (((draw >> S16) & ONE) != ZERO and _sigma_fixed(s.fac[x], mode))
-        ):
+        if mode.reflect and (s.fac[x] != s.fac[y] or (((draw >> S16) & ONE) != ZERO and _sigma_fixed(s.fac[x], mode))):
             _reflect_orbit(j, s, mode)
         v1, w1 = _others(x)
         v2, w2 = _others(y)

@@ -22,6 +22,7 @@ from .walk import Schedule, walk_from
 
 __all__ = ["FlipResult", "search_flips"]
 
+
 @dataclass(frozen=True)
 class FlipResult:
     """Outcome of `search_flips`; the factors have been verified exactly.
@@ -266,9 +267,7 @@ class _Search:
         else:
             self.failures += 1
         below = [k for k in self.levels if k < self.level]
-        if below and (
-            len(self.levels[max(below)]) >= self.plan.pool or self.failures >= self.plan.patience
-        ):
+        if below and (len(self.levels[max(below)]) >= self.plan.pool or self.failures >= self.plan.patience):
             del self.levels[self.level]
             self.level, self.failures = max(below), 0
         elif self.failures >= self.plan.patience:

@@ -136,7 +136,9 @@ class _Isotropy:
         order = int(np.prod([len(g) for g in groups])) * (6 if n == m == p else 1)
         if order > MAX_GROUP:
             raise StlError(
-                "up_to_isotropy", fmt, f"an isotropy group of at most {MAX_GROUP} elements (here {order})",
+                "up_to_isotropy",
+                fmt,
+                f"an isotropy group of at most {MAX_GROUP} elements (here {order})",
                 "Pass up_to_isotropy=False.",
             )
         big_p, big_q, big_r = groups

@@ -194,7 +194,12 @@ def wandered(start: Scheme, flips: int, seed: tuple[int, ...]) -> Scheme:
 
 
 def search_from(
-    start: Scheme, fmt: Format, target_rank: int, seconds: float = 60.0, seed: int = 0, schedule: Schedule = SHORT,
+    start: Scheme,
+    fmt: Format,
+    target_rank: int,
+    seconds: float = 60.0,
+    seed: int = 0,
+    schedule: Schedule = SHORT,
 ) -> FlipResult:
     """Search a format from a scheme of another one (larger or smaller), by way of the formats in between.
 

@@ -341,7 +341,10 @@ def diagonal_blocks(n: int, count: int) -> list[list[int]]:
 
 
 def symmetric_start(
-    n: int, ring: str = "GF(2)", symmetry: str = "C3", cubes: int | NDArray[Any] = 1,
+    n: int,
+    ring: str = "GF(2)",
+    symmetry: str = "C3",
+    cubes: int | NDArray[Any] = 1,
     inner: Scheme | None = None,
 ) -> Scheme:
     """A C₃- or C₃×Z₂-invariant start for ⟨n,n,n⟩: cubes, and the rest of the tensor in unit orbits.

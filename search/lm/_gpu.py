@@ -52,9 +52,7 @@ def _gram(
         t = term + l * size + tl.load(cross + 4 * e + 1)
         third, which = tl.load(cross + 4 * e + 2), tl.load(cross + 4 * e + 3)
         factor = tl.load(inner + ((third * batch + x) * rank + t) * reps + rep, mask=inside, other=0.0) * weight
-        u = tl.load(
-            image + ((tl.load(cross + 4 * e) * batch + x) * rank + t) * Q + i, mask=inside & (i < Q), other=0.0
-        )
+        u = tl.load(image + ((tl.load(cross + 4 * e) * batch + x) * rank + t) * Q + i, mask=inside & (i < Q), other=0.0)
         v = tl.load(right + ((which * batch + x) * reps + rep) * Q + j)
         total += (factor * u) * v
     for e in range(same_low, same_high):

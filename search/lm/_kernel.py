@@ -134,7 +134,18 @@ def _tables(plan, work):
     nothing = plan.value[0] * 0
     for s in range(3):
         matrix_product(
-            inner, s * rank * pad, pad, x, s * rank * length, length, 1, turned, s * length * pad, pad, rank, pad,
+            inner,
+            s * rank * pad,
+            pad,
+            x,
+            s * rank * length,
+            length,
+            1,
+            turned,
+            s * length * pad,
+            pad,
+            rank,
+            pad,
             plan.dims[s],
         )
     for m in range(len(plan.images)):
@@ -179,9 +190,20 @@ def assemble(plan, work):
                     factor = weight * read(inner, (third * rank + term + j) * pad + rep)
                     factor2 = weight * (e2 - e) * read(inner, (third2 * rank + term + j2) * pad + rep)
                     rank_two(
-                        h, row, col, q, q2, factor, work.image, (image * rank + term + j) * (wide + 8) + 4,
-                        work.right, (right * reps + rep) * wide, factor2,
-                        (image2 * rank + term + j2) * (wide + 8) + 4, (right2 * reps + rep) * wide, corner,
+                        h,
+                        row,
+                        col,
+                        q,
+                        q2,
+                        factor,
+                        work.image,
+                        (image * rank + term + j) * (wide + 8) + 4,
+                        work.right,
+                        (right * reps + rep) * wide,
+                        factor2,
+                        (image2 * rank + term + j2) * (wide + 8) + 4,
+                        (right2 * reps + rep) * wide,
+                        corner,
                     )
                 for s in range(s_low, s_high):
                     slot, j, e_low, e_high = plan.same[s]

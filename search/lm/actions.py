@@ -80,6 +80,7 @@ def cyclic_shift(n: int) -> Element:
 
 def transpose_reversal(n: int, m: int) -> Element:
     """(AB)ᵀ = BᵀAᵀ for ⟨n,m,n⟩: exchanges slots 0 and 1 and transposes all three."""
+
     def flip(rows: int, columns: int) -> Array:
         size = rows * columns
         return np.eye(size).reshape(rows, columns, size).transpose(1, 0, 2).reshape(size, size)

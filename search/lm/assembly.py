@@ -66,7 +66,9 @@ class Model:
     def __init__(self, parametrisation: Parametrisation, target: Any, device: str | torch.device = "cpu") -> None:
         if tuple(target.shape) != parametrisation.dims:
             raise StlError(
-                "parametrisation", parametrisation.dims, f"slots of lengths {tuple(target.shape)}",
+                "parametrisation",
+                parametrisation.dims,
+                f"slots of lengths {tuple(target.shape)}",
                 "build it for this target",
             )
         if np.iscomplexobj(target) and parametrisation.field == "real":
@@ -162,8 +164,7 @@ class Model:
     def kappa(self, strengths: list[list[Tensor]]) -> Tensor:
         """Σ_l ‖E_X[l]‖² ‖E_W[l]‖² ‖D[:,l]‖², shape (R,)."""
         total = sum(
-            orbit.size * (s[0] * s[1] * s[2]).sum(1)
-            for (orbit, _), s in zip(self.par.orbits, strengths, strict=True)
+            orbit.size * (s[0] * s[1] * s[2]).sum(1) for (orbit, _), s in zip(self.par.orbits, strengths, strict=True)
         )
         assert isinstance(total, Tensor)
         return total
@@ -176,9 +177,7 @@ class Model:
         by_slot = [
             torch.einsum("xabk,xkb->xka", third, reps[1]),
             torch.einsum("xabk,xka->xkb", third, reps[0]),
-            torch.bmm(
-                (reps[0][:, :, :, None] * reps[1][:, :, None, :]).flatten(2, 3), residual.flatten(1, 2)
-            ),
+            torch.bmm((reps[0][:, :, :, None] * reps[1][:, :, None, :]).flatten(2, 3), residual.flatten(1, 2)),
         ]
         return self._pull_back(by_slot)
 
@@ -240,13 +239,22 @@ class Model:
                 )
                 cells.append(
                     _Cell(
-                        i, start, width, i2, start2, width2,
+                        i,
+                        start,
+                        width,
+                        i2,
+                        start2,
+                        width2,
                         tuple((s, torch.as_tensor(js, device=self.device)) for s, js in same.items()),
                         self._tensor(np.stack(maps)) if maps and not diagonal else None,
                         self._tensor(np.asarray(scalars)),
                         tuple(
-                            (s, s2, torch.as_tensor(js, device=self.device),
-                             self._tensor(np.concatenate([column[j][s2][1] for j in js], axis=1)))
+                            (
+                                s,
+                                s2,
+                                torch.as_tensor(js, device=self.device),
+                                self._tensor(np.concatenate([column[j][s2][1] for j in js], axis=1)),
+                            )
                             for (s, s2), js in cross.items()
                         ),
                     )
@@ -261,10 +269,7 @@ class Model:
         reps = [[slot[:, :, 0] for slot in slots] for slots in terms]
         inner = [
             [
-                [
-                    torch.einsum("xkd,xljd->xklj", reps[i][s].conj(), terms[i2][s]) for s in range(3)
-                ]
-                if i2 <= i else []
+                [torch.einsum("xkd,xljd->xklj", reps[i][s].conj(), terms[i2][s]) for s in range(3)] if i2 <= i else []
                 for i2 in range(len(terms))
             ]
             for i in range(len(terms))
@@ -274,7 +279,11 @@ class Model:
         return out
 
     def _fill(
-        self, cell: _Cell, terms: list[list[Tensor]], reps: list[list[Tensor]], inner: list[Tensor],
+        self,
+        cell: _Cell,
+        terms: list[list[Tensor]],
+        reps: list[list[Tensor]],
+        inner: list[Tensor],
         out: Tensor,
     ) -> None:
         """One block pair of the Gram."""

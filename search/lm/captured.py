@@ -51,9 +51,7 @@ class CapturedSteps:
         fixed = state.fork()
         size = state.model.par.size
         if self.buffer is None:
-            self.buffer = torch.empty(
-                8 * self.unit, size + 1, size, dtype=state.model.dtype, device=state.device
-            )
+            self.buffer = torch.empty(8 * self.unit, size + 1, size, dtype=state.model.dtype, device=state.device)
         fixed.buffer = self.buffer[:capacity]
         tensors: dict[str, Tensor] = {}
         for name in STATE:

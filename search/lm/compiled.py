@@ -288,9 +288,7 @@ class Stepper:
 
     def __init__(self, par: Parametrisation, target: Array, schedule: Schedule, iterations: int) -> None:
         self.par, self.plan = par, make_plan(par, target)
-        self.rules = Rules(
-            float(max(1, iterations)), *(float(getattr(schedule, name)) for name in Rules._fields[1:])
-        )
+        self.rules = Rules(float(max(1, iterations)), *(float(getattr(schedule, name)) for name in Rules._fields[1:]))
         self.work: list[Work] = []
 
     def advance(self, theta: Array, damping: Array, fit: Array, count: Array, polish: Array, steps: int) -> None:

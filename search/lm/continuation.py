@@ -22,7 +22,12 @@ Factors = tuple[Array, Array, Array]
 
 
 def flip_schemes(
-    fmt: tuple[int, int, int], rank: int, symmetry: str, seconds: float, seed: int, most: int = 8,
+    fmt: tuple[int, int, int],
+    rank: int,
+    symmetry: str,
+    seconds: float,
+    seed: int,
+    most: int = 8,
     lift: bool = False,
 ) -> list[Factors]:
     """Schemes over GF(2) of at most the given rank from walks of the flip graph, as floats.

@@ -16,8 +16,17 @@ from numpy.typing import NDArray
 
 from .parametrisation import OrbitType, Parametrisation
 
-__all__ = ["Squeezed", "cut", "doomed", "from_copies", "merged_starts", "parallelism", "reordered", "strengths",
-           "to_copies"]
+__all__ = [
+    "Squeezed",
+    "cut",
+    "doomed",
+    "from_copies",
+    "merged_starts",
+    "parallelism",
+    "reordered",
+    "strengths",
+    "to_copies",
+]
 
 Array = NDArray[Any]
 
@@ -102,8 +111,11 @@ def reordered(source: Parametrisation, theta: Array, choices: Sequence[tuple[int
     copies = to_copies(source, theta)
     rows = []
     for row, orders in choices:
-        rows.append(from_copies([[b[row : row + 1, order] for b in blocks]
-                                 for blocks, order in zip(copies, orders, strict=True)]))
+        rows.append(
+            from_copies(
+                [[b[row : row + 1, order] for b in blocks] for blocks, order in zip(copies, orders, strict=True)]
+            )
+        )
     return np.concatenate(rows)
 
 

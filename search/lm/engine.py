@@ -403,30 +403,51 @@ def minimise(
                 best = min(best, float(eps2.min()))
                 run.keep(torch.nonzero(~ended)[:, 0])
             if progress is not None:
-                progress({
-                    "ended": ended_count, "converged": hits, "best_eps2": best,
-                    "seconds": time.perf_counter() - begin, "iterations": spent,
-                })
+                progress(
+                    {
+                        "ended": ended_count,
+                        "converged": hits,
+                        "best_eps2": best,
+                        "seconds": time.perf_counter() - begin,
+                        "iterations": spent,
+                    }
+                )
             if stop or (stop_after is not None and hits >= stop_after):
                 harvest(torch.ones(len(run.index), dtype=torch.bool, device=run.device))
                 break
     rows = [torch.cat(x).numpy() for x in zip(*done, strict=True)]
     order = np.argsort(rows[0])
     index, theta, fit, steps = (x[order] for x in rows)
-    return _result(
-        parametrisation, schedule, model.norm2, theta, fit, steps, index, time.perf_counter() - begin, spent
-    )
+    return _result(parametrisation, schedule, model.norm2, theta, fit, steps, index, time.perf_counter() - begin, spent)
 
 
 def _result(
-    parametrisation: Parametrisation, schedule: Schedule, norm2: float, theta: Any, fit: Any, count: Any,
-    index: Any, seconds: float, spent: int,
+    parametrisation: Parametrisation,
+    schedule: Schedule,
+    norm2: float,
+    theta: Any,
+    fit: Any,
+    count: Any,
+    index: Any,
+    seconds: float,
+    spent: int,
 ) -> LMResult:
     """Expand on the CPU and collect."""
     e_x, e_w, d = parametrisation.expand(theta)
     strength = (np.abs(e_x) ** 2).sum(2) * (np.abs(e_w) ** 2).sum(2) * (np.abs(d) ** 2).sum(1)
     eps2 = fit / norm2
     return LMResult(
-        e_x, e_w, d, eps2, strength.sum(1) / norm2, theta, eps2 <= schedule.exact_below, count, index,
-        seconds, spent, parametrisation, schedule,
+        e_x,
+        e_w,
+        d,
+        eps2,
+        strength.sum(1) / norm2,
+        theta,
+        eps2 <= schedule.exact_below,
+        count,
+        index,
+        seconds,
+        spent,
+        parametrisation,
+        schedule,
     )

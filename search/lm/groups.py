@@ -291,7 +291,8 @@ def named_action(name: str, fmt: tuple[int, int, int]) -> Action:
             generators += _extraspecial(part.partition("/")[2], fmt)
         else:
             raise StlError(
-                "group", part,
+                "group",
+                part,
                 "Z3, T, d:K+L, c:(12)(34), p:2-13, s:(123), s@1:(123), mono:8:17, mono4:8:17, E32, E32/13, joined by *",
                 "spell the group from these parts",
             )

@@ -171,7 +171,8 @@ def orbit_types(action: Action, field: str = "real", largest_stabiliser: int | N
             if movers.stabiliser(term) != sorted(stabiliser):
                 continue
             normaliser = [
-                g for g in range(action.order)
+                g
+                for g in range(action.order)
                 if all(int(table[table[g, h], inverse[g]]) in stabiliser for h in stabiliser)
             ]
             images = [action.elements[g].apply(term) for g in normaliser]
@@ -237,7 +238,11 @@ def counts_for_rank(types: Sequence[OrbitType], rank: int, limit: int = 100_000)
 
 
 def sample_counts(
-    types: Sequence[OrbitType], rank: int, samples: int, seed: int = 0, fixed_share: float = 0.35,
+    types: Sequence[OrbitType],
+    rank: int,
+    samples: int,
+    seed: int = 0,
+    fixed_share: float = 0.35,
 ) -> list[tuple[int, ...]]:
     """Random multiplicities of a given rank, distinct, in the order drawn.
 

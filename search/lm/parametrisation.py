@@ -115,8 +115,10 @@ class Parametrisation:
                 for s, (block, matrix) in enumerate(term):
                     if matrix.shape != (self.dims[s], orbit.widths[block]):
                         raise StlError(
-                            "orbits", f"{orbit.name}: map of shape {matrix.shape} in slot {s}",
-                            f"shape {(self.dims[s], orbit.widths[block])}", "check the order of the three slots",
+                            "orbits",
+                            f"{orbit.name}: map of shape {matrix.shape} in slot {s}",
+                            f"shape {(self.dims[s], orbit.widths[block])}",
+                            "check the order of the three slots",
                         )
         self.rank = sum(o.size * k for o, k in self.orbits)
         self.size = sum(o.unknowns * k for o, k in self.orbits)

@@ -152,15 +152,19 @@ def fit_orbits(par: Parametrisation, factors: Factors, rng: np.random.Generator)
                 chosen[i].append([1e-3 * rng.standard_normal(w) for w in orbit.widths])
                 continue
             fits = [_tied(orbit, term) for term in left]
-            share = [f[1] / max(1e-300, sum(float((np.abs(x) ** 2).sum()) for x in t))
-                     for f, t in zip(fits, left, strict=True)]
+            share = [
+                f[1] / max(1e-300, sum(float((np.abs(x) ** 2).sum()) for x in t))
+                for f, t in zip(fits, left, strict=True)
+            ]
             best = int(np.argmin(share))
             blocks, distance = fits[best]
             missed += distance * orbit.size
             chosen[i].append(blocks)
             left = _without_images(orbit, blocks, left, best)
-    copies = [[np.stack([c[b] for c in chosen[i]])[None] for b in range(len(orbit.widths))]
-              for i, (orbit, _) in enumerate(par.orbits)]
+    copies = [
+        [np.stack([c[b] for c in chosen[i]])[None] for b in range(len(orbit.widths))]
+        for i, (orbit, _) in enumerate(par.orbits)
+    ]
     return from_copies(copies)[0].astype(dtype), float(np.sqrt(missed / max(total, 1e-300)))
 
 

@@ -83,8 +83,16 @@ def solve(unit: Unit, par: Parametrisation, context: Context | None = None) -> t
     own, context = settings_of(unit), context or Context()
     begun = starts_for(unit, par, context)
     result = minimise(
-        matmul_tensor(*unit.format), par, own["restarts"], own["iterations"], schedule_of(unit), unit.seed,
-        context.device, None if begun is None else begun.theta, slots=own["slots"], stop_after=own["stop_after"],
+        matmul_tensor(*unit.format),
+        par,
+        own["restarts"],
+        own["iterations"],
+        schedule_of(unit),
+        unit.seed,
+        context.device,
+        None if begun is None else begun.theta,
+        slots=own["slots"],
+        stop_after=own["stop_after"],
         seconds=_left(context),
     )
     return result, begun
@@ -166,8 +174,14 @@ class _Builder:
             raise StlError("from", sorted(expr), known, "see search.lm.starts")
         changes = {k: v for k, v in expr.items() if k not in ("solve", "pool", "rank")}
         pool = int(expr.get("pool", 4))
-        unit = Unit("orbit", "none", parse_format(expr["solve"]), int(expr["rank"]), {
-            "schedule": "fast", "stop_after": pool, "restarts": 64 * pool}, self.seed).with_(**changes)
+        unit = Unit(
+            "orbit",
+            "none",
+            parse_format(expr["solve"]),
+            int(expr["rank"]),
+            {"schedule": "fast", "stop_after": pool, "restarts": 64 * pool},
+            self.seed,
+        ).with_(**changes)
         par = parametrisation(unit)
         result, begun = solve(unit, par, self.context)
         self.steps += result.iterations + (begun.steps if begun else 0)
@@ -239,12 +253,23 @@ def _deflated(
         starts.append(cut(source, par, ordered, rng, options["fill"]))
         if options["squeeze"]:
             press = schedule_of(unit).with_(
-                mu_start=options["mu"], mu_end=options["mu"], kappa_weight=options["kappa"], pull=0.0, abandon=(),
-                promote_below=0.0, polish_below=0.0, stall=0.0,
+                mu_start=options["mu"],
+                mu_end=options["mu"],
+                kappa_weight=options["kappa"],
+                pull=0.0,
+                abandon=(),
+                promote_below=0.0,
+                polish_below=0.0,
+                stall=0.0,
             )
             squeezed = minimise(
-                matmul_tensor(*unit.format), Squeezed(source, par, options["squeeze"]), iterations=options["steps"],
-                schedule=press, device=context.device, init=ordered, seconds=_left(context),
+                matmul_tensor(*unit.format),
+                Squeezed(source, par, options["squeeze"]),
+                iterations=options["steps"],
+                schedule=press,
+                device=context.device,
+                init=ordered,
+                seconds=_left(context),
                 slots=settings_of(unit)["slots"],
             )
             steps += squeezed.iterations
@@ -292,8 +317,14 @@ def _bounded(
 
     for _ in range(options["rounds"] - 1):
         result = minimise(
-            matmul_tensor(*unit.format), par, iterations=own["iterations"], schedule=schedule_of(unit),
-            device=context.device, init=again(result), slots=own["slots"], seconds=_left(context),
+            matmul_tensor(*unit.format),
+            par,
+            iterations=own["iterations"],
+            schedule=schedule_of(unit),
+            device=context.device,
+            init=again(result),
+            slots=own["slots"],
+            seconds=_left(context),
         )
         steps += result.iterations
     return Starts(again(result), steps=steps, parents=inner.parents)
@@ -304,8 +335,22 @@ Maker = Callable[[Unit, Parametrisation, dict[str, Any], np.random.Generator, Co
 #: Kinds of starts: what makes them and the fields they know with their defaults.
 KINDS: dict[str, tuple[Maker, dict[str, Any]]] = {
     "built": (_built, {"from": None, "noise": 0.05}),
-    "deflate": (_deflated, {"from": None, "squeeze": 100.0, "steps": 40, "mu": 1e-3, "kappa": 1e-4, "candidates": 4,
-                            "merges": 1, "keep": 16, "inexact": False, "fill": 0.3, "noise": 0.0}),
+    "deflate": (
+        _deflated,
+        {
+            "from": None,
+            "squeeze": 100.0,
+            "steps": 40,
+            "mu": 1e-3,
+            "kappa": 1e-4,
+            "candidates": 4,
+            "merges": 1,
+            "keep": 16,
+            "inexact": False,
+            "fill": 0.3,
+            "noise": 0.0,
+        },
+    ),
     "gf2": (_continued, {"rank": None, "symmetry": "none", "seconds": 10.0, "signs": "descent", "noise": 0.1}),
     "border": (_bounded, {"from": None, "cap": 2.0, "eps2": 0.02, "noise": 0.1, "rounds": 1}),
 }

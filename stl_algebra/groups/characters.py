@@ -100,8 +100,9 @@ class CharacterTable:
             raise StlError("character", chi.shape, f"shape ({len(self)},): one value per class")
         products = self.inner_products(chi)
         if not products.is_rational or np.any(products.minimal().num < 0) or products.den != 1:
-            raise StlError("character", str(chi), "a character: natural multiplicities",
-                           f"Its inner products are {products}.")
+            raise StlError(
+                "character", str(chi), "a character: natural multiplicities", f"Its inner products are {products}."
+            )
         return products.minimal().num[:, 0]
 
     def inner_products(self, function: Cyclotomic) -> Cyclotomic:
@@ -166,8 +167,12 @@ def character_table(group: FiniteGroup, seed: int = 0) -> CharacterTable:
     classes, n, e = group.classes, group.order, group.exponent
     k = len(classes)
     if k * k * power_basis(e).shape[1] > MAX_TABLE_ENTRIES:
-        raise StlError("group", group, f"at most {MAX_TABLE_ENTRIES} integers in the character table",
-                       f"This one has {k} classes and exponent {e}; AbelianTransform needs no table.")
+        raise StlError(
+            "group",
+            group,
+            f"at most {MAX_TABLE_ENTRIES} integers in the character table",
+            f"This one has {k} classes and exponent {e}; AbelianTransform needs no table.",
+        )
     # p > 2n makes degrees and multiplicities unique; p > k² makes random eigenvalues mostly distinct
     p = prime_congruent_one(e, max(2 * n, k * k, 1000))
     root = root_of_unity(e, p)

@@ -90,8 +90,9 @@ def projective_linear(n: int, q: int, special: bool = False) -> FiniteGroup:
     rows = []
     for m in _linear_generators(n, q, special):
         images = moved(m[None], np.array(points)[:, :, None])[:, :, 0]
-        rows.append([place[tuple(int(multiply[inverse[next(x for x in v if x)], x]) for x in v)]
-                     for v in images.tolist()])
+        rows.append(
+            [place[tuple(int(multiply[inverse[next(x for x in v if x)], x]) for x in v)] for v in images.tolist()]
+        )
     return permutation_group(rows, name)
 
 
@@ -120,8 +121,12 @@ def mathieu(n: int) -> FiniteGroup:
     if n == 11:
         return from_permutations(["(1 2 3 4 5 6 7 8 9 10 11)", "(3 7 11 8)(4 10 5 6)"], "M11")
     if n not in (9, 10):
-        raise StlError("name", f"M{n}", "M9, M10, M11, or the order of a modular 2-group, a power of two from 16",
-                       f"M12, M22, M23 and M24 have more than {MAX_ORDER} elements.")
+        raise StlError(
+            "name",
+            f"M{n}",
+            "M9, M10, M11, or the order of a modular 2-group, a power of two from 16",
+            f"M12, M22, M23 and M24 have more than {MAX_ORDER} elements.",
+        )
     big = mathieu(11)
     fixed = [10] if n == 10 else [9, 10]
     keep = np.flatnonzero((big.elements[:, fixed] == fixed).all(axis=1))
@@ -143,8 +148,12 @@ RANKS = {"A": range(1, 8), "B": range(2, 6), "C": range(2, 6), "D": range(4, 6),
 def weyl(kind: str, rank: int) -> FiniteGroup:
     """Weyl group of a root system as permutations of its roots: W(A3), W(B3), W(D4), W(F4), W(G2)."""
     if kind not in RANKS or rank not in RANKS[kind]:
-        raise StlError("name", f"W({kind}{rank})", f"a Weyl group of order at most {MAX_ORDER}: A1–A6, B2–B5, C2–C5, "
-                       "D4, D5, F4, G2", "E6, E7 and E8 are larger.")
+        raise StlError(
+            "name",
+            f"W({kind}{rank})",
+            f"a Weyl group of order at most {MAX_ORDER}: A1–A6, B2–B5, C2–C5, D4, D5, F4, G2",
+            "E6, E7 and E8 are larger.",
+        )
     cartan = 2 * np.eye(rank, dtype=np.int64)
     for i, j, a, b in CARTAN[kind](rank):
         cartan[i, j], cartan[j, i] = -a, -b
@@ -192,11 +201,22 @@ def binary_octahedral() -> FiniteGroup:
 
 def frobenius_of_order(n: int) -> FiniteGroup:
     """F20, F21, F42, F56, …: a field's additive group with a subgroup of its multiplicative group, of order n."""
-    found = [(q, n // q) for q in range(3, n) if n % q == 0 and len(prime_factors(q)) == 1
-             and (q - 1) % (n // q) == 0 and n // q > 1 and (prime_factors(q) == [q] or n // q == q - 1)]
+    found = [
+        (q, n // q)
+        for q in range(3, n)
+        if n % q == 0
+        and len(prime_factors(q)) == 1
+        and (q - 1) % (n // q) == 0
+        and n // q > 1
+        and (prime_factors(q) == [q] or n // q == q - 1)
+    ]
     if len(found) != 1:
-        raise StlError("name", f"F{n}", "the order of one Frobenius group q·k, q a prime and k a divisor of q - 1",
-                       "For example F20, F21, F42, F55, F56; or write AGL(1,q) or Frobenius(q,k).")
+        raise StlError(
+            "name",
+            f"F{n}",
+            "the order of one Frobenius group q·k, q a prime and k a divisor of q - 1",
+            "For example F20, F21, F42, F55, F56; or write AGL(1,q) or Frobenius(q,k).",
+        )
     q, k = found[0]
     return metacyclic(q, k, unit_of_order(q, k), f"F{n}", ("frobenius", q, k)) if prime_factors(q) == [q] else affine(q)
 

@@ -48,13 +48,17 @@ def schur_cover(group: FiniteGroup) -> tuple[FiniteGroup, IntArray]:
     Every irreducible projective representation of G lifts to a linear one of the cover.  The kernel is M(G).
     """
     extension = universal_extension(group)
-    cocycles = [(extension.cocycle(extension.to_smith[:, i], extension.smith[i]), extension.smith[i])
-                for i in extension.torsion]
+    cocycles = [
+        (extension.cocycle(extension.to_smith[:, i], extension.smith[i]), extension.smith[i]) for i in extension.torsion
+    ]
     return central_extension(group, cocycles, f"cover of {group.name or 'G'}")
 
 
-def central_extension(group: FiniteGroup, cocycles: Sequence[tuple[IntArray, int]], name: str = "",
-                      ) -> tuple[FiniteGroup, IntArray]:
+def central_extension(
+    group: FiniteGroup,
+    cocycles: Sequence[tuple[IntArray, int]],
+    name: str = "",
+) -> tuple[FiniteGroup, IntArray]:
     """The extension of G by ⊕ Z/m_i with (g, a)·(h, b) = (gh, a + b + c(g, h)), and its projection to G.
 
     Parameters
@@ -73,8 +77,9 @@ def central_extension(group: FiniteGroup, cocycles: Sequence[tuple[IntArray, int
     sizes = tuple(m for _, m in cocycles)
     kernel = prod(sizes)
     if kernel * group.order > MAX_ORDER:
-        raise StlError("group", group, f"an extension of order at most {MAX_ORDER}",
-                       f"This one has order {kernel}·{group.order}.")
+        raise StlError(
+            "group", group, f"an extension of order at most {MAX_ORDER}", f"This one has order {kernel}·{group.order}."
+        )
     g, a = np.divmod(np.arange(group.order * kernel), kernel)
     digits = np.array(np.unravel_index(a, sizes)) if sizes else np.zeros((0, len(a)), dtype=np.int64)
 
@@ -87,7 +92,8 @@ def central_extension(group: FiniteGroup, cocycles: Sequence[tuple[IntArray, int
     units = [tuple(int(i == j) for j in range(len(sizes))) for i in range(len(sizes))]
     columns = [times(s, none) for s in group.generators] + [times(group.identity, u) for u in units]
     chosen = tuple(s * kernel for s in group.generators) + tuple(
-        group.identity * kernel + int(np.ravel_multi_index(u, sizes)) for u in units)
+        group.identity * kernel + int(np.ravel_multi_index(u, sizes)) for u in units
+    )
     identity = group.identity * kernel
     if not columns:
         return FiniteGroup(group.table, name, check=False), np.arange(group.order)
@@ -296,8 +302,7 @@ def _classify_real(where: Cohomology, values: Sequence[int]) -> tuple[Class, lis
         raise StlError("values", list(values), "relator values that satisfy the relations of A")
     count = len(where.moduli)
     gens = len(where.group.generators)
-    return (tuple(used >> i & 1 for i in range(count)),
-            [Fraction(used >> (count + s) & 1, 2) for s in range(gens)])
+    return (tuple(used >> i & 1 for i in range(count)), [Fraction(used >> (count + s) & 1, 2) for s in range(gens)])
 
 
 def _with_phases(where: Cohomology, values: Sequence[int]) -> tuple[Class, list[Fraction]]:
@@ -312,8 +317,9 @@ def _divide(extension: UniversalExtension, rest: list[Fraction]) -> list[Fractio
     d = extension.exponents.shape[1]
     rows: list[list[Any]] = [[*map(int, row), value] for row, value in zip(extension.exponents, rest, strict=True)]
     _, forth, _ = smith_form(extension.exponents, d)
-    done: list[list[Any]] = [[*(sum(row[j] * int(forth[j, i]) for j in range(d)) for i in range(d)), row[d]]
-                             for row in rows]
+    done: list[list[Any]] = [
+        [*(sum(row[j] * int(forth[j, i]) for j in range(d)) for i in range(d)), row[d]] for row in rows
+    ]
     # the columns now have elementary divisors: triangulate by integer steps, carrying the right-hand side along
     pivots: list[tuple[int, list[Any]]] = []
     for column in range(d):
@@ -322,8 +328,9 @@ def _divide(extension: UniversalExtension, rest: list[Fraction]) -> list[Fractio
         while len(busy) > 1:
             busy.sort(key=lambda row: abs(row[column]))
             small = busy[0]
-            reduced = [[x - row[column] // small[column] * y for x, y in zip(row, small, strict=True)]
-                       for row in busy[1:]]
+            reduced = [
+                [x - row[column] // small[column] * y for x, y in zip(row, small, strict=True)] for row in busy[1:]
+            ]
             done += [row for row in reduced if not row[column]]
             busy = [small, *(row for row in reduced if row[column])]
         pivots += [(column, row) for row in busy]

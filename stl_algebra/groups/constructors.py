@@ -21,9 +21,26 @@ from stl_algebra.groups.generate import field_tables, matrix_group, permutation_
 from stl_algebra.groups.table import MAX_ORDER, FiniteGroup
 
 __all__ = [
-    "abelian", "affine", "alternating", "cyclic", "dicyclic", "dihedral", "direct_product", "extraspecial",
-    "frobenius", "general_linear", "heisenberg", "metacyclic", "modular_group", "projective_special_linear",
-    "quaternion", "semidihedral", "semidirect_product", "special_linear", "symmetric", "wreath_product",
+    "abelian",
+    "affine",
+    "alternating",
+    "cyclic",
+    "dicyclic",
+    "dihedral",
+    "direct_product",
+    "extraspecial",
+    "frobenius",
+    "general_linear",
+    "heisenberg",
+    "metacyclic",
+    "modular_group",
+    "projective_special_linear",
+    "quaternion",
+    "semidihedral",
+    "semidirect_product",
+    "special_linear",
+    "symmetric",
+    "wreath_product",
 ]
 
 IntArray = np.ndarray[Any, np.dtype[Any]]
@@ -64,8 +81,9 @@ def abelian(*orders: int) -> FiniteGroup:
             units.append(int(columns[-1][0]))
     table = table_from_right_multiplication(columns)
     labels = tuple("(" + ",".join(map(str, d)) + ")" for d in digits.T)
-    return FiniteGroup(table, "x".join(f"C{n}" for n in orders), labels, tuple(units), digits.T,
-                       ("abelian", *orders), check=False)
+    return FiniteGroup(
+        table, "x".join(f"C{n}" for n in orders), labels, tuple(units), digits.T, ("abelian", *orders), check=False
+    )
 
 
 def metacyclic(m: int, k: int, r: int, name: str = "", origin: tuple[Any, ...] = (), twist: int = 0) -> FiniteGroup:
@@ -84,8 +102,14 @@ def metacyclic(m: int, k: int, r: int, name: str = "", origin: tuple[Any, ...] =
     labels = tuple((_power("a", x) + _power("b", y)) or "e" for x, y in zip(i.tolist(), j.tolist(), strict=True))
     chosen = {int(column[0]): column for column in (by_a, by_b) if column[0]}
     generators = tuple(chosen)
-    return FiniteGroup(table_from_right_multiplication(list(chosen.values())), name or f"C{m}:C{k}", labels, generators,
-                       origin=origin or ("metacyclic", m, k, r, twist), check=False)
+    return FiniteGroup(
+        table_from_right_multiplication(list(chosen.values())),
+        name or f"C{m}:C{k}",
+        labels,
+        generators,
+        origin=origin or ("metacyclic", m, k, r, twist),
+        check=False,
+    )
 
 
 def dihedral(n: int) -> FiniteGroup:
@@ -200,8 +224,9 @@ def heisenberg(q: int) -> FiniteGroup:
     table = table_from_right_multiplication(columns)
     labels = tuple(f"({a},{b},{c})" for a, b, c in zip(x, y, z, strict=True))
     generators = tuple(int(column[0]) for column in columns)
-    return FiniteGroup(table, f"Heis({q})", labels, generators, np.stack([x, y, z], axis=1), ("heisenberg", q),
-                       check=False)
+    return FiniteGroup(
+        table, f"Heis({q})", labels, generators, np.stack([x, y, z], axis=1), ("heisenberg", q), check=False
+    )
 
 
 def extraspecial(p: int, n: int, sign: str = "+") -> FiniteGroup:
@@ -229,8 +254,9 @@ def extraspecial(p: int, n: int, sign: str = "+") -> FiniteGroup:
         columns.append(np.ravel_multi_index(tuple(total % p), size))
     table = table_from_right_multiplication(columns)
     labels = tuple("".join(map(str, d)) for d in digits.T)
-    return FiniteGroup(table, f"{p}^(1+{2 * n}){sign}", labels, units, digits.T,
-                       ("extraspecial", p, n, sign), check=False)
+    return FiniteGroup(
+        table, f"{p}^(1+{2 * n}){sign}", labels, units, digits.T, ("extraspecial", p, n, sign), check=False
+    )
 
 
 def _linear_order(q: int) -> int:
@@ -279,9 +305,13 @@ def _direct_product(a: FiniteGroup, b: FiniteGroup) -> FiniteGroup:
     left = [(g, b.identity) for g in a.generators]
     right = [(a.identity, h) for h in b.generators]
     columns = [a.table[x, g].astype(np.int64) * m + b.table[y, h] for g, h in left + right]
-    return FiniteGroup(table_from_right_multiplication(columns, a.identity * m + b.identity),
-                       f"{_bracket(a.name)}x{_bracket(b.name)}", _pair_labels(a, b, ","),
-                       tuple(g * m + h for g, h in left + right), check=False)
+    return FiniteGroup(
+        table_from_right_multiplication(columns, a.identity * m + b.identity),
+        f"{_bracket(a.name)}x{_bracket(b.name)}",
+        _pair_labels(a, b, ","),
+        tuple(g * m + h for g, h in left + right),
+        check=False,
+    )
 
 
 def _pair_labels(a: FiniteGroup, b: FiniteGroup, mark: str) -> tuple[str, ...] | None:
@@ -329,9 +359,13 @@ def semidirect_product(n: FiniteGroup, h: FiniteGroup, action: Any, name: str = 
     left = [(g, h.identity) for g in n.generators]
     right = [(n.identity, k) for k in h.generators]
     columns = [n.table[x, phi[y, g]].astype(np.int64) * h.order + h.table[y, k] for g, k in left + right]
-    return FiniteGroup(table_from_right_multiplication(columns, n.identity * h.order + h.identity),
-                       name or f"{_bracket(n.name)}:{_bracket(h.name)}", _pair_labels(n, h, ";"),
-                       tuple(g * h.order + k for g, k in left + right), check=False)
+    return FiniteGroup(
+        table_from_right_multiplication(columns, n.identity * h.order + h.identity),
+        name or f"{_bracket(n.name)}:{_bracket(h.name)}",
+        _pair_labels(n, h, ";"),
+        tuple(g * h.order + k for g, k in left + right),
+        check=False,
+    )
 
 
 def wreath_product(base: FiniteGroup, top: FiniteGroup, name: str = "") -> FiniteGroup:

@@ -28,9 +28,19 @@ from stl_algebra.groups.representations import Representation
 from stl_algebra.groups.young import partitions
 
 __all__ = [
-    "frame_operator", "frame_potential", "gram_matrix", "invariant_form", "is_centred_tight_frame",
-    "is_projective_design", "is_spherical_design", "is_unitary_design", "orbit", "projective_strength", "simplex",
-    "spherical_strength", "unitary_strength",
+    "frame_operator",
+    "frame_potential",
+    "gram_matrix",
+    "invariant_form",
+    "is_centred_tight_frame",
+    "is_projective_design",
+    "is_spherical_design",
+    "is_unitary_design",
+    "orbit",
+    "projective_strength",
+    "simplex",
+    "spherical_strength",
+    "unitary_strength",
 ]
 
 
@@ -98,8 +108,12 @@ def frame_operator(vectors: Any) -> Cyclotomic:
 def _norm(gram: Cyclotomic) -> Cyclotomic:
     diagonal = Cyclotomic(gram.num[np.arange(len(gram)), np.arange(len(gram))], gram.conductor, gram.den)
     if not diagonal.equals(diagonal[:1]).all():
-        raise StlError("vectors", "different norms", "vectors of equal norm, as in a unitary orbit",
-                       "Pass form=invariant_form(representation) for matrices that are not unitary.")
+        raise StlError(
+            "vectors",
+            "different norms",
+            "vectors of equal norm, as in a unitary orbit",
+            "Pass form=invariant_form(representation) for matrices that are not unitary.",
+        )
     return diagonal[0]
 
 

@@ -83,8 +83,13 @@ class ProjectivePoints:
         H in G, when H is a proper subgroup.
     """
 
-    def __init__(self, group: FiniteGroup, field: str, generators: list[Auto], embedding: IntArray | None = None,
-                 ) -> None:
+    def __init__(
+        self,
+        group: FiniteGroup,
+        field: str,
+        generators: list[Auto],
+        embedding: IntArray | None = None,
+    ) -> None:
         self.group, self.field = group, field
         self.embedding = embedding
         self.where: Cohomology = cohomology(group, field)
@@ -188,8 +193,11 @@ class ProjectivePoints:
         if key not in self._sums:
             m = self.where.order_of(self.digits(key[0]))
             if m * self.group.order > MAX_ORDER:
-                warnings.warn(f"{self.group.name}: projective representations of a class of order {m} are left out, "
-                              f"their central extension has more than {MAX_ORDER} elements", stacklevel=2)
+                warnings.warn(
+                    f"{self.group.name}: projective representations of a class of order {m} are left out, "
+                    f"their central extension has more than {MAX_ORDER} elements",
+                    stacklevel=2,
+                )
                 self._sums[key] = []
             else:
                 self._sums[key] = self.algebra(cls).multisets(n)

@@ -163,8 +163,10 @@ class FourierTransform:
     def inverse_matrix(self) -> Cyclotomic:
         """Exact inverse, shape (|G|, |G|): row g, column (ρ, i, j) is (d_ρ/|G|) ρ(g⁻¹)_ji."""
         n = self.group.order
-        parts = [(r.matrices[self.group.inverse].transpose(2, 1, 0) * r.dimension / n).reshape(r.dimension**2, n)
-                 for r in self.irreps]
+        parts = [
+            (r.matrices[self.group.inverse].transpose(2, 1, 0) * r.dimension / n).reshape(r.dimension**2, n)
+            for r in self.irreps
+        ]
         return _concatenate(parts).transpose()
 
     # -- fast -----------------------------------------------------------------------------------------------
@@ -209,8 +211,7 @@ class FourierTransform:
         # numpy's inverse FFT has the sign of Σ f(a) χ(a); undo its 1/|A|
         spectrum = np.fft.ifftn(values[..., position].reshape(*lead, m, *orders), axes=axes) * position.shape[1]
         spectrum = spectrum.reshape(*lead, m, position.shape[1])
-        return [np.einsum("tij,...tj->...ij", left, spectrum[..., index]) @ undo
-                for left, _, _, undo, index in blocks]
+        return [np.einsum("tij,...tj->...ij", left, spectrum[..., index]) @ undo for left, _, _, undo, index in blocks]
 
     def inverse(self, coefficients: Sequence[Any]) -> ComplexArray:
         """The function with the given Fourier coefficients, shape (…, |G|)."""
@@ -253,19 +254,26 @@ def modular_fourier(group: FiniteGroup, q: int, form: str = "monomial") -> tuple
 
     add, multiply, primitive = field_tables(q)
     if (q - 1) % group.exponent:
-        raise StlError("q", q, f"a prime power ≡ 1 modulo the exponent {group.exponent}",
-                       "Over other fields some irreducible matrices do not exist.")
+        raise StlError(
+            "q",
+            q,
+            f"a prime power ≡ 1 modulo the exponent {group.exponent}",
+            "Over other fields some irreducible matrices do not exist.",
+        )
     transform = FourierTransform(group, form)
-    return tuple(_reduce(part, q, add, multiply, primitive)
-                 for part in (transform.matrix, transform.inverse_matrix))  # type: ignore[return-value]
+    return tuple(_reduce(part, q, add, multiply, primitive) for part in (transform.matrix, transform.inverse_matrix))  # type: ignore[return-value]
 
 
 def _reduce(matrix: Cyclotomic, q: int, add: IntArray, multiply: IntArray, primitive: int) -> IntArray:
     """Image in GF(q) under ζ_n ↦ a primitive n-th root of unity."""
     p, n = prime_factors(q)[0], matrix.conductor
     if matrix.den % p == 0:
-        raise StlError("q", q, f"a characteristic that does not divide the denominator {matrix.den}",
-                       "Try the other form of the irreps.")
+        raise StlError(
+            "q",
+            q,
+            f"a characteristic that does not divide the denominator {matrix.den}",
+            "Try the other form of the irreps.",
+        )
     power = _field_power(multiply, primitive, (q - 1) // n)
     scale = pow(matrix.den, -1, p)  # prime-field residues keep their value in galois' numbering
     out = np.zeros(matrix.shape, dtype=np.int64)

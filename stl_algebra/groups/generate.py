@@ -54,8 +54,12 @@ def table_from_right_multiplication(moves: Sequence[IntArray], identity: int = 0
     return np.ascontiguousarray(columns.T)
 
 
-def generate(generators: Sequence[IntArray], identity: IntArray,
-             product: Callable[[IntArray, IntArray], IntArray], limit: int = MAX_ORDER) -> tuple[IntArray, IntArray]:
+def generate(
+    generators: Sequence[IntArray],
+    identity: IntArray,
+    product: Callable[[IntArray, IntArray], IntArray],
+    limit: int = MAX_ORDER,
+) -> tuple[IntArray, IntArray]:
     """Close concrete elements under right multiplication by generators.
 
     Parameters
@@ -85,8 +89,12 @@ def generate(generators: Sequence[IntArray], identity: IntArray,
                     elements.append(images[i][row])
                     fresh.append(images[i][row])
                     if len(elements) > limit:
-                        raise StlError("generators", f"more than {limit} elements", f"a group of order at most {limit}",
-                                       "Check the generators; larger groups have no table here.")
+                        raise StlError(
+                            "generators",
+                            f"more than {limit} elements",
+                            f"a group of order at most {limit}",
+                            "Check the generators; larger groups have no table here.",
+                        )
                 moves[i].append(index[key])
         frontier = np.array(fresh) if fresh else np.empty((0, *identity.shape), dtype=identity.dtype)
     table = table_from_right_multiplication([np.array(m) for m in moves])
@@ -115,8 +123,11 @@ def parse_permutations(generators: Sequence[Any] | str, degree: int | None = Non
     [[1, 0, 2], [1, 2, 0]]
     """
     if isinstance(generators, str):
-        generators = re.findall(r"(?:\([^()]*\)\s*)+", generators) if re.fullmatch(
-            r"\s*(\([^()]*\)[\s,]*)+", generators) else [generators]
+        generators = (
+            re.findall(r"(?:\([^()]*\)\s*)+", generators)
+            if re.fullmatch(r"\s*(\([^()]*\)[\s,]*)+", generators)
+            else [generators]
+        )
     parsed: list[Any] = []
     for item in generators:
         if not isinstance(item, str):
@@ -132,8 +143,9 @@ def parse_permutations(generators: Sequence[Any] | str, degree: int | None = Non
     size = max([degree or 1, *(len(p) if isinstance(p, list) else max(p, default=0) + 1 for p in parsed)])
     if size > MAX_DEGREE:
         raise StlError("generators", size, f"points up to {MAX_DEGREE}")
-    return [p + list(range(len(p), size)) if isinstance(p, list) else [p.get(i, i) for i in range(size)]
-            for p in parsed]
+    return [
+        p + list(range(len(p), size)) if isinstance(p, list) else [p.get(i, i) for i in range(size)] for p in parsed
+    ]
 
 
 def permutation_group(generators: Sequence[Sequence[int]], name: str = "", limit: int = MAX_ORDER) -> FiniteGroup:
@@ -147,15 +159,26 @@ def permutation_group(generators: Sequence[Sequence[int]], name: str = "", limit
     degree = len(rows[0])
     for row in rows:
         if row.shape != (degree,) or not np.array_equal(np.sort(row), np.arange(degree)):
-            raise StlError("generators", row.tolist(), f"a permutation of 0 … {degree - 1} as an image row",
-                           "Points count from 0; write fixed points too.")
+            raise StlError(
+                "generators",
+                row.tolist(),
+                f"a permutation of 0 … {degree - 1} as an image row",
+                "Points count from 0; write fixed points too.",
+            )
     dtype = np.uint8 if degree < 256 else np.int32
-    elements, table = generate([row.astype(dtype) for row in rows], np.arange(degree, dtype=dtype),
-                               lambda batch, s: batch[:, s], limit)
+    elements, table = generate(
+        [row.astype(dtype) for row in rows], np.arange(degree, dtype=dtype), lambda batch, s: batch[:, s], limit
+    )
     place = {e.tobytes(): i for i, e in enumerate(elements)}
     chosen = tuple(dict.fromkeys(place[row.astype(dtype).tobytes()] for row in rows))
-    return FiniteGroup(table, name, tuple(cycles(e) for e in elements),
-                       tuple(g for g in chosen if g) if len(table) > 1 else (), elements, check=False)
+    return FiniteGroup(
+        table,
+        name,
+        tuple(cycles(e) for e in elements),
+        tuple(g for g in chosen if g) if len(table) > 1 else (),
+        elements,
+        check=False,
+    )
 
 
 @cache
@@ -232,8 +255,9 @@ def matrix_group(generators: Sequence[Any], q: int, name: str = "", limit: int =
     return FiniteGroup(table, name, labels, tuple(g for g in chosen if g), elements, ("matrix", q), check=False)
 
 
-def presentation(generators: str, relators: Sequence[str], name: str = "",
-                 limit: int = MAX_PRESENTATION_ORDER) -> FiniteGroup:
+def presentation(
+    generators: str, relators: Sequence[str], name: str = "", limit: int = MAX_PRESENTATION_ORDER
+) -> FiniteGroup:
     """Group ⟨generators | relators⟩ by coset enumeration over the trivial subgroup (SymPy, HLT).
 
     Parameters
@@ -265,8 +289,12 @@ def presentation(generators: str, relators: Sequence[str], name: str = "",
     try:
         cosets = coset_enumeration_r(FpGroup(free, words), [], max_cosets=4 * limit + 100)
     except ValueError as problem:
-        raise StlError("relators", list(relators), f"a group whose coset enumeration closes within {4 * limit + 100}",
-                       "Add relators, or raise `limit` if the group is known to be finite.") from problem
+        raise StlError(
+            "relators",
+            list(relators),
+            f"a group whose coset enumeration closes within {4 * limit + 100}",
+            "Add relators, or raise `limit` if the group is known to be finite.",
+        ) from problem
     cosets.compress()
     cosets.standardize()
     rows = np.array(cosets.table, dtype=np.int64)
@@ -274,8 +302,9 @@ def presentation(generators: str, relators: Sequence[str], name: str = "",
         raise StlError("relators", f"order {len(rows)}", f"order at most {limit}", "Raise `limit`.")
     table = table_from_right_multiplication([rows[:, 2 * i] for i in range(len(names))])
     chosen = dict.fromkeys(int(rows[0, 2 * i]) for i in range(len(names)))
-    return FiniteGroup(table, name, None, tuple(g for g in chosen if g), origin=("presentation", generators, *relators),
-                       check=False)
+    return FiniteGroup(
+        table, name, None, tuple(g for g in chosen if g), origin=("presentation", generators, *relators), check=False
+    )
 
 
 def _word(text: str, known: dict[str, Any], identity: Any) -> Any:
@@ -335,9 +364,7 @@ def _word(text: str, known: dict[str, Any], identity: Any) -> Any:
     return value
 
 
-def from_permutations(
-    generators: Sequence[Any] | str, name: str = "", degree: int | None = None
-) -> FiniteGroup:
+def from_permutations(generators: Sequence[Any] | str, name: str = "", degree: int | None = None) -> FiniteGroup:
     """The group that permutations generate.
 
     Parameters

@@ -145,8 +145,12 @@ def irrep(group: FiniteGroup, index: int, form: str = "monomial") -> Irrep:
     top, embedding = _as_group(group, found.subgroup)
     choice = _multiplicity_one(top, found.values, table, found.degree, real=False, sparse=True)
     if choice is None:
-        raise StlError("index", index, "a character with a multiplicity-one linear constituent on some subgroup tried",
-                       f"Use split_regular for floating-point matrices (group of order {group.order}).")
+        raise StlError(
+            "index",
+            index,
+            "a character with a multiplicity-one linear constituent on some subgroup tried",
+            f"Use split_regular for floating-point matrices (group of order {group.order}).",
+        )
     subgroup, exponents = choice
     if len(subgroup) * found.degree == top.order:  # monomial after all
         mono = _induced_monomial(group, embedding[subgroup], exponents)
@@ -267,8 +271,9 @@ def _induced_monomial(group: FiniteGroup, subgroup: IntArray, exponents: IntArra
     return Monomial(images, value[group.table[group.inverse[reps[images]], moved]], group.exponent)
 
 
-def _multiplicity_one(group: FiniteGroup, psi: IntArray, table: CharacterTable, degree: int,
-                      real: bool, sparse: bool = False) -> tuple[IntArray, IntArray] | None:
+def _multiplicity_one(
+    group: FiniteGroup, psi: IntArray, table: CharacterTable, degree: int, real: bool, sparse: bool = False
+) -> tuple[IntArray, IntArray] | None:
     """A subgroup H and exponents (base ζ of the table) of a linear λ with ⟨ψ|_H, λ⟩ = 1.
 
     Smallest field first; with `sparse`, subgroups of index ψ(1) (monomial matrices) come before all others.
@@ -333,8 +338,9 @@ def _linear_characters(group: FiniteGroup) -> IntArray:
     return _logarithms(table.modular[:, quotient.classes.of], table)[:, projection] * scale
 
 
-def _dixon(group: FiniteGroup, psi: IntArray, table: CharacterTable, degree: int, subgroup: IntArray,
-           exponents: IntArray) -> Cyclotomic:
+def _dixon(
+    group: FiniteGroup, psi: IntArray, table: CharacterTable, degree: int, subgroup: IntArray, exponents: IntArray
+) -> Cyclotomic:
     """ρ(t) = (f(x_i⁻¹ x_j))⁻¹ (f(x_i⁻¹ t x_j)) for all t, exact."""
     e, n = table.group.exponent, group.order
     values = _exact(group, psi, table)

@@ -20,7 +20,12 @@ from stl_algebra.groups.smallgroups import MAX_SMALL_ORDER, number_of_small_grou
 from stl_algebra.groups.table import FiniteGroup
 
 __all__ = [
-    "Automorphisms", "automorphism_group", "homomorphism", "is_isomorphic", "isomorphism", "require_homomorphism",
+    "Automorphisms",
+    "automorphism_group",
+    "homomorphism",
+    "is_isomorphic",
+    "isomorphism",
+    "require_homomorphism",
     "small_group_id",
 ]
 
@@ -60,8 +65,12 @@ def require_homomorphism(source: FiniteGroup, target: FiniteGroup, map_: Any) ->
         wrong = f[source.table[:, s]] != target.table[f, f[s]]
         if wrong.any():
             g = int(np.flatnonzero(wrong)[0])
-            raise StlError("map", f"f[{g}·{s}] = {f[source.table[g, s]]}, f[{g}]·f[{s}] = {target.table[f[g], f[s]]}",
-                           "a homomorphism", "The images violate a relation among the generators.")
+            raise StlError(
+                "map",
+                f"f[{g}·{s}] = {f[source.table[g, s]]}, f[{g}]·f[{s}] = {target.table[f[g], f[s]]}",
+                "a homomorphism",
+                "The images violate a relation among the generators.",
+            )
     return f
 
 

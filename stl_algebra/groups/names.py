@@ -98,8 +98,13 @@ KINDS: dict[str, Callable[[FiniteGroup], bool]] = {
     "dicyclic": lambda g: g.order >= 8 and g.order % 4 == 0 and _is(g, make.dicyclic(g.order // 4)),
     "nilpotent": lambda g: g.is_nilpotent,
     "simple": lambda g: g.is_simple,
-    "extraspecial": lambda g: not g.is_abelian and g.order in (8, 27, 32) and len(g.centre) in (2, 3) and len(
-        g.centre) == len(g.derived_subgroup) and g.quotient(g.centre)[0].exponent == len(g.centre),
+    "extraspecial": lambda g: (
+        not g.is_abelian
+        and g.order in (8, 27, 32)
+        and len(g.centre) in (2, 3)
+        and len(g.centre) == len(g.derived_subgroup)
+        and g.quotient(g.centre)[0].exponent == len(g.centre)
+    ),
 }
 DEFAULT_BOUND = 16
 MAX_NAME = 400  # characters; longer ones are typing accidents, and deep brackets would exhaust the stack
@@ -190,8 +195,12 @@ def _named(name: str) -> FiniteGroup:
     if numbered:
         found = small_group(int(numbered[2]), int(numbered[3]))
         if numbered[1] and text != small_group_description(int(numbered[2]), int(numbered[3])):
-            raise StlError("name", name, f"a description of SmallGroup({numbered[2]},{numbered[3]})",
-                           f"It is {small_group_description(int(numbered[2]), int(numbered[3]))}.")
+            raise StlError(
+                "name",
+                name,
+                f"a description of SmallGroup({numbered[2]},{numbered[3]})",
+                f"It is {small_group_description(int(numbered[2]), int(numbered[3]))}.",
+            )
         return _renamed(found, text)
     known = _by_description().get(text, ())
     parser = _Parser(text)
@@ -220,10 +229,17 @@ def _explicit(name: str) -> FiniteGroup | None:
         rows = [part.strip() for part in matrices[3].split(",")]
         size = round(len(rows[0]) ** 0.5)
         if any(len(r) != size * size for r in rows) or q > 10:
-            raise StlError("name", name, "square matrices of one size as strings of digits, over GF(q) with q ≤ 9",
-                           "For example GF(3)[1101,0110].")
-        return matrix_group([[[int(x) for x in r[i * size : (i + 1) * size]] for i in range(size)] for r in rows], q,
-                            re.sub(r"\s+", "", text))
+            raise StlError(
+                "name",
+                name,
+                "square matrices of one size as strings of digits, over GF(q) with q ≤ 9",
+                "For example GF(3)[1101,0110].",
+            )
+        return matrix_group(
+            [[[int(x) for x in r[i * size : (i + 1) * size]] for i in range(size)] for r in rows],
+            q,
+            re.sub(r"\s+", "", text),
+        )
     mono = re.fullmatch(r"mono(?:mial)?\(([-\diw,\s]+)\)", text)
     if mono:
         return classical.monomial([part.strip() for part in mono[1].split(",")], re.sub(r"\s+", "", text))
@@ -336,5 +352,12 @@ def _described(text: str, name: str) -> FiniteGroup:
     folded = {k.lower(): k for k in known}
     close = [folded[c] for c in difflib.get_close_matches(text.lower(), folded, 4, 0.5)]
     hint = f"Did you mean {', '.join(close)}? " if close else ""
-    raise StlError("name", name, "the name of a group", hint + "Known: " + ", ".join(f[2] for f in FAMILIES)
-                   + ", 2^(1+4)+, products C4xC2, powers C2^3, C7:C3, C3^3wrC2; `python -m search.groups` lists them.")
+    raise StlError(
+        "name",
+        name,
+        "the name of a group",
+        hint
+        + "Known: "
+        + ", ".join(f[2] for f in FAMILIES)
+        + ", 2^(1+4)+, products C4xC2, powers C2^3, C7:C3, C3^3wrC2; `python -m search.groups` lists them.",
+    )

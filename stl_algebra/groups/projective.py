@@ -237,8 +237,11 @@ def linear_characters(where: Cohomology) -> Array:
     return np.asarray(values.real if where.field == "real" else values)
 
 
-def projective_irreps(group: FiniteGroup, cls: Class | None = None, field: str = "complex",
-                      ) -> tuple[ProjectiveIrrep, ...]:
+def projective_irreps(
+    group: FiniteGroup,
+    cls: Class | None = None,
+    field: str = "complex",
+) -> tuple[ProjectiveIrrep, ...]:
     """Irreducible projective representations of a class (or of all classes, trivial first).
 
     >>> from stl_algebra.groups import group, projective_irreps

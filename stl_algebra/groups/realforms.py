@@ -125,8 +125,9 @@ def _fixed_by_involution(rho: Irrep) -> Cyclotomic:
     s = Cyclotomic(s.num // int(np.gcd.reduce(s.num, axis=None)), s.conductor)
     square = (s @ s.conj())[0, 0]
     if not square.is_rational:
-        raise StlError("irrep", rho, "an involution whose square is rational",
-                       "Use .orthogonal for floating-point matrices.")
+        raise StlError(
+            "irrep", rho, "an involution whose square is rational", "Use .orthogonal for floating-point matrices."
+        )
     c = square.fractions()[()]
     j = s * square_root(1 / c)
     unit = Cyclotomic.rational(np.eye(rho.dimension, dtype=np.int64))

@@ -143,8 +143,12 @@ class Representation:
     def require_homomorphism(self) -> None:
         """Raise `StlError` unless ρ is a homomorphism."""
         if not self.is_homomorphism:
-            raise StlError("matrices", self, "matrices with ρ(g)ρ(h) = ρ(g·h)",
-                           "The images violate a relation of the group, or follow another element order.")
+            raise StlError(
+                "matrices",
+                self,
+                "matrices with ρ(g)ρ(h) = ρ(g·h)",
+                "The images violate a relation of the group, or follow another element order.",
+            )
 
     # -- algebra --------------------------------------------------------------------------------------------
     def tensor(self, other: Representation) -> Representation:
@@ -336,6 +340,7 @@ class Representation:
 
     def coordinates(self, basis: Cyclotomic) -> Representation:
         """Restriction to an invariant subspace spanned by the rows of `basis`, in those coordinates."""
+
         def build() -> Cyclotomic:
             moved = basis @ self.matrices.mT  # rows (ρ(g) b_i)ᵀ
             flat = moved.reshape(-1, self.dimension)

@@ -41,8 +41,12 @@ def _catalogue() -> dict[int, list[tuple[str, tuple[str, ...]]]]:
 def number_of_small_groups(order: int) -> int:
     """How many groups of this order exist up to isomorphism (order ≤ 63)."""
     if not isinstance(order, int | np.integer) or not 1 <= order <= MAX_SMALL_ORDER:
-        raise StlError("order", order, f"an order from 1 to {MAX_SMALL_ORDER}",
-                       "Larger groups come from constructors, generators or presentations.")
+        raise StlError(
+            "order",
+            order,
+            f"an order from 1 to {MAX_SMALL_ORDER}",
+            "Larger groups come from constructors, generators or presentations.",
+        )
     return len(_catalogue()[int(order)])
 
 
@@ -54,8 +58,12 @@ def small_group_description(order: int, index: int) -> str:
     """
     count = number_of_small_groups(order)
     if not isinstance(index, int | np.integer) or not 1 <= index <= count:
-        raise StlError("index", index, f"an index from 1 to {count}",
-                       f"There are {count} groups of order {order} up to isomorphism.")
+        raise StlError(
+            "index",
+            index,
+            f"an index from 1 to {count}",
+            f"There are {count} groups of order {order} up to isomorphism.",
+        )
     description = _catalogue()[order][index - 1][0]
     return description if _repeated()[description] == 1 else f"{description}[{order},{index}]"
 
@@ -75,8 +83,13 @@ def small_group(order: int, index: int) -> FiniteGroup:
 def _small_group(order: int, index: int) -> FiniteGroup:
     words = _catalogue()[order][index - 1][1]
     moves = [np.array([_LETTERS.index(c) for c in word]) for word in words]
-    return FiniteGroup(table_from_right_multiplication(moves), f"SmallGroup({order},{index})",
-                       generators=tuple(int(m[0]) for m in moves), origin=("small", order, index), check=False)
+    return FiniteGroup(
+        table_from_right_multiplication(moves),
+        f"SmallGroup({order},{index})",
+        generators=tuple(int(m[0]) for m in moves),
+        origin=("small", order, index),
+        check=False,
+    )
 
 
 def small_groups(order: int) -> list[FiniteGroup]:

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     import networkx
 
 __all__ = [
-    "SubgroupClass", "cayley_graph", "normal_subgroups", "subgroup_classes", "subgroup_lattice", "sylow_subgroup",
+    "SubgroupClass",
+    "cayley_graph",
+    "normal_subgroups",
+    "subgroup_classes",
+    "subgroup_lattice",
+    "sylow_subgroup",
 ]
 
 IntArray = np.ndarray[Any, np.dtype[Any]]
@@ -216,8 +221,15 @@ def subgroup_lattice(group: FiniteGroup, up_to_conjugacy: bool = True) -> networ
     for high, (_, row) in enumerate(nodes):
         inside = np.zeros(group.order, dtype=bool)
         inside[row] = True
-        below.append({low for low in range(high) if len(row) > members[low].shape[1]
-                      and len(row) % members[low].shape[1] == 0 and inside[members[low]].all(axis=1).any()})
+        below.append(
+            {
+                low
+                for low in range(high)
+                if len(row) > members[low].shape[1]
+                and len(row) % members[low].shape[1] == 0
+                and inside[members[low]].all(axis=1).any()
+            }
+        )
         covered = set().union(*(below[low] for low in below[high])) if below[high] else set()
         for low in below[high] - covered:
             graph.add_edge(nodes[low][0], nodes[high][0])

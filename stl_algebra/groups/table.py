@@ -137,8 +137,10 @@ class FiniteGroup:
             if wrong.any():
                 x, y = map(int, np.argwhere(wrong)[0])
                 raise StlError(
-                    "table", f"({x}·{a})·{y} = {table[table[x, a], y]} but {x}·({a}·{y}) = {table[x, table[a, y]]}",
-                    "an associative product", "Check which index is the row: table[g, h] is g·h.",
+                    "table",
+                    f"({x}·{a})·{y} = {table[table[x, a], y]} but {x}·({a}·{y}) = {table[x, table[a, y]]}",
+                    "an associative product",
+                    "Check which index is the row: table[g, h] is g·h.",
                 )
 
     def _greedy_generators(self) -> tuple[int, ...]:
@@ -326,8 +328,12 @@ class FiniteGroup:
         """Sorted array of the elements of a subgroup, or an `StlError` that says what is missing."""
         array = np.unique(np.asarray(elements, dtype=np.int64))
         if len(array) == 0 or array[0] < 0 or array[-1] >= self.order or not self.is_subgroup(array):
-            raise StlError(argument, array.tolist(), "elements closed under the product",
-                           "Pass generators through FiniteGroup.closure first.")
+            raise StlError(
+                argument,
+                array.tolist(),
+                "elements closed under the product",
+                "Pass generators through FiniteGroup.closure first.",
+            )
         return array
 
     def is_normal(self, subgroup: IntArray) -> bool:

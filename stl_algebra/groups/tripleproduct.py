@@ -60,8 +60,9 @@ def _clique(group: FiniteGroup, forbidden: set[int], target: int) -> list[int]:
     return best
 
 
-def realised_formats(group: FiniteGroup, largest: int = 5, samples: int = 150, seed: int = 0
-                     ) -> dict[tuple[int, int, int], tuple[list[int], list[int], list[int]]]:
+def realised_formats(
+    group: FiniteGroup, largest: int = 5, samples: int = 150, seed: int = 0
+) -> dict[tuple[int, int, int], tuple[list[int], list[int], list[int]]]:
     """Formats ⟨n, m, p⟩, n ≤ m ≤ p ≤ largest, that the group is found to realise, with subsets as proof.
 
     Pairs S, T come from subgroups and from seeded random subsets; U is a clique among the elements they leave free.
@@ -87,8 +88,12 @@ def realised_formats(group: FiniteGroup, largest: int = 5, samples: int = 150, s
         for m in range(n, largest + 1):
             if (n * m) ** 2 // 2 <= 4 * group.order and m <= len(others):
                 for _ in range(samples):
-                    pairs.append(([e, *rng.choice(others, n - 1, replace=False).tolist()],
-                                  [e, *rng.choice(others, m - 1, replace=False).tolist()]))
+                    pairs.append(
+                        (
+                            [e, *rng.choice(others, n - 1, replace=False).tolist()],
+                            [e, *rng.choice(others, m - 1, replace=False).tolist()],
+                        )
+                    )
     for s, t in pairs:
         qs, qt = _quotients(group, s), _quotients(group, t)
         if qs & qt != {e} or len(s) * len(t) > group.order:
@@ -98,5 +103,8 @@ def realised_formats(group: FiniteGroup, largest: int = 5, samples: int = 150, s
         key = tuple(sorted((len(s), len(t), len(u))))
         if key[0] >= 2 and key not in found and has_triple_product_property(group, s, t, u):
             found[key] = (list(s), list(t), u)  # type: ignore[index]
-    return {k: v for k, v in sorted(found.items())
-            if not any(o != k and all(x <= y for x, y in zip(k, o, strict=True)) for o in found)}
+    return {
+        k: v
+        for k, v in sorted(found.items())
+        if not any(o != k and all(x <= y for x, y in zip(k, o, strict=True)) for o in found)
+    }

@@ -248,8 +248,9 @@ def _hermite(rows: IntArray, k: int) -> list[list[int]]:
         while len(busy) > 1:
             busy.sort(key=lambda row: abs(row[column]))
             small = busy[0]
-            reduced = [[x - row[column] // small[column] * y for x, y in zip(row, small, strict=True)]
-                       for row in busy[1:]]
+            reduced = [
+                [x - row[column] // small[column] * y for x, y in zip(row, small, strict=True)] for row in busy[1:]
+            ]
             rest += [row for row in reduced if not row[column] and any(row)]
             busy = [small, *(row for row in reduced if row[column])]
         out += busy

@@ -52,8 +52,9 @@ class _Twist:
     parts: tuple[tuple[Array | None, tuple[int, ...], tuple[int, ...]], ...]  # subgroup, spaces, elements
 
 
-def actions(group: FiniteGroup, fmt: Sequence[int], field: str = "real", twists: Sequence[str] = TWISTS,
-            reps: str | None = None) -> Iterator[Action]:
+def actions(
+    group: FiniteGroup, fmt: Sequence[int], field: str = "real", twists: Sequence[str] = TWISTS, reps: str | None = None
+) -> Iterator[Action]:
     """Every faithful action of a group on ⟨n,m,p⟩ once, the most symmetric first.
 
     Parameters
@@ -102,8 +103,12 @@ def action(name: str, fmt: Sequence[int], field: str = "real") -> Action:
     for found in actions(group("/".join(front)), fmt, field, [twist], reps):
         if found.name.rsplit("/", 1)[1] == digest:
             return found
-    raise StlError("name", name, f"an action on ⟨{','.join(map(str, fmt))}⟩ over the {field} numbers",
-                   "List them with stl_algebra.symmetry.actions.")
+    raise StlError(
+        "name",
+        name,
+        f"an action on ⟨{','.join(map(str, fmt))}⟩ over the {field} numbers",
+        "List them with stl_algebra.symmetry.actions.",
+    )
 
 
 def _format(fmt: Sequence[int]) -> tuple[int, int, int]:
@@ -201,8 +206,9 @@ def _keeping(group: FiniteGroup, gens: list[Auto], order: int, subgroup: Array) 
     return few_generators(out, order // len(queue)), order // len(queue)
 
 
-def _classified(group: FiniteGroup, fmt: tuple[int, int, int], field: str, twist: _Twist,
-                reps: str | None = None) -> Iterator[tuple[list[Point], list[ProjectivePoints]]]:
+def _classified(
+    group: FiniteGroup, fmt: tuple[int, int, int], field: str, twist: _Twist, reps: str | None = None
+) -> Iterator[tuple[list[Point], list[ProjectivePoints]]]:
     gens, order = _automorphisms(group, field)
     for subgroup, _, _ in twist.parts:
         if subgroup is not None:
@@ -229,16 +235,27 @@ def _classified(group: FiniteGroup, fmt: tuple[int, int, int], field: str, twist
 class _Chain:
     """Faithful lists of points, one per space, up to automorphisms and admissible permutations."""
 
-    def __init__(self, group: FiniteGroup, spaces: list[ProjectivePoints], dims: list[int], gens: list[Auto],
-                 order: int, permute: bool, only: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        group: FiniteGroup,
+        spaces: list[ProjectivePoints],
+        dims: list[int],
+        gens: list[Auto],
+        order: int,
+        permute: bool,
+        only: list[str] | None = None,
+    ) -> None:
         self.only = only
         self.group, self.spaces, self.dims = group, spaces, dims
         self.kernels: dict[tuple[int, Point], int] = {}
         self.kernel_sets: dict[tuple[int, int], set[int] | None] = {}
         self.first = (gens, order)
         self.stages: dict[Any, Orbits] = {}
-        self.permutations = [p for p in permutations(range(len(dims))) if all(
-            dims[i] == dims[j] for i, j in enumerate(p))] if permute else [tuple(range(len(dims)))]
+        self.permutations = (
+            [p for p in permutations(range(len(dims))) if all(dims[i] == dims[j] for i, j in enumerate(p))]
+            if permute
+            else [tuple(range(len(dims)))]
+        )
         assert len(self.permutations) <= factorial(len(dims))
 
     def stage(self, before: tuple[Point, ...]) -> Orbits:
@@ -359,8 +376,14 @@ def _degrees(space: ProjectivePoints, point: Point) -> str:
     return "+".join(sorted(parts, key=lambda t: (-int("".join(c for c in t if c.isdigit())), t)))
 
 
-def _action(group: FiniteGroup, fmt: tuple[int, int, int], field: str, twist: _Twist, points: Sequence[Point],
-            spaces: list[ProjectivePoints]) -> Action:
+def _action(
+    group: FiniteGroup,
+    fmt: tuple[int, int, int],
+    field: str,
+    twist: _Twist,
+    points: Sequence[Point],
+    spaces: list[ProjectivePoints],
+) -> Action:
     invariants = _invariants(group, field, twist, points, spaces)
     digest = fingerprint(group, twist.tau, invariants, fmt, field)
     label = ",".join(_degrees(s, p) for s, p in zip(spaces, points, strict=True))
@@ -375,18 +398,21 @@ def _action(group: FiniteGroup, fmt: tuple[int, int, int], field: str, twist: _T
             place[elements] = np.arange(len(elements))
             lead = dict(zip(where, moves, strict=True))
             for i in where:
-                inner = np.array([
-                    group.table[group.table[group.inverse[lead[int(twist.tau[g, i])]], g], lead[i]]
-                    for g in range(group.order)
-                ])
+                inner = np.array(
+                    [
+                        group.table[group.table[group.inverse[lead[int(twist.tau[g, i])]], g], lead[i]]
+                        for g in range(group.order)
+                    ]
+                )
                 out[i] = rho[place[inner]]
         return out[0], out[1], out[2]
 
     return Action(group, fmt, field, name, _words(group, fmt, field, twist, points, spaces), twist.tau, build)
 
 
-def _invariants(group: FiniteGroup, field: str, twist: _Twist, points: Sequence[Point],
-                spaces: list[ProjectivePoints]) -> list[tuple[Array, Array | None]]:
+def _invariants(
+    group: FiniteGroup, field: str, twist: _Twist, points: Sequence[Point], spaces: list[ProjectivePoints]
+) -> list[tuple[Array, Array | None]]:
     """For each space what `fingerprint` compares: numbers of g and of pairs (g, h) that rescaling does not change.
 
     Of elements |tr ρ(g)|, over the reals with tr ρ(g)² and, for g of even order, the sign ρ(g)^|g|; of pairs
@@ -435,14 +461,23 @@ def _power_sign(group: FiniteGroup, cocycle: Array) -> Array:
     return np.where(orders % 2 == 0, 1 - 2 * (total % 2), 0)
 
 
-def _words(group: FiniteGroup, fmt: tuple[int, int, int], field: str, twist: _Twist, points: Sequence[Point],
-           spaces: list[ProjectivePoints]) -> str:
+def _words(
+    group: FiniteGroup,
+    fmt: tuple[int, int, int],
+    field: str,
+    twist: _Twist,
+    points: Sequence[Point],
+    spaces: list[ProjectivePoints],
+) -> str:
     kinds = {1: "real", 0: "complex", -1: "quaternionic"}
     said = []
     for (subgroup, where, _), space, point in zip(twist.parts, spaces, points, strict=True):
         linear = not any(space.digits(int(space.root[point.cls])))
-        parts = [f"{rho.dimension}-dimensional" + ("" if field != "real" or rho.indicator == 1 else
-                                                   f" {kinds[rho.indicator]}") for rho in space.irreps(point)[0]]
+        parts = [
+            f"{rho.dimension}-dimensional"
+            + ("" if field != "real" or rho.indicator == 1 else f" {kinds[rho.indicator]}")
+            for rho in space.irreps(point)[0]
+        ]
         whose = "" if subgroup is None else f" of the subgroup of order {len(subgroup)}"
         which = "space " + " and ".join(str(i + 1) for i in where)
         said.append(f"{which}: {'linear' if linear else 'projective'}{whose}, {' + '.join(parts)}")

@@ -18,8 +18,16 @@ from numpy.typing import NDArray
 from stl_algebra.encoder import Encoder
 from stl_algebra.errors import StlError
 
-__all__ = ["OUTER_TYPES", "FactorMatrices", "factor_matrices", "pair_colours", "prime_view", "rank_triples",
-           "trace_tensor", "twist"]
+__all__ = [
+    "OUTER_TYPES",
+    "FactorMatrices",
+    "factor_matrices",
+    "pair_colours",
+    "prime_view",
+    "rank_triples",
+    "trace_tensor",
+    "twist",
+]
 
 Array = NDArray[Any]
 FactorMatrices = tuple[Array, Array, Array]
@@ -55,8 +63,7 @@ def prime_view(encoder: Encoder, skip: int = 0) -> tuple[Encoder, int]:
             if skip == 0:
                 return view, p
             skip -= 1
-    raise StlError("ring", base.name, "Z, Z[1/2], Q, a number field or GF(p)",
-                   "Rationalise a numerical encoder first.")
+    raise StlError("ring", base.name, "Z, Z[1/2], Q, a number field or GF(p)", "Rationalise a numerical encoder first.")
 
 
 def factor_matrices(encoder: Encoder) -> FactorMatrices:
@@ -114,8 +121,11 @@ def pair_colours(mats: FactorMatrices, p: int) -> Array:
         for axes in ((0, 1, 2), (0, 2, 1)):
             item = mix(loop.transpose(axes).astype(np.uint64) * np.uint64(2) + (k.transpose(axes) != 0))
             colour = mix(colour * np.uint64(7) + item.sum(axis=2, dtype=np.uint64))
-        third = mix((k.transpose(0, 2, 1) != 0).astype(np.uint64)
-                    + 2 * (k.transpose(2, 0, 1) != 0) + 4 * (k.transpose(1, 2, 0) != 0))
+        third = mix(
+            (k.transpose(0, 2, 1) != 0).astype(np.uint64)
+            + 2 * (k.transpose(2, 0, 1) != 0)
+            + 4 * (k.transpose(1, 2, 0) != 0)
+        )
         return mix(colour * np.uint64(11) + third.sum(axis=2, dtype=np.uint64))
 
 

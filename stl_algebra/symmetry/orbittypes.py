@@ -123,8 +123,12 @@ def term_types(action: Action, longest: int | None = None) -> list[TermType]:
     return sorted(out, key=lambda t: (-t.length, -t.unknowns))
 
 
-def _of_stabiliser(action: Action, stabiliser: Array, generators: tuple[int, ...], rng: np.random.Generator,
-                   ) -> Iterator[TermType]:
+def _of_stabiliser(
+    action: Action,
+    stabiliser: Array,
+    generators: tuple[int, ...],
+    rng: np.random.Generator,
+) -> Iterator[TermType]:
     slots = action.slots
     heads: list[int] = []
     block, mover = [0, 0, 0], [0, 0, 0]
@@ -144,8 +148,9 @@ def _of_stabiliser(action: Action, stabiliser: Array, generators: tuple[int, ...
         gens = generators if len(fixing) == len(stabiliser) else tuple(action.group._generating_subset(fixing))
         choices.append([(values, basis, gens) for values, basis in _eigenspaces(action, s, gens)])
     for combination in product(*choices):
-        if len(heads) == 3 and any(abs(np.prod(values) - 1) > 1e-6 for values in zip(
-                *(c[0] for c in combination), strict=True)):
+        if len(heads) == 3 and any(
+            abs(np.prod(values) - 1) > 1e-6 for values in zip(*(c[0] for c in combination), strict=True)
+        ):
             continue
         basis = [action.maps[heads[block[s]]][mover[s]] @ combination[block[s]][1] for s in range(3)]
         widths = tuple(c[1].shape[1] for c in combination)
@@ -153,8 +158,9 @@ def _of_stabiliser(action: Action, stabiliser: Array, generators: tuple[int, ...
         term = [basis[s] @ y[block[s]] for s in range(3)]
         if np.array_equal(_fixing(action, term), stabiliser):
             name = _name(action, stabiliser, generators, [(c[0], c[2]) for c in combination])
-            yield TermType(action, name, stabiliser, (block[0], block[1], block[2]),
-                           (basis[0], basis[1], basis[2]), widths)
+            yield TermType(
+                action, name, stabiliser, (block[0], block[1], block[2]), (basis[0], basis[1], basis[2]), widths
+            )
 
 
 def _eigenspaces(action: Action, slot: int, generators: tuple[int, ...]) -> Iterator[tuple[tuple[complex, ...], Array]]:
@@ -167,7 +173,7 @@ def _eigenspaces(action: Action, slot: int, generators: tuple[int, ...]) -> Iter
         if action.field == "real":
             values = values[np.abs(values.imag) < 1e-7].real
         distinct: list[Any] = []
-        for value in sorted(values.tolist(), key=lambda v: (round(np.angle(v) % (2 * np.pi), 6))):
+        for value in sorted(values.tolist(), key=lambda v: round(np.angle(v) % (2 * np.pi), 6)):
             if all(abs(value - other) > 1e-6 for other in distinct):
                 distinct.append(value)
         split = []
@@ -214,8 +220,12 @@ def _keys(action: Action, candidate: TermType, moves: Array, readers: Sequence[A
     return {row.tobytes() for row in np.rint(table * 1e5 + 0.25).astype(np.int64)}
 
 
-def _name(action: Action, stabiliser: Array, generators: tuple[int, ...],
-          blocks: Sequence[tuple[tuple[complex, ...], tuple[int, ...]]]) -> str:
+def _name(
+    action: Action,
+    stabiliser: Array,
+    generators: tuple[int, ...],
+    blocks: Sequence[tuple[tuple[complex, ...], tuple[int, ...]]],
+) -> str:
     length = action.order // len(stabiliser)
     if len(stabiliser) == 1:
         return str(length)

@@ -65,6 +65,8 @@ def _two_qubits() -> list[Array]:
     one, x, z = np.eye(2), np.array([[0, 1], [1, 0]]), np.diag([1, -1])
     paulis = [np.kron(x, one), np.kron(one, x), np.kron(z, one), np.kron(one, z)]
     # √P = exp(-iπP/4) acts on the Paulis modulo phases as the transvection of P, a transposition in S₆ = Sp(4, 2)
-    roots = [(np.eye(4) - 1j * q) / np.sqrt(2) for q in (
-        np.kron(x, one), np.kron(z, one), np.kron(one, x), np.kron(one, z), np.kron(x, x), np.kron(z, z))]
+    roots = [
+        (np.eye(4) - 1j * q) / np.sqrt(2)
+        for q in (np.kron(x, one), np.kron(z, one), np.kron(one, x), np.kron(one, z), np.kron(x, x), np.kron(z, z))
+    ]
     return [*(p.astype(complex) for p in paulis), *(roots[0] @ r for r in roots[1:])]

@@ -100,9 +100,9 @@ def _allowed(fmt: tuple[int, int, int], goal: tuple[int, int, int]) -> list[tupl
     return out
 
 
-def _exact(one: Encoder, two: Encoder, bases: tuple[Array, Array, Array], kind: tuple[int, bool], p: int) -> (
-    tuple[Transformation | None, bool]
-):
+def _exact(
+    one: Encoder, two: Encoder, bases: tuple[Array, Array, Array], kind: tuple[int, bool], p: int
+) -> tuple[Transformation | None, bool]:
     """Return the rational transformation behind residues and whether it provably carries one to two."""
     if one.ring.degree > 1 or two.ring.degree > 1 or one.ring.characteristic:
         return None, False
@@ -128,9 +128,9 @@ def _views(one: Encoder, two: Encoder) -> tuple[FactorMatrices, FactorMatrices, 
     raise StlError("rings", (one.ring.name, two.ring.name), "two rings with a common reduction modulo a prime")
 
 
-def equivalent(one: Encoder, two: Encoder, kinds: list[tuple[int, bool]] | None = None, seed: int = 0) -> (
-    Equivalence | None
-):
+def equivalent(
+    one: Encoder, two: Encoder, kinds: list[tuple[int, bool]] | None = None, seed: int = 0
+) -> Equivalence | None:
     """Find an isotropy that carries one encoder to another.
 
     Parameters
@@ -221,8 +221,19 @@ def stabiliser(encoder: Encoder, seed: int = 0, skip_primes: int = 0) -> Stabili
         orbits.append(tuple(sorted(piece)))
         left -= piece
     orbits.sort(key=lambda o: (-len(o), o))
-    return Stabiliser(order, order_inner, tuple(kinds), describe_group(generators), describe_group(inner), generators,
-                      kind_of, tuple(orbits), p, sum(e is not None for e in exact), exact)
+    return Stabiliser(
+        order,
+        order_inner,
+        tuple(kinds),
+        describe_group(generators),
+        describe_group(inner),
+        generators,
+        kind_of,
+        tuple(orbits),
+        p,
+        sum(e is not None for e in exact),
+        exact,
+    )
 
 
 def describe_group(generators: list[Array]) -> str:
@@ -254,8 +265,13 @@ def _fingerprint(group: Any) -> tuple[Any, ...]:
     square = Counter(int(group.table[i, i]) for i in range(len(group)))
     roots = tuple(sorted(Counter((int(orders[i]), n) for i, n in square.items()).items()))
     members = sorted((len(classes.members(i)), int(orders[classes.members(i)[0]])) for i in range(len(classes)))
-    return (tuple(sorted(Counter(orders.tolist()).items())), tuple(members), roots,
-            len(group.centre), len(group.derived_subgroup))
+    return (
+        tuple(sorted(Counter(orders.tolist()).items())),
+        tuple(members),
+        roots,
+        len(group.centre),
+        len(group.derived_subgroup),
+    )
 
 
 def _small_name(group: Any) -> str:
@@ -270,8 +286,11 @@ def _small_name(group: Any) -> str:
 
     order, goal = len(group), _fingerprint(group)
     if order <= MAX_SMALL_ORDER:
-        names = [small_group_description(order, i) for i in range(1, number_of_small_groups(order) + 1)
-                 if _fingerprint(small_group(order, i)) == goal]
+        names = [
+            small_group_description(order, i)
+            for i in range(1, number_of_small_groups(order) + 1)
+            if _fingerprint(small_group(order, i)) == goal
+        ]
         return " or ".join(names)
     for a in range(2, MAX_SMALL_ORDER + 1):
         if order % a or order // a > MAX_SMALL_ORDER or a > order // a or order > 600:
@@ -279,8 +298,7 @@ def _small_name(group: Any) -> str:
         for i in range(1, number_of_small_groups(a) + 1):
             for j in range(1, number_of_small_groups(order // a) + 1):
                 one, two = small_group(a, i), small_group(order // a, j)
-                if (len(one.centre) * len(two.centre) == goal[3]
-                        and _fingerprint(direct_product(one, two)) == goal):
+                if len(one.centre) * len(two.centre) == goal[3] and _fingerprint(direct_product(one, two)) == goal:
                     return f"{small_group_description(a, i)} x {small_group_description(order // a, j)}"
     return ""
 

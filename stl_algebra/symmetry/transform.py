@@ -199,8 +199,10 @@ def same_up_to_order(one: Encoder, two: Encoder) -> bool:
 def _normal_terms(encoder: Encoder) -> list[tuple[Any, ...]]:
     """Return every term as (u, v, w) with u, v scaled to first non-zero entry 1 and the scale moved to w."""
     out = []
-    rows = [[[Fraction(int(x), f.den) for x in row] for row in num.tolist()]
-            for f, num in zip(encoder.factors, (encoder.e_x.num, encoder.e_w.num, encoder.d.num.T), strict=True)]
+    rows = [
+        [[Fraction(int(x), f.den) for x in row] for row in num.tolist()]
+        for f, num in zip(encoder.factors, (encoder.e_x.num, encoder.e_w.num, encoder.d.num.T), strict=True)
+    ]
     for u, v, w in zip(*rows, strict=True):
         a = next((x for x in u if x), Fraction(1))
         b = next((x for x in v if x), Fraction(1))

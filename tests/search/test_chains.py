@@ -159,8 +159,20 @@ def test_rows_with_a_common_factor_cost_a_scaling():
 
 def test_command(tmp_path):
     path = save(schemes.strassen(), tmp_path)
-    words = [str(path), "--seconds", "1", "--steps", "20000", "--effort", "1000", "--out", str(tmp_path / "out"),
-             "--code", "python", "--json"]
+    words = [
+        str(path),
+        "--seconds",
+        "1",
+        "--steps",
+        "20000",
+        "--effort",
+        "1000",
+        "--out",
+        str(tmp_path / "out"),
+        "--code",
+        "python",
+        "--json",
+    ]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     row = json.loads(done.stdout)["rows"][0]

@@ -53,18 +53,27 @@ def test_normal_equations_of_tied_terms_agree_with_differences(name):
     tying, theta = tie(vectors_of(find), group_of(find).elements)
     system = BrentSystem(find.target.dense(), tying)
     theta = theta + 0.1 * np.random.default_rng(1).standard_normal(theta.size)
-    jac = np.array([(system.residual(theta - h) - system.residual(theta + h)).ravel() / 2e-5
-                    for h in 1e-5 * np.eye(theta.size)])
+    jac = np.array(
+        [(system.residual(theta - h) - system.residual(theta + h)).ravel() / 2e-5 for h in 1e-5 * np.eye(theta.size)]
+    )
     res = system.residual(theta).ravel()
     for h, g, _ in (system.normal_equations(theta, np.arange(theta.size)), system._gram(theta, np.arange(theta.size))):
         np.testing.assert_allclose(h, jac @ jac.T, atol=1e-4 * np.abs(h).max())
         np.testing.assert_allclose(g, jac @ res, atol=1e-4 * np.abs(g).max())
 
 
-@pytest.mark.parametrize("name, group", [
-    ("3x3x3_r2", "Z3"), ("3x3x6_r4", None), ("2x4x5_r3", None), ("4x4x4_r4", "E32"), ("4x4x4_r4", "E32/134"),
-    ("4x4x4_r4", "E32/15"), ("4x4x4_r4", "E32/1"),
-])
+@pytest.mark.parametrize(
+    "name, group",
+    [
+        ("3x3x3_r2", "Z3"),
+        ("3x3x6_r4", None),
+        ("2x4x5_r3", None),
+        ("4x4x4_r4", "E32"),
+        ("4x4x4_r4", "E32/134"),
+        ("4x4x4_r4", "E32/15"),
+        ("4x4x4_r4", "E32/1"),
+    ],
+)
 def test_finds_become_exact_within_their_symmetry(name, group):
     find = FINDS[name]
     action = named_action(group or find.origin["group"], find.format)
@@ -94,8 +103,14 @@ def test_irrational_coordinates_of_a_rational_group():
 
     counts = {"6.0:4+4+4": 1, "1.0:1+1+1": 1}
     types = orbit_types(action)
-    find = minimise(schemes.strassen().target, Invariant(action, [counts.get(t.name, 0) for t in types], types=types),
-                    16, 80, "fast", stop_after=1)
+    find = minimise(
+        schemes.strassen().target,
+        Invariant(action, [counts.get(t.name, 0) for t in types], types=types),
+        16,
+        80,
+        "fast",
+        stop_after=1,
+    )
     e = Encoder.build((2, 2, 2), *find.factors(find.best), ring="R64")
     assert tie(vectors_of(e), action.elements) == "the group is not rational in these coordinates"
     report = exact(e, action=action, seconds=10)
@@ -164,8 +179,9 @@ def test_finds_over_two_elements_are_lifted_within_their_symmetry():
 
 
 def test_a_find_over_two_elements_without_a_lift():
-    table = json.loads((Path(__file__).parents[1] / "vectors" / "reference_schemes" /
-                        "s444r47_alphatensor_GF2.json").read_text())
+    table = json.loads(
+        (Path(__file__).parents[1] / "vectors" / "reference_schemes" / "s444r47_alphatensor_GF2.json").read_text()
+    )
     find = Encoder.build((4, 4, 4), np.array(table["u"]).T, np.array(table["v"]).T, np.array(table["w"]), ring="GF(2)")
     report = exact(find, seconds=5)
     assert not report.success and "characteristic 2" in report.reason

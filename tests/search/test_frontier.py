@@ -28,8 +28,13 @@ def border(size: float) -> Encoder:
     x, w, d = strassen().floats()
     import numpy as np
 
-    return Encoder.build(FMT, np.vstack([x, x[:1]]), np.vstack([w, w[:1]]),
-                         np.column_stack([size * d[:, :1], d[:, 1:], (1 - size) * d[:, :1]]), ring="R64")
+    return Encoder.build(
+        FMT,
+        np.vstack([x, x[:1]]),
+        np.vstack([w, w[:1]]),
+        np.column_stack([size * d[:, :1], d[:, 1:], (1 - size) * d[:, :1]]),
+        ring="R64",
+    )
 
 
 @pytest.fixture

@@ -50,8 +50,9 @@ def test_normal_equations_agree_with_differences(cyclic):
     model = BrentSystem(matmul(2, 2, 2).dense(), tying)
     theta = rng.standard_normal(model.size + model.scales)
     idx = np.arange(theta.size)
-    jac = np.array([(model.residual(theta - h) - model.residual(theta + h)).ravel() / 2e-6
-                    for h in 1e-6 * np.eye(theta.size)])
+    jac = np.array(
+        [(model.residual(theta - h) - model.residual(theta + h)).ravel() / 2e-6 for h in 1e-6 * np.eye(theta.size)]
+    )
     for h, g, res in (model.normal_equations(theta, idx), model._gram(theta, idx)):
         np.testing.assert_allclose(h, jac @ jac.T, atol=1e-6)
         np.testing.assert_allclose(g, jac @ res.ravel(), atol=1e-6)
@@ -119,12 +120,15 @@ def test_terms_that_are_not_permuted_are_reported():
     assert not report.success and "no image under element" in report.reason
 
 
-@pytest.mark.parametrize("change, match", [
-    ({"ring": "R"}, "ring"),
-    ({"e_x": np.full((7, 4), np.nan)}, "e_x"),
-    ({"d": np.zeros((7, 4))}, "d"),
-    ({"target_dense": np.full((4, 4, 4), 0.5)}, "target_dense"),
-])
+@pytest.mark.parametrize(
+    "change, match",
+    [
+        ({"ring": "R"}, "ring"),
+        ({"e_x": np.full((7, 4), np.nan)}, "e_x"),
+        ({"d": np.zeros((7, 4))}, "d"),
+        ({"target_dense": np.full((4, 4, 4), 0.5)}, "target_dense"),
+    ],
+)
 def test_bad_input(change, match):
     encoder = schemes.strassen()
     x, w, d = encoder.floats()

@@ -29,7 +29,7 @@ from stl_algebra.scores import kappa2
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(-10**30, 10**30), st.integers(1, 10**30))
+@given(st.integers(-(10**30), 10**30), st.integers(1, 10**30))
 def test_rationals_are_read_from_digits(p, q):
     wanted = Fraction(p, q)
     assert rational_from_digits(round(wanted * (1 << BITS))) == wanted
@@ -40,11 +40,14 @@ def test_irrationals_are_not_taken_for_rationals():
     assert _recognise(2**0.5, 1e-9, 720) is None and _recognise(-0.375, 1e-9, 720) == Fraction(-3, 8)
 
 
-@pytest.mark.parametrize("value, polynomial", [
-    (isqrt(2 << (2 * BITS)), [-2, 0, 1]),
-    (((1 << BITS) + isqrt(5 << (2 * BITS))) // 2, [-1, -1, 1]),
-    (5 << (BITS - 1), [-5, 2]),
-])
+@pytest.mark.parametrize(
+    "value, polynomial",
+    [
+        (isqrt(2 << (2 * BITS)), [-2, 0, 1]),
+        (((1 << BITS) + isqrt(5 << (2 * BITS))) // 2, [-1, -1, 1]),
+        (5 << (BITS - 1), [-5, 2]),
+    ],
+)
 def test_minimal_polynomials(value, polynomial):
     assert minimal_polynomial(value) == polynomial
 

@@ -35,7 +35,7 @@ def call(*words):
         (["--format", "0,1,1"], "1 to 16"),
         (["--format", "x"], "n,m,p"),
         (["--format", "17,17,17"], "1 to 16"),
-        (["--format", "3,3,3", "--rank", "3"], "lower bound"),
+        (["--format", "3,3,3", "--rank", "28"], "nmp"),
         (["--rank", "0"], "rank"),
         (["--rank", "-5"], "rank"),
         (["--order", "0"], "order"),

@@ -20,8 +20,13 @@ conductors = st.sampled_from([1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 21, 30])
 @st.composite
 def arrays(draw, shape=(3,), size=50):
     n = draw(conductors)
-    num = draw(st.lists(st.integers(-size, size), min_size=int(np.prod(shape)) * totient(n),
-                        max_size=int(np.prod(shape)) * totient(n)))
+    num = draw(
+        st.lists(
+            st.integers(-size, size),
+            min_size=int(np.prod(shape)) * totient(n),
+            max_size=int(np.prod(shape)) * totient(n),
+        )
+    )
     return Cyclotomic(np.array(num).reshape(*shape, totient(n)), n, draw(st.integers(1, 12)))
 
 

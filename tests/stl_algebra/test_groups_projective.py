@@ -151,8 +151,11 @@ def test_known_projective_representations():
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.sampled_from(["C2^3", "D4", "A4", "C4xC2", "Q8", "C3^2", "S3xS3"]), st.sampled_from(["real", "complex"]),
-       st.randoms(use_true_random=False))
+@given(
+    st.sampled_from(["C2^3", "D4", "A4", "C4xC2", "Q8", "C3^2", "S3xS3"]),
+    st.sampled_from(["real", "complex"]),
+    st.randoms(use_true_random=False),
+)
 def test_pulling_back_a_class(name, field, random):
     """ρ∘a has the class and, after the phases, exactly the standard cocycle of that class."""
     g = group(name)

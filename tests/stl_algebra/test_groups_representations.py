@@ -197,7 +197,8 @@ def test_decomposition_and_invariants(name):
         if rep.dimension <= 12:
             basis, blocks = rep.decompose(everything)
             expected = everything[blocks[0][0]].direct_sum(
-                *[everything[i] for j, (i, k) in enumerate(blocks) for _ in range(k - (j == 0))])
+                *[everything[i] for j, (i, k) in enumerate(blocks) for _ in range(k - (j == 0))]
+            )
             assert rep.change_basis(basis).matrices == expected.matrices
             assert [k for _, k in blocks] == [k for k in multiplicities if k]
 

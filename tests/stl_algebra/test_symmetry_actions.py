@@ -74,10 +74,15 @@ def test_names_depend_on_the_action_alone(name, fmt, field):
             z = rng.normal(size=(d, d)) + (1j * rng.normal(size=(d, d)) if field == "complex" else 0)
             moves.append(np.linalg.qr(z)[0])
         if a.name.count("/") > 2:  # where spaces are exchanged all have to move alike, by an orthogonal matrix
-            moves = [np.linalg.qr(rng.normal(size=(fmt[0],) * 2))[0]] * 3 if len(set(fmt)) == 1 else [
-                np.eye(d) for d in fmt]
-        gens = [(a.tau[g], [moves[int(a.tau[g, i])] @ a.spaces[i][g] @ moves[i].conj().T for i in range(3)])
-                for g in a.group.generators]
+            moves = (
+                [np.linalg.qr(rng.normal(size=(fmt[0],) * 2))[0]] * 3
+                if len(set(fmt)) == 1
+                else [np.eye(d) for d in fmt]
+            )
+        gens = [
+            (a.tau[g], [moves[int(a.tau[g, i])] @ a.spaces[i][g] @ moves[i].conj().T for i in range(3)])
+            for g in a.group.generators
+        ]
         again = Action.from_generators(fmt, gens)
         assert is_isomorphic(again.group, a.group) and digest(again) == digest(a).split("-")[0]
 

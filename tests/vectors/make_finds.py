@@ -1,6 +1,6 @@
 """Make the numerical finds that the tests of `search.exact` start from (about ten seconds on one core).
 
-    python tests/vectors/make_finds.py
+python tests/vectors/make_finds.py
 """
 
 from pathlib import Path

@@ -89,7 +89,8 @@ def test_a_short_run_gives_finds_of_the_unit(name, group):
     for count, e in enumerate(family(name).run(unit, context)):
         assert isinstance(e, Encoder) and (e.format == unit.format or name == "pools")
         # a complex encoder of Q(ζ_r) counts real products: 1 per real character, 3 per complex pair
-        assert e.rank == unit.rank or name in ("fourier", "pools")
+        # pools and the approximate family hand on what they find at neighbouring formats and ranks
+        assert e.rank == unit.rank or name in ("fourier", "pools", "approximate")
         json.dumps(dict(e.origin))
         if count == 3:
             break

@@ -129,6 +129,7 @@ def test_units_walk_lift_and_say_why_not():
 
 def test_symmetric_units_are_lifted_within_their_symmetry():
     (encoder,) = run_unit("Z3*c:(14)(23)", (4, 4, 4), 49).encoders
+
     def terms(e):
         tensors = np.einsum("la,lb,cl->labc", *e.floats())
         return sorted(t.round(6).tobytes() for t in tensors + 0.0)

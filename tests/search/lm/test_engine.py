@@ -1,6 +1,5 @@
 """The engine: finds what it should, repeats itself, respects its rules, refuses bad input."""
 
-
 import numpy as np
 import pytest
 import torch

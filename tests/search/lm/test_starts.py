@@ -1,6 +1,5 @@
 """Starts: layouts survive, deflation moves between ranks, projection finds orbits, every kind composes with a job."""
 
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -78,7 +77,9 @@ def test_the_parameters_of_invariant_factors_are_found_again(make):
     order = rng.permutation(par.rank)
     scale = np.exp(rng.standard_normal((2, par.rank))) * rng.choice([-1, 1], (2, par.rank))
     shuffled = (
-        (e_x * scale[0][:, None])[order], (e_w * scale[1][:, None])[order], (d / (scale[0] * scale[1]))[:, order]
+        (e_x * scale[0][:, None])[order],
+        (e_w * scale[1][:, None])[order],
+        (d / (scale[0] * scale[1]))[:, order],
     )
     theta, distance = fit_orbits(par, shuffled, rng)
     assert distance < 1e-6
@@ -88,8 +89,9 @@ def test_the_parameters_of_invariant_factors_are_found_again(make):
 def test_projection_of_what_is_not_invariant_says_how_far_it_is():
     par = CyclicZ3(2, 4, 1)
     rng = RNG(1)
-    theta, distance = fit_orbits(par, (rng.standard_normal((7, 4)), rng.standard_normal((7, 4)),
-                                       rng.standard_normal((4, 7))), rng)
+    theta, distance = fit_orbits(
+        par, (rng.standard_normal((7, 4)), rng.standard_normal((7, 4)), rng.standard_normal((4, 7))), rng
+    )
     assert theta.shape == (par.size,) and np.isfinite(theta).all() and distance > 0.1
     with pytest.raises(StlError, match="slot lengths"):
         fit_orbits(par, (np.ones((7, 6)), np.ones((7, 4)), np.ones((4, 7))), rng)
@@ -248,8 +250,17 @@ def test_every_kind_leads_to_solutions(job, start):
 
 
 def test_border_starts_leave_exact_ends_out():
-    unit = unit_of(**{**FAST, "format": "2x2x2", "rank": 7, "symmetry": "Z3", "counts": [1, 4], "seed": 3,
-                     "start": {"kind": "border", "from": {"restarts": 24}, "eps2": 1.0, "noise": 0.0, "cap": 1e9}})
+    unit = unit_of(
+        **{
+            **FAST,
+            "format": "2x2x2",
+            "rank": 7,
+            "symmetry": "Z3",
+            "counts": [1, 4],
+            "seed": 3,
+            "start": {"kind": "border", "from": {"restarts": 24}, "eps2": 1.0, "noise": 0.0, "cap": 1e9},
+        }
+    )
     par = parametrisation(unit)
     starts = starts_for(unit, par).theta
     e_x, e_w, d = par.expand(starts)

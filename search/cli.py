@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from math import isfinite
+from pathlib import Path
 from typing import Any, NoReturn
 
 from rich.console import Console
@@ -17,11 +18,13 @@ from stl_algebra import StlError
 
 from .core.unit import parse_format
 
-__all__ = ["console", "fail", "friendly", "parse_format", "parse_settings", "parsed_format", "print_json"]
+__all__ = ["FINDS", "console", "fail", "friendly", "parse_format", "parse_settings", "parsed_format", "print_json"]
 
 for _stream in (sys.stdout, sys.stderr):
     if isinstance(_stream, TextIOWrapper):  # a terminal without ⟨ and κ shows ? instead of a traceback
         _stream.reconfigure(errors="replace")
+#: Where finds go unless told otherwise: a folder of the user's, never the shipped catalogue of the checkout.
+FINDS = Path("found")
 #: Tables need room; where no terminal says how wide it is, 150 columns.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
 #: Exit codes: 1 something was refuted or not found, 2 the request itself is wrong.

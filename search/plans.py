@@ -20,7 +20,7 @@ from rich.table import Table
 from stl_algebra import StlError
 from stl_algebra.known import best_rank
 
-from .cli import console, fail, friendly, print_json
+from .cli import FINDS, console, fail, friendly, print_json
 from .core import plans
 from .core.catalogue import Catalogue
 from .core.executors import checked_device, make_slots
@@ -125,7 +125,7 @@ def run_(
     workers: Annotated[int | None, typer.Option(help="parallel units (default: one per core or GPU)")] = None,
     again: Annotated[bool, typer.Option("--again", help="also units the ledger has as done")] = False,
     table: Annotated[Path | None, typer.Option(help="merge the rows into this CSV file")] = None,
-    out: Annotated[Path, typer.Option(help="results folder")] = Path("results"),
+    out: Annotated[Path, typer.Option(help="results folder")] = FINDS,
     json: Annotated[bool, typer.Option("--json", help="one JSON document instead of a table")] = False,
 ) -> None:
     """Run the units of a plan, each with its own budget; exit code 1 if one of those run found nothing exact."""

@@ -21,7 +21,7 @@ from rich.table import Table
 from stl_algebra import StlError
 from stl_algebra.known import best_rank
 
-from .cli import console, fail, friendly, parse_settings, parsed_format, print_json
+from .cli import FINDS, console, fail, friendly, parse_settings, parsed_format, print_json
 from .core.catalogue import Row, naive_line
 from .core.executors import checked_device, make_slots
 from .core.ledger import Ledger
@@ -233,9 +233,7 @@ def main(
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 … or all for the optimiser")] = "cpu",
     backend: Annotated[str, typer.Option(help="processes, thread or ray")] = "processes",
     workers: Annotated[int | None, typer.Option(help="parallel units (default: one per core or GPU)")] = None,
-    out: Annotated[Path, typer.Option(help="results folder: encoders/, finds/, index.csv, ledger.sqlite")] = Path(
-        "results"
-    ),
+    out: Annotated[Path, typer.Option(help="results folder: encoders/, finds/, index.csv, ledger.sqlite")] = FINDS,
     json: Annotated[bool, typer.Option("--json", help="one JSON document instead of tables")] = False,
     list_: Annotated[bool, typer.Option("--list", help="print the registered families and stop")] = False,
     describe: Annotated[

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from stl_algebra import StlError
 
-from .cli import console, friendly, print_json
+from .cli import FINDS, console, friendly, print_json
 from .core.catalogue import Catalogue
 from .core.ledger import STATES, Ledger
 from .core.origins import printable, unit_of
@@ -63,7 +63,7 @@ def _table(ledger: Ledger, where: dict[str, str], limit: int) -> Table:
 
 @app.command("list", epilog="Example: python -m search.runs list --status failed")
 def list_(
-    out: Out = Path("results"), status: Status = None, key: Key = None, family: Family = None,
+    out: Out = FINDS, status: Status = None, key: Key = None, family: Family = None,
     limit: Annotated[int, typer.Option(min=1, help="most rows, latest first")] = 40,
     watch: Annotated[bool, typer.Option("--watch", help="look again every two seconds, until Ctrl-C")] = False,
     json: Json = False,
@@ -84,14 +84,14 @@ def list_(
 
 
 @app.command(epilog="Example: python -m search.runs retry --family flips")
-def retry(out: Out = Path("results"), key: Key = None, family: Family = None) -> None:
+def retry(out: Out = FINDS, key: Key = None, family: Family = None) -> None:
     """Let failed and killed units be tried again; the same search or plan then runs them."""
     with friendly(), _open(out) as ledger:
         console.print(f"{ledger.retry(_where(None, key, family))} units may be tried again", markup=False)
 
 
 @app.command(epilog="Example: python -m search.runs forget --key 0a1b2c")
-def forget(out: Out = Path("results"), status: Status = None, key: Key = None, family: Family = None) -> None:
+def forget(out: Out = FINDS, status: Status = None, key: Key = None, family: Family = None) -> None:
     """Drop units from the ledger, so that they are run again; encoders stay."""
     with friendly(), _open(out) as ledger:
         where = _where(status, key, family)
@@ -101,7 +101,7 @@ def forget(out: Out = Path("results"), status: Status = None, key: Key = None, f
 
 
 @app.command(epilog="Example: python -m search.runs merge node1/results node2/results --out results")
-def merge(folders: Annotated[list[Path], typer.Argument(help="results folders")], out: Out = Path("results")) -> None:
+def merge(folders: Annotated[list[Path], typer.Argument(help="results folders")], out: Out = FINDS) -> None:
     """Take ledgers and catalogues of other folders into one: the union, however often it is done."""
     with friendly():
         for folder in folders:
@@ -121,7 +121,7 @@ def merge(folders: Annotated[list[Path], typer.Argument(help="results folders")]
 @app.command(epilog="Example: python -m search.runs export units.csv --family orbit")
 def export(
     to: Annotated[Path, typer.Argument(help="a CSV file")],
-    out: Out = Path("results"), status: Status = None, key: Key = None, family: Family = None,
+    out: Out = FINDS, status: Status = None, key: Key = None, family: Family = None,
 ) -> None:  # fmt: skip
     """Write units as CSV, what their families counted in columns of its own."""
     with friendly(), _open(out) as ledger:
@@ -129,7 +129,7 @@ def export(
 
 
 @app.command(epilog="Example: python -m search.runs rebuild")
-def rebuild(out: Out = Path("results")) -> None:
+def rebuild(out: Out = FINDS) -> None:
     """Put a ledger that cannot be used aside and begin a new one with the units whose finds are in the catalogue."""
     with friendly():
         path = out / "ledger.sqlite"

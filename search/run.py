@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
@@ -28,23 +29,29 @@ from .core.unit import Request, Unit, families, families_of
 __all__ = ["best_table", "follow"]
 
 
-def best_table(rows: list[Row], title: str) -> Table:
-    """The final table: one line per target, rank and kind."""
-    table = Table(title=title)
-    for name in ("encoder", "group", "ring", "identity"):
-        table.add_column(name, no_wrap=True)
-    for name in ("ε²", "naive ε²", "κ²", "bf16 error²"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("file …", no_wrap=True)
-    for r in rows:
+def best_table(rows: list[Row], title: str, width: int = 80) -> Table:
+    """The final table, which loses no figure at 80 columns: one line per target, rank and kind.
+
+    Approximations no better than dropping standard products are counted in the caption, not shown.
+    """
+    worth = [r for r in rows if r.exact or (line := naive_line(r)) is None or r.total_bf16 < line]
+    table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    if len(worth) < len(rows):
+        table.caption = f"{len(rows) - len(worth)} approximations no better than dropping products are not shown"
+    table.add_column("encoder", no_wrap=True, min_width=10)
+    table.add_column("ring", no_wrap=True, overflow="ellipsis", max_width=6 if width < 100 else 12)
+    table.add_column("found by", no_wrap=True, overflow="ellipsis", max_width=14 if width < 100 else 36)
+    for name, least in (("ε²", 10), ("naive", 5), ("κ²", 5), ("in bf16", 7)):
+        table.add_column(name, justify="right", no_wrap=True, min_width=least)
+    table.add_column("file …", no_wrap=True, min_width=8)
+    for r in worth:
         line = naive_line(r)
         fmt = r.target.removeprefix("matmul:").replace("x", ",")
-        state = "[green]proven" if r.exact else "approximate"
-        if r.exact:
-            state += {0: ", [bold]best known rank", -1: ", NEW RECORD"}.get(9 if r.standing is None else r.standing, "")
+        known = {0: "[bold green]best known", -1: "[bold green]NEW RECORD"}
+        state = known.get(9 if r.standing is None else r.standing, "[green]proven") if r.exact else f"{r.epsilon2:.3g}"
         table.add_row(
-            f"⟨{fmt};{r.rank}⟩", escape(f"{r.family} {r.group}"), escape(r.ring), state, f"{r.epsilon2:.4g}",
-            "" if line is None or r.exact else f"{line:.3g}", f"{r.kappa2:.4g}", f"{r.total_bf16:.3g}",
+            f"⟨{fmt};{r.rank}⟩", escape(r.ring), escape(f"{r.family} {r.group}"), state,
+            "" if line is None or r.exact else f"{line:.3g}", f"{r.kappa2:.4g}", f"{r.total_bf16:.2g}",
             Path(r.file).stem.rsplit("_", 1)[-1],
         )  # fmt: skip
     return table
@@ -227,7 +234,7 @@ def main(
         print_json(asdict(summary))
     else:
         if summary.best:
-            console.print(best_table(summary.best, "best in the catalogue for what was searched; files end in hash"))
+            console.print(best_table(summary.best, "best for what was searched", console.width))
         report(summary, out)
     if summary.interrupted:
         fail("interrupted; everything found so far is saved, the same command continues", 130)

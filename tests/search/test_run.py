@@ -1,5 +1,6 @@
 """The main job: finds, proves, resumes, survives kill -9, and refuses nonsense in one line."""
 
+import io
 import json
 import os
 import signal
@@ -193,3 +194,22 @@ def test_walks_are_reached_from_the_main_job(tmp_path):
     words = ["--group", "Z3*c:(13)", "--format", "3,3,3", "--rank", "25", "--family", "flips", "--backend", "thread"]
     summary = json.loads(call(*words, "--seconds", "20", "--json", "--out", tmp_path / "out").stdout)
     assert any("⟨3,3,3;25⟩" in label for label in summary["proven"])
+
+
+def test_the_final_table_keeps_every_figure_in_80_columns():
+    from rich.console import Console
+
+    from search.core.catalogue import Row
+    from search.run import best_table
+    from stl_algebra import catalogue, schemes
+
+    found = [e.load() for e in catalogue.catalogue() if e.target == "matmul:4x4x4" and e.ring in ("Z", "Z[1/2]", "R64")]
+    rows = [Row.of(e, f"encoders/4x4x4_r{e.rank}_X_{e.digest[:8]}.safetensors") for e in found]
+    rows += [Row.of(schemes.standard(4, 4, 4).drop_terms([0]), "encoders/4x4x4_r63_Z_12345678.safetensors")]
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(best_table(rows, "title"))
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 80
+    for row in rows[:-1]:
+        assert row.file[-20:-12] in text and f"{row.kappa2:.4g}" in text and f"{row.total_bf16:.2g}" in text
+    assert "best known" in text and "12345678" not in text and "1 approximations no better" in text

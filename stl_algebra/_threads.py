@@ -8,7 +8,6 @@ from threading import current_thread, main_thread
 from typing import Any
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 __all__ = ["one_blas_thread"]
 
@@ -24,7 +23,14 @@ class _OneBlasThread(ContextDecorator):
 
     @cached_property
     def _libraries(self) -> list[Any]:
-        """What sets the threads of NumPy's BLAS; finding it takes a millisecond, so it is done once."""
+        """What sets the threads of NumPy's BLAS; finding it takes a millisecond, so it is done at the first proof.
+
+        Nothing where threadpoolctl is missing (a machine with an accelerator and little else): proofs are then slower.
+        """
+        try:
+            from threadpoolctl import ThreadpoolController
+        except ImportError:
+            return []
         np.dot(np.ones((1, 1)), np.ones((1, 1)))  # the library is loaded by now
         return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 

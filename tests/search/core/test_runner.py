@@ -185,3 +185,18 @@ def test_families_take_turns_and_late_ones_come_last(families):
 
     first = next(rounds(Request("toys")))
     assert [t.unit.family for t in first] == ["b", "c", "b", "c", "a", "a"]
+
+
+def test_patience_begins_anew_with_every_improvement(tmp_path, families, toys):
+    """Six rounds that each improve run under a patience of two; then two that do not, and no more."""
+
+    def find(unit, context):
+        fewer = strassen().drop_terms(range(min(unit.seed, 5)))  # a new rank, hence a new kind, in each of six rounds
+        yield fewer.with_origin()
+
+    @register("better", groups=("better",), space="rank 7 of the format 2,2,2", run=find, settings={"k": 0})
+    def units(request, turn):
+        yield Unit("better", "none", (2, 2, 2), 7, {"k": turn}, request.seed + turn)
+
+    summary = run(rounds(Request("better")), tmp_path, threads(1), 60, patience=2)
+    assert len(summary.improved) == 6 and summary.ran == 8

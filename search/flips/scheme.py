@@ -31,7 +31,7 @@ RINGS = ("GF(2)", "Z")
 
 
 def mode_of(symmetry: str, fmt: tuple[int, int, int]) -> str | None:
-    """What a symmetry of the common grammar (`search.lm.groups`) is to a walk.
+    """What a symmetry of the common grammar (`stl_algebra.symmetry.grammar`) is to a walk.
 
     ``none`` is None, ``Z3`` is C₃, and ``Z3*c:(1n)(2m)…``, the shift and the reversal of the indices, is C₃×Z₂.
 

@@ -32,7 +32,7 @@ class OrbitType:
     Attributes
     ----------
     name : str
-        Label used in tables, e.g. ``"C3"`` (its stabiliser) or ``"1"`` (a free orbit).
+        What it is (:func:`stl_algebra.symmetry.term_types`), e.g. ``"1:<a>:+"``.
     maps : tuple of tuple of (int, array)
         ``maps[j][s] = (block, M)``: slot `s` (0: E_X, 1: E_W, 2: D) of term `j` of the orbit is ``M @ y_block``
         with M of shape (dim_s, width_block).  Term 0 is the representative.
@@ -235,8 +235,8 @@ class CyclicZ3(Parametrisation):
             raise StlError("t", t, "1, 2, …", "use a positive tile size")
         one, _, transpose = trace_shift(t)
         a = t * t
-        fixed = OrbitType("C3", (((0, one), (0, one), (0, transpose)),), (a,))
+        fixed = OrbitType("1:<a>:+", (((0, one), (0, one), (0, transpose)),), (a,))
         terms = tuple(((-j % 3, one), ((1 - j) % 3, one), ((2 - j) % 3, transpose)) for j in range(3))
-        orbit = OrbitType("1", terms, (a, a, a))
+        orbit = OrbitType("3", terms, (a, a, a))
         super().__init__((a, a, a), [(fixed, s), (orbit, m)], f"Z3({s},{m})", field)
         self.s, self.m = s, m

@@ -35,7 +35,7 @@ from stl_algebra.groups.table import FiniteGroup
 
 from .isometries import MAX_PAIRS, Action, fingerprint
 
-__all__ = ["TWISTS", "action", "actions"]
+__all__ = ["TWISTS", "actions", "generated_action"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 TWISTS = ("", "T", "Z3", "S3")
@@ -85,7 +85,7 @@ def actions(
             yield action if count == 1 else action.renamed(f"{action.name}-{count}")
 
 
-def action(name: str, fmt: Sequence[int], field: str = "real") -> Action:
+def generated_action(name: str, fmt: Sequence[int], field: str = "real") -> Action:
     """The action with a name that `actions` gave.
 
     Raises

@@ -10,7 +10,7 @@ from search.core.unit import Unit
 from search.core.work import work
 
 ray = pytest.importorskip("ray")
-FOUND = Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": {"C3": 4, "1": 1}, "restarts": 24}, 0, "Z")
+FOUND = Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": {"3": 1, "1:<a>:+": 4}, "restarts": 24}, 0, "Z")
 LONG = [Unit("flips", "none", (2, 2, 2), 6, {}, seed, "Z") for seed in range(2)]
 
 

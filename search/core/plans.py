@@ -25,7 +25,13 @@ _EXTRA = ("name", "seconds", "reason")
 
 
 def names() -> list[str]:
-    """The shipped plans."""
+    """The shipped plans.
+
+    Examples
+    --------
+    >>> names()
+    ['rediscovery', 'symmetries']
+    """
     return sorted(p.stem for p in SHIPPED.glob("*.jsonl"))
 
 

@@ -1,10 +1,9 @@
 """Any finite group by name: every action on the format, every multiset of orbit types, quick probes first.
 
 The group library generates all faithful actions of a group on ⟨n,m,p⟩ by projective representations, the cyclic shift
-and transposition (`stl_algebra.symmetry`), and the orbit types of each. A round races the next multisets of the wanted
-rank of the next few actions (`search.lm.race`); after the last action it comes back to the first with further
-multisets, and after the last of those with other random starts. Ranks below what an exact encoder needs are searched
-for approximations.
+and transposition (`stl_algebra.symmetry`), and the orbit types of each. In a round the next multisets of the wanted
+rank of every action race (`search.lm.race`), twice as many as in the round before; after the last of them the first
+come again with other random starts. Ranks below what an exact encoder needs are searched for approximations.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ from .orbit import run
 
 __all__ = ["actions_of", "described", "everything", "tally"]
 
-#: Actions in a round, and multisets raced in a unit.
-ACTIONS, RACED = 8, 9
+#: Multisets raced in a unit of the first round.
+RACED = 9
 RESTARTS = {2: 24, 3: 24, 4: 16, 5: 8}
 LARGEST, MOST = 125, 1024
 DEFAULTS: list[Format] = [(2, 2, 2), (3, 3, 3)]
@@ -79,7 +78,14 @@ def _listed(request: Request, fmt: Format) -> list[symmetry.Action]:
 
 
 def described(request: Request, fmt: Format, rank: int) -> list[dict[str, Any]]:
-    """What will be searched: the actions in words, their orbit types, and how many multisets of the rank there are."""
+    """What will be searched: the actions in words, their orbit types, and how many multisets of the rank there are.
+
+    Examples
+    --------
+    >>> from search.core.unit import Request
+    >>> described(Request("C3", format=(2, 2, 2)), (2, 2, 2), 7)[3]["multisets"]
+    3
+    """
     rows = []
     for found in _listed(request, fmt):
         types = symmetry.term_types(found, rank)
@@ -97,6 +103,12 @@ def everything(request: Request, fmt: Format, rank: int) -> dict[str, list[Unit]
     ------
     StlError
         If the group has no action on the format, or there is too much for all of it to be run.
+
+    Examples
+    --------
+    >>> from search.core.unit import Request
+    >>> [len(units) for units in everything(Request("C3"), (2, 2, 2), 7).values()]
+    [3, 0, 0, 3]
     """
     listed = _listed(request, fmt)
     if not listed:
@@ -156,16 +168,16 @@ def _unit(found: symmetry.Action, fmt: Format, rank: int, parameters: dict[str, 
     "of orbit sizes",
 )  # fmt: skip
 def units(request: Request, turn: int) -> Iterator[Unit]:
-    """The next actions of the group, and of each a race between the next multisets of orbit types."""
+    """A race under every action between the next multisets of orbit types, twice as many as in the round before."""
     for fmt in [request.format] if request.format else DEFAULTS:
         rank = request.rank or best_rank(fmt)
         if rank is None or rank > prod(fmt) or prod(fmt) > LARGEST:
             continue
-        listed = [a for a in _listed(request, fmt) if _reaches(a, rank)]
-        rounds = -(-len(listed) // ACTIONS)
-        for found in listed[turn % max(1, rounds) * ACTIONS :][:ACTIONS]:
-            parameters = {"first": turn // rounds * RACED, "many": RACED}
-            yield _unit(found, fmt, rank, parameters, request.seed + turn)
+        double = 2 ** min(turn, 6)
+        race = {"first": RACED * (double - 1), "many": RACED * double}
+        for found in _listed(request, fmt):
+            if _reaches(found, rank):
+                yield _unit(found, fmt, rank, race, request.seed + turn)
 
 
 @lru_cache(maxsize=1024)

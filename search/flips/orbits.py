@@ -190,6 +190,12 @@ def orbits_of(group: PackedGroup, e_x: Any, e_w: Any, d: Any) -> OrbitScheme:
     ------
     StlError
         If the group does not permute the terms.
+
+    Examples
+    --------
+    >>> strassen = search_orbits(standard_orbits("none", (2, 2, 2), "Z"), 7, 20)[0]
+    >>> orbits_of(packed("none", (2, 2, 2), "Z"), *strassen.factors()).rank
+    7
     """
     rows = [np.asarray(e_x, dtype=np.int64), np.asarray(e_w, dtype=np.int64), np.asarray(d, dtype=np.int64).T]
     place = {_tensor_key([f[i] for f in rows]): i for i in range(len(rows[0]))}

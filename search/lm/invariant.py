@@ -23,7 +23,7 @@ def types_of(name: str, fmt: tuple[int, int, int], field: str = "real") -> tuple
     --------
     >>> action, types = types_of("Z3*c:(12)", (2, 2, 2))
     >>> [t.name for t in types]
-    ['6', '3:<b>:+,+,+', '3:<b>:+,-,-', '2:<a>:+', '1:<a,b>:++', '1:<a,b>:+-']
+    ['6', '3:<b>:+,+,+', '3:<b>:+,-,-', '2:<a>:+', '1:<a,b>:+']
     """
     action = symmetry.action(name, fmt, field)
     return action, tuple(OrbitType(t.name, cast(Any, t.maps), t.widths) for t in symmetry.term_types(action))

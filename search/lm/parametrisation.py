@@ -191,6 +191,12 @@ def dense_target(target: Any) -> Array:
     ------
     StlError
         For an array that is not three-dimensional or not finite.
+
+    Examples
+    --------
+    >>> from stl_algebra.targets import matmul
+    >>> dense_target(matmul(2, 2, 3)).shape
+    (4, 6, 6)
     """
     dense = np.asarray(target.dense() if hasattr(target, "dense") else target)
     if dense.ndim != 3 or 0 in dense.shape:
@@ -206,6 +212,11 @@ def trace_shift(n: int) -> list[Array]:
 
     In the trace form tr(ABC) the shift is (u, v, w) ↦ (w, u, v); as D is stored for C and not for Cᵀ,
     entering or leaving slot 2 transposes.
+
+    Examples
+    --------
+    >>> [m.shape for m in trace_shift(2)]
+    [(4, 4), (4, 4), (4, 4)]
     """
     one = np.eye(n * n)
     transpose = one.reshape(n, n, n * n).transpose(1, 0, 2).reshape(n * n, n * n)
@@ -213,7 +224,14 @@ def trace_shift(n: int) -> list[Array]:
 
 
 class Free(Parametrisation):
-    """No symmetry: r independent terms, θ = (E_X, E_W, Dᵀ), (a + b + c)·r unknowns."""
+    """No symmetry: r independent terms, θ = (E_X, E_W, Dᵀ), (a + b + c)·r unknowns.
+
+    Examples
+    --------
+    >>> from search.lm.problem import matmul_tensor
+    >>> Free(matmul_tensor(2, 2, 2), 7)
+    Free⟨free[7]: rank 7, 84 real unknowns⟩
+    """
 
     def __init__(self, target: Any, r: int, field: str = "real") -> None:
         if r < 1:
@@ -228,6 +246,11 @@ class CyclicZ3(Parametrisation):
 
     The rank is s + 3m and the unknowns are t²·(s + 3m), a third of the free ones.  Vectors are kept in the
     trace form, the slot-2 maps transpose (see :func:`trace_shift`).
+
+    Examples
+    --------
+    >>> CyclicZ3(3, 11, 4)
+    CyclicZ3⟨Z3(11,4): rank 23, 207 real unknowns⟩
     """
 
     def __init__(self, t: int, s: int, m: int, field: str = "real") -> None:

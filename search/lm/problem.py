@@ -47,6 +47,11 @@ def settings_of(unit: Unit) -> dict[str, Any]:
     ------
     StlError
         For a setting there is not, or a value of the wrong kind.
+
+    Examples
+    --------
+    >>> settings_of(Unit("orbit", "none", (2, 2, 2), 7, {"restarts": 8}))["restarts"]
+    8
     """
     unknown = sorted(set(unit.parameters) - set(SETTINGS))
     if unknown:
@@ -67,7 +72,13 @@ def settings_of(unit: Unit) -> dict[str, Any]:
 
 
 def schedule_of(unit: Unit) -> Schedule:
-    """The named schedule with the unit's changes."""
+    """The named schedule with the unit's changes.
+
+    Examples
+    --------
+    >>> schedule_of(Unit("orbit", "none", (2, 2, 2), 7, {"changes": {"mu_end": 0.002}})).mu_end
+    0.002
+    """
     own = settings_of(unit)
     if own["schedule"] not in SCHEDULES:
         raise StlError("schedule", own["schedule"], ", ".join(SCHEDULES), "pass one of these")
@@ -84,7 +95,13 @@ def schedule_of(unit: Unit) -> Schedule:
 
 
 def matmul_tensor(n: int, m: int, p: int) -> NDArray[np.float64]:
-    """Dense tensor of ⟨n,m,p⟩ in the project's convention (C not transposed)."""
+    """Dense tensor of ⟨n,m,p⟩ in the project's convention (C not transposed).
+
+    Examples
+    --------
+    >>> matmul_tensor(2, 3, 4).shape
+    (6, 12, 8)
+    """
     t = np.zeros((n, m, m, p, n, p))
     i, k, j = np.meshgrid(np.arange(n), np.arange(m), np.arange(p), indexing="ij")
     t[i, k, k, j, i, j] = 1
@@ -130,6 +147,11 @@ def parametrisation(unit: Unit) -> Parametrisation:
     ------
     StlError
         For a symmetry that does not act on the format, or counts of orbit types that it has not.
+
+    Examples
+    --------
+    >>> parametrisation(Unit("orbit", "Z3", (2, 2, 2), 7))
+    Invariant⟨Z3(2·3, 1·1:<a>:+): rank 7, 28 real unknowns⟩
     """
     own = settings_of(unit)
     if unit.symmetry == "none":

@@ -56,6 +56,12 @@ def race(unit: Unit, context: Context) -> Iterator[Arm]:
         Without counts: it races ``many`` multisets from the ``first`` on, in the order of `numbered`.
     context : Context
         Its statistics say how many multisets there are, were probed and raised.
+
+    Examples
+    --------
+    >>> arm = next(race(Unit("orbit", "Z3", (2, 2, 2), 7, {"restarts": 16}), Context(seconds=30)))
+    >>> arm.counts, bool(arm.result.converged.any())
+    ({'3': 1, '1:<a>:+': 4}, True)
     """
     own = settings_of(unit)
     multisets = numbered(unit, own["many"])

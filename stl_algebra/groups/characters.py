@@ -163,6 +163,12 @@ def character_table(group: FiniteGroup, seed: int = 0) -> CharacterTable:
     ------
     StlError
         When the table would hold more than `MAX_TABLE_ENTRIES` integers.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> character_table(group("S4")).degrees.tolist()
+    [1, 1, 2, 3, 3]
     """
     classes, n, e = group.classes, group.order, group.exponent
     k = len(classes)

@@ -93,6 +93,11 @@ def generated_action(name: str, fmt: Sequence[int], field: str = "real") -> Acti
     StlError
         If the name does not have the form ``GROUP/REPS/DIGEST`` or ``GROUP/TWIST/REPS/DIGEST``, the group is unknown,
         or no action on this format over this field has it.
+
+    Examples
+    --------
+    >>> generated_action("S3/2,2,2/xmk9t", (2, 2, 2)).order
+    6
     """
     from stl_algebra.groups.names import group
 

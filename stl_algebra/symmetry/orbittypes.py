@@ -249,7 +249,14 @@ def _unit(value: complex) -> str:
 
 
 def count_multisets(types: Sequence[_Sized], rank: int) -> int:
-    """How many multisets of orbit types have a given rank."""
+    """How many multisets of orbit types have a given rank.
+
+    Examples
+    --------
+    >>> from stl_algebra.symmetry import action
+    >>> count_multisets(term_types(action("Z3", (3, 3, 3))), 23)
+    8
+    """
     if rank < 1:
         raise StlError("rank", rank, "a positive integer")
     ways = [1] + [0] * rank
@@ -297,6 +304,12 @@ def sample_multisets(
 
     The terms outside the longest orbits make up about `fixed_share` of the rank on average (successful ones under the
     cyclic shift have a third to a half), spread over the other types at random.
+
+    Examples
+    --------
+    >>> from stl_algebra.symmetry import action
+    >>> sample_multisets(term_types(action("Z3", (3, 3, 3))), 23, 2)
+    [(5, 8), (4, 11)]
     """
     rng = np.random.default_rng(seed)
     found: dict[tuple[int, ...], None] = {}

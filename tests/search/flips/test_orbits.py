@@ -108,3 +108,38 @@ def test_the_family_reaches_them():
     assert family("flips").round(Request("s:(123)", None, None, (2, 2, 2), 7), 0) == []
     with pytest.raises(StlError, match="signed permutations"):
         family("flips").round(Request("s:(123)", "flips", None, (2, 2, 2), 7), 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "ring", "factors", "held", "kind"),
+    [
+        ("c:(12)", "GF(2)", ([1, 1, 0, 0], [1, 0, 0, 1], [1, 0, 0, 1]), 1, "KEEP"),
+        ("c:(12)", "GF(2)", ([1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]), 1, "GONE"),  # counted twice: nothing
+        ("c:(12)", "GF(2)", ([1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]), 3, "KEEP"),
+        ("c:(12)", "GF(2)", ([1, 1, 0, 0], [1, 0, 0, 1], [1, 0, 0, 1]), 3, "REFUSED"),
+        ("Z3", "GF(2)", ([1, 1, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0]), 1, "SHORTER"),  # counted three times: once
+        ("c:(12)", "Z", ([1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]), 1, "REFUSED"),  # twice a term is no term over Z
+        ("c:(12)", "Z", ([1, 0, 0, -1], [1, 0, 0, 1], [1, 0, 0, 1]), 1, "GONE"),  # its own image negated
+        ("c:(12)", "Z", ([0, 0, 0, 0], [1, 0, 0, 1], [1, 0, 0, 1]), 1, "GONE"),
+    ],
+)  # fmt: skip
+def test_what_becomes_of_a_changed_term(name, ring, factors, held, kind):
+    from search.flips import _orbits as kernel
+    from search.flips.scheme import pack
+
+    group = packed(name, (2, 2, 2), ring).kernel()
+    term = np.array([pack(np.array([f]), ring)[0] for f in factors])
+    verdict, _ = kernel._verdict(term, np.uint64(held), group, np.zeros(3, dtype=np.uint64))
+    assert verdict == getattr(kernel, kind)
+
+
+@pytest.mark.parametrize(("like", "total"), [([1, 0, 0, 1], [1, 0, 0, 1]), ([1, 0, 0, -1], [1, 0, 0, -1])])
+def test_images_are_added_with_their_characters(like, total):
+    """Under the exchange of both indices, e₁₁ and its image come with the sign that the other term has."""
+    from search.flips import _orbits as kernel
+    from search.flips.scheme import pack
+
+    group = packed("c:(12)", (2, 2, 2), "Z").kernel()
+    words = [pack(np.array([f]), "Z")[0] for f in (like, [1, 0, 0, 0], total)]
+    found, fine = kernel._coset_sum(np.uint64(0), words[0], 0, 1, np.uint64(1), np.uint64(3), words[1], group)
+    assert fine and found == words[2]

@@ -7,8 +7,8 @@ one (`simultaneous`; Cohn, Kleinberg, Szegedy and Umans 2005): those have a sum 
 their formats fit, one longer product ⟨n, m+m′, p⟩. Every other pair of maps gives the best approximation that reads
 coefficients of the group algebra (`search.algebras.indexmaps`).
 
-Over Z₂^a all characters are ±1: the encoder is a Walsh–Hadamard transform, every term has the same size, and
-κ² = nmp/r, the least that an encoder of its rank and error can have.
+Over Z₂^a all characters are ±1: the encoder is a Walsh–Hadamard transform, every term has the same size, and for s
+products of equal volume κ² = s·(volume of all)/r, while κ² ≥ (volume of all)/r holds for every exact encoder.
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ def triples_of(rows: Sequence[str], name: str) -> tuple[str, list[tuple[list[int
     if not a.is_abelian or a.identity != 0:
         raise StlError("group", name, "an abelian group")
     width = puzzle.shape[1]
-    whole = f"({name})^{width}" if width > 1 else name
+    whole = "x".join([name] * width)
     g = group(whole)
     moved = range(1, a.order)
     triples = []

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from stl_algebra import Encoder, StlError, catalogue, group
 from stl_algebra import ring as named_ring
-from stl_algebra.groups import Cyclotomic, FiniteGroup, FourierTransform, RealFourier
+from stl_algebra.groups import Cyclotomic, FiniteGroup, FourierTransform, RealFourier, abelian_basis
 from stl_algebra.groups.cyclotomic import power_basis, prime_factors, stack, totient
 from stl_algebra.groups.realforms import RealForm, quaternionic_coordinates, square_root
 from stl_algebra.rings import Array, Ring, spell
@@ -77,9 +77,13 @@ def channels(name: str, field: str = "real") -> int:
     from stl_algebra.groups import character_table, real_multiplications
 
     _check(field)
+    g = group(name)
+    if g.is_abelian:
+        real = int((g.element_orders <= 2).sum())
+        return g.order if field == "complex" else real + 3 * (g.order - real) // 2
     if field == "real":
-        return real_multiplications(group(name), lambda d: matrix_encoder(d).rank)
-    return sum(matrix_encoder(int(d)).rank for d in character_table(group(name)).degrees)
+        return real_multiplications(g, lambda d: matrix_encoder(d).rank)
+    return sum(matrix_encoder(int(d)).rank for d in character_table(g).degrees)
 
 
 def _check(field: str) -> None:
@@ -115,7 +119,10 @@ def algebra(name: str, field: str = "real") -> Encoder:
     """
     _check(field)
     g = group(name)
-    parts = _real_blocks(g) if field == "real" else _complex_blocks(g)
+    if g.is_abelian:
+        parts = _abelian_blocks(g, field)
+    else:
+        parts = _complex_blocks(g) if field == "complex" else [_real_block(form, g) for form in RealFourier(g).forms]
     left = [_times(e.e_x.num, e.e_x.den, forward) for _, _, e, forward, _ in parts]
     right = [_times(e.e_w.num, e.e_w.den, forward) for _, _, e, forward, _ in parts]
     back = [_times(np.swapaxes(e.d.num, 0, 1), e.d.den, b) for _, _, e, _, b in parts]
@@ -150,8 +157,29 @@ def _complex_blocks(g: FiniteGroup) -> list[tuple[str, int, Encoder, Cyclotomic,
     return out
 
 
-def _real_blocks(g: FiniteGroup) -> list[tuple[str, int, Encoder, Cyclotomic, Cyclotomic]]:
-    return [_real_block(form, g) for form in RealFourier(g).forms]
+def _abelian_blocks(g: FiniteGroup, field: str) -> list[tuple[str, int, Encoder, Cyclotomic, Cyclotomic]]:
+    """The same from the characters χ_j(s_0^i_0 s_1^i_1 …) = Π ζ_(o_k)^(i_k j_k), without a character table."""
+    generators, orders = abelian_basis(g)
+    grid, powers = np.zeros((1, 0), np.int64), np.array([g.identity])
+    for s, o in zip(generators, orders, strict=True):
+        step = np.array([g.power(s, k) for k in range(o)])
+        powers = np.asarray(g.table)[powers[:, None], step[None, :]].ravel()
+        grid = np.concatenate([np.repeat(grid, o, axis=0), np.tile(np.arange(o), len(grid))[:, None]], axis=1)
+    place = np.argsort(powers)  # exponents of element g are grid[place[g]]
+    weights = np.array([g.exponent // o for o in orders], dtype=np.int64)
+    exponents = (grid * weights) @ grid[place].T % g.exponent  # (character, element)
+    values = Cyclotomic.roots_of_unity(exponents, g.exponent)
+    out = []
+    for row in range(g.order):
+        chi = values[row : row + 1]
+        other = int(np.flatnonzero((exponents == -exponents[row] % g.exponent).all(axis=1))[0])
+        if field == "complex" or other == row:
+            kind = "real" if other == row else "complex"
+            out.append((kind, 1, matrix_encoder(1), chi, chi.conj() / g.order))
+        elif row < other:
+            re, im = chi.real_imag()
+            out.append(("complex", 1, gauss(), _joined([re, im]), _joined([re, im]) * 2 / g.order))
+    return out
 
 
 def _real_block(form: RealForm, g: FiniteGroup) -> tuple[str, int, Encoder, Cyclotomic, Cyclotomic]:

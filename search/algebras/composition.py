@@ -167,7 +167,7 @@ class Composer:
         divisors = [[d for d in range(1, v + 1) if v % d == 0] for v in fmt]
         for inner in product(*divisors):
             outer = tuple(v // d for v, d in zip(fmt, inner, strict=True))
-            if 1 < prod(inner) and 1 < prod(outer):
+            if prod(inner) > 1 and prod(outer) > 1:
                 parts = (best[_sorted(inner)], best[_sorted(outer)])  # type: ignore[arg-type]
                 yield Plan(fmt, parts[0].rank * parts[1].rank, "kron", parts)
 
@@ -188,7 +188,10 @@ class Composer:
                 if _sorted(fmt) == plan.format:  # type: ignore[arg-type]
                     return oriented(one.kron(turned), plan.format)
         for one, two in product(_orders(parts[0]), _orders(parts[1])):
-            if one.format[:2] == two.format[:2] and _sorted((*one.format[:2], one.format[2] + two.format[2])) == plan.format:
+            if (
+                one.format[:2] == two.format[:2]
+                and _sorted((*one.format[:2], one.format[2] + two.format[2])) == plan.format
+            ):
                 return oriented(one.direct_sum(two, "p"), plan.format)
         raise AssertionError(f"no order of the parts makes {plan}")
 
@@ -208,12 +211,13 @@ def _one_less(fmt: Format) -> list[Format]:
 
 
 def _load(plan: Plan, ring: str) -> Encoder:
-    return _loaded(plan.entry, ring)  # type: ignore[arg-type]
+    assert plan.entry is not None
+    return _loaded(plan.entry, ring)
 
 
 @lru_cache(maxsize=256)
 def _loaded(entry: Entry, ring: str) -> Encoder:
-    encoder = entry.load()
+    encoder = catalogue.best(entry.target, entry.rank, entry.ring)  # of several the one that rounds least
     return encoder.to_ring("GF(2)") if ring == "GF(2)" else encoder
 
 

@@ -53,8 +53,8 @@ def embedded(of: Encoder, alpha: Ints, beta: Ints, reading: NDArray[Any], goal: 
     else:
         d = np.tensordot(np.asarray(reading, dtype=float), of.d.num, axes=([1], [0]))
         factors = [(x, 1), (w, 1), (d, 1)]
-        return Encoder(goal, base, *(Factor.of(num, 1, base) for num, _ in factors), {})
-    return Encoder(goal, base, *(Factor.of(num, den, base) for num, den in factors), {})
+    e_x, e_w, back = (Factor.of(v, den, base) for v, den in factors)
+    return Encoder(goal, base, e_x, e_w, back)
 
 
 def _ring_of(base: Ring, factors: Sequence[tuple[Any, int]]) -> Ring:
@@ -132,5 +132,6 @@ def joined(encoder: Encoder) -> Encoder:
     order = np.concatenate(columns, axis=1).ravel()
     e_x, e_w, d = encoder.factors
     blocks = d.num.reshape(len(formats), n * p, *d.num.shape[1:]).sum(axis=0)
-    factors = [Factor.of(num, f.den, encoder.ring) for num, f in ((e_x.num[:, order], e_x), (e_w.num, e_w), (blocks, d))]
-    return Encoder(matmul(n, m, p), encoder.ring, *factors, {"family": "joined", "parents": [encoder.digest[:8]]})
+    long = [Factor.of(num, f.den, encoder.ring) for num, f in ((e_x.num[:, order], e_x), (e_w.num, e_w), (blocks, d))]
+    origin = {"family": "joined", "parents": [encoder.digest[:8]]}
+    return Encoder(matmul(n, m, p), encoder.ring, long[0], long[1], long[2], origin)

@@ -1,7 +1,7 @@
 """Index maps into a group: where the entries of A and B go, and how much of the product survives the collisions.
 
-a_ik ↦ g^α(i,k) and b_kj ↦ g^β(k,j) send every standard product of ⟨n,m,p⟩ to an element of a group G; entry (i,j) of C is
-read from the coefficients of the product in the group algebra. Let N_g be the pairs (a, b) that fall on g, wanted or
+a_ik ↦ g^α(i,k) and b_kj ↦ g^β(k,j) send every standard product of ⟨n,m,p⟩ to an element of a group G; entry (i,j) of C
+is read from the coefficients of the product in the group algebra. Let N_g be the pairs (a, b) that fall on g, wanted or
 not, and n_{c,g} those of them wanted in entry c. The best linear reading is Σ_g (n_{c,g}/N_g)·(coefficient of g), and
 
     retained energy  nmp·(1 − ε²) = Σ_{c,g} n²_{c,g} / N_g.
@@ -155,10 +155,10 @@ def index_maps(
     n, m, p = fmt
     rng = np.random.default_rng([seed, len(table), *fmt])
     best, found = -1.0, (np.zeros((n, m), np.int64), np.zeros((m, p), np.int64))
-    for turn, start in enumerate(rng.integers(0, 2**31, restarts)):
+    for turn in range(restarts):
         alpha, beta = np.zeros((n, m), np.int64), np.zeros((m, p), np.int64)
-        anneal = turn % 2 == 0 if method == "both" else method == "anneal"
-        value = _search(np.ascontiguousarray(table, np.int64), alpha, beta, int(start), moves, anneal)
+        annealed = turn % 2 == 0 if method == "both" else method == "anneal"
+        value = _search(rng, np.ascontiguousarray(table, np.int64), alpha, beta, moves, annealed)
         if value > best + 1e-9:
             best, found = value, (alpha, beta)
     return found
@@ -203,7 +203,9 @@ def _energy(total: Ints, square: Ints) -> float:  # pragma: no cover
 
 
 @njit(cache=True)
-def _filled(table: Ints, alpha: Ints, beta: Ints, total: Ints, hits: Ints, square: Ints) -> float:  # pragma: no cover
+def _filled(
+    rng: np.random.Generator, table: Ints, alpha: Ints, beta: Ints, total: Ints, hits: Ints, square: Ints
+) -> float:  # pragma: no cover
     """Random maps; the counts belonging to them."""
     n, m = alpha.shape
     p = beta.shape[1]
@@ -212,30 +214,31 @@ def _filled(table: Ints, alpha: Ints, beta: Ints, total: Ints, hits: Ints, squar
     square[:] = 0
     for k in range(m):
         for j in range(p):
-            beta[k, j] = np.random.randint(len(table))
+            beta[k, j] = rng.integers(0, len(table))
     for i in range(n):
         for k in range(m):
-            alpha[i, k] = np.random.randint(len(table))
+            alpha[i, k] = rng.integers(0, len(table))
             _place(table, alpha, beta, total, hits, square, i * m + k, alpha[i, k], 1)
     return _energy(total, square)
 
 
 @njit(cache=True)
-def _search(table: Ints, alpha: Ints, beta: Ints, seed: int, moves: int, anneal: bool) -> float:  # pragma: no cover
+def _search(
+    rng: np.random.Generator, table: Ints, alpha: Ints, beta: Ints, moves: int, anneal: bool
+) -> float:  # pragma: no cover
     """Improve maps in place for a number of trial moves; the best ones seen are left there."""
-    np.random.seed(seed)
     n, m = alpha.shape
     p = beta.shape[1]
     order, places = len(table), n * m + m * p
     total, square = np.zeros(order, np.int64), np.zeros(order, np.int64)
     hits = np.zeros((n * p, order), np.int64)
-    value = _filled(table, alpha, beta, total, hits, square)
+    value = _filled(rng, table, alpha, beta, total, hits, square)
     best, best_alpha, best_beta = value, alpha.copy(), beta.copy()
     cooling = (COLD / HOT) ** (1.0 / max(1, moves))
     temperature, quiet, at, new = HOT, 0, -1, order - 1
     for _ in range(moves):
         if anneal:
-            at, new = np.random.randint(places), np.random.randint(order)
+            at, new = int(rng.integers(0, places)), int(rng.integers(0, order))
             temperature *= cooling
         else:  # every entry in turn to every element
             new += 1
@@ -248,7 +251,7 @@ def _search(table: Ints, alpha: Ints, beta: Ints, seed: int, moves: int, anneal:
             _place(table, alpha, beta, total, hits, square, at, new, 1)
             trial = _energy(total, square)
             good = trial > value + 1e-12
-            if good or (anneal and np.random.random() < np.exp((trial - value) / temperature)):
+            if good or (anneal and rng.random() < np.exp((trial - value) / temperature)):
                 value = trial
                 if at < n * m:
                     alpha[at // m, at % m] = new
@@ -262,7 +265,7 @@ def _search(table: Ints, alpha: Ints, beta: Ints, seed: int, moves: int, anneal:
                 _place(table, alpha, beta, total, hits, square, at, new, -1)
                 _place(table, alpha, beta, total, hits, square, at, old, 1)
         if not anneal and quiet > places * order:  # no entry can be improved: begin anew
-            value, quiet = _filled(table, alpha, beta, total, hits, square), 0
+            value, quiet = _filled(rng, table, alpha, beta, total, hits, square), 0
     alpha[:] = best_alpha
     beta[:] = best_beta
     return best

@@ -57,7 +57,7 @@ def decoder(goal: Target, e_x: Floats, e_w: Floats, ridge: float = 0.0) -> Float
     right = np.zeros((goal.shape[2], len(e_x)))
     np.add.at(right, goal.index[:, 2], goal.value[:, None] * e_x[:, goal.index[:, 0]].T * e_w[:, goal.index[:, 1]].T)
     gram = gram + ridge * np.diag(gram.diagonal())
-    solved: Floats = np.linalg.lstsq(gram, right.T, rcond=1e-10)[0].T
+    solved: Floats = np.asarray(np.linalg.lstsq(gram, right.T, rcond=1e-10)[0].T, dtype=np.float64)
     return solved
 
 
@@ -83,7 +83,7 @@ def kept_polish(
     if left.shape != (len(left), goal.shape[0]) or right.shape != (len(left), goal.shape[1]):
         raise StlError("left, right", (left.shape, right.shape), f"(r, {goal.shape[0]}) and (r, {goal.shape[1]})")
     rng = np.random.default_rng(seed)
-    tensor = goal.dense()
+    tensor: Floats = goal.dense()
     best: Kept | None = None
     for start in range(restarts):
         x, w = np.ones(goal.shape[0]), np.ones(goal.shape[1])

@@ -22,7 +22,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations, permutations, product
 from typing import Any
 
 import numpy as np
@@ -223,6 +223,17 @@ class _Formula:
         return found
 
 
+def _small_moves(size: int) -> Iterator[list[tuple[int, int, int]]]:
+    """(r, π₂(r), π₃(r)) for all pairs of permutations that move two or three rows: most candidates fail one of them."""
+    for count in (2, 3) if size <= 24 else (2,):
+        for rows in combinations(range(size), count):
+            turned = list(permutations(rows))
+            for two, three in product(turned, turned):
+                moved = [v for v in zip(rows, two, three, strict=True) if not v[0] == v[1] == v[2]]
+                if len(moved) == count:
+                    yield moved
+
+
 def find_puzzle(
     width: int, size: int, kind: str = "strong", seconds: float = 60.0, tie: Tie | None = None, seed: int = 0
 ) -> list[str] | None:
@@ -259,6 +270,9 @@ def find_puzzle(
         for u, v, w in product(range(size), repeat=3):
             if not u == v == w:
                 formula.clauses.append(formula.solves(u, v, w))
+    else:
+        for moves in _small_moves(size):
+            formula.clauses.append([t for three in moves for t in formula.solves(*three)])
     end = time.monotonic() + seconds
     for puzzle in _candidates(formula, end, seed):
         pairs = None if kind == "local" else _matching(unsolved(puzzle))

@@ -15,6 +15,7 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import lru_cache
 from math import comb, lcm
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ from stl_algebra.groups.cyclotomic import power_basis, prime_factors, stack, tot
 from stl_algebra.groups.realforms import RealForm, quaternionic_coordinates, square_root
 from stl_algebra.rings import Array, Ring, spell
 from stl_algebra.schemes import gauss, standard
-from stl_algebra.targets import group_convolution, quaternion_product
+from stl_algebra.targets import Target, group_convolution, quaternion_product
 
 __all__ = ["FIELDS", "algebra", "channels", "hamilton", "matrix_encoder", "real_field"]
 
@@ -59,7 +60,9 @@ def hamilton() -> Encoder:
 def matrix_encoder(d: int) -> Encoder:
     """The encoder of ⟨d,d,d⟩ of least rank that comes with the package, over Z, Z[1/2] or Q."""
     rings = ("Z", "Z[1/2]", "Q")
-    found = [(e.rank, rings.index(e.ring)) for e in catalogue.catalogue().where((d, d, d)) if e.exact and e.ring in rings]
+    found = [
+        (e.rank, rings.index(e.ring)) for e in catalogue.catalogue().where((d, d, d)) if e.exact and e.ring in rings
+    ]
     if not found:
         return standard(d, d, d)
     rank, place = min(found)
@@ -130,7 +133,7 @@ def algebra(name: str, field: str = "real") -> Encoder:
     for kind, size, e, _, _ in parts:
         blocks.append([kind, size, at, e.rank])
         at += e.rank
-    origin = {"family": "wedderburn", "group": name, "parameters": {"field": field}, "blocks": blocks}
+    origin: dict[str, Any] = {"family": "wedderburn", "group": name, "parameters": {"field": field}, "blocks": blocks}
     factors = [_joined(left), _joined(right), _joined(back).transpose()]
     return _built(group_convolution(g.table, name), factors, field, origin)
 
@@ -238,24 +241,25 @@ def _kernel(value: Fraction) -> int:
     return out
 
 
-def _built(of: object, factors: list[Cyclotomic], field: str, origin: dict[str, object]) -> Encoder:
+def _built(of: Target, factors: list[Cyclotomic], field: str, origin: dict[str, Any]) -> Encoder:
     small = [f.minimal() for f in factors]
     conductor = lcm(*(f.conductor for f in small))
     wide = [f.lift(conductor) for f in small]
-    if field == "complex":
-        if totient(conductor) > LARGEST_DEGREE:
-            return Encoder.build(of, *(f.complex() for f in wide), "C128", origin)  # type: ignore[arg-type]
-        base, parts = named_ring(f"Q(zeta_{conductor})"), [(f.num, f.den) for f in wide]
-        if base.degree == 1:
-            parts = [(num[..., 0], den) for num, den in parts]
-    else:
+    degree = totient(conductor) if field == "complex" else max(1, totient(conductor) // 2)
+    if degree > LARGEST_DEGREE:
+        values = [f.complex() for f in wide]
+        if field == "complex":
+            return Encoder.build(of, values[0], values[1], values[2], "C128", origin)
+        return Encoder.build(of, values[0].real, values[1].real, values[2].real, "R64", origin)
+    if field == "real":
         base = real_field(conductor)
-        if base.degree > LARGEST_DEGREE:
-            return Encoder.build(of, *(f.complex().real for f in wide), "R64", origin)  # type: ignore[arg-type]
         parts = [_on_real_powers(f, base) for f in wide]
+    else:
+        base = named_ring(f"Q(zeta_{conductor})")
+        parts = [(f.num[..., 0] if degree == 1 else f.num, f.den) for f in wide]
     if base.name == "Q" and all(den & (den - 1) == 0 for _, den in parts):
         base = named_ring("Z[1/2]")
-    return Encoder.build(of, *parts, base, origin)  # type: ignore[arg-type]
+    return Encoder.build(of, parts[0], parts[1], parts[2], base, origin)
 
 
 @lru_cache(maxsize=64)
@@ -270,8 +274,6 @@ def real_field(n: int) -> Ring:
     degree = max(1, totient(n) // 2)
     if degree == 1:
         return named_ring("Q")
-    if degree > LARGEST_DEGREE:
-        return Ring(f"Q(2cos(2pi/{n}))", polynomial=(0,) * degree + (1,), denominators="any")
     powers = _real_powers(n, degree + 1)
     import flint
 

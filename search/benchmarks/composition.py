@@ -1,8 +1,8 @@
 """What composition makes of the catalogue, format by format and ring by ring, beside the best known ranks.
 
 Run ``python -m search.benchmarks.composition``; writes ``results/composition.csv``. ``rank`` is the best of the
-catalogue and of its compositions, ``composed`` the best made of smaller formats alone, ``known`` the best published rank
-over the ring (`stl_algebra.known`); every encoder of the table is built and its identity proven.
+catalogue and of its compositions, ``composed`` the best made of smaller formats alone, ``known`` the best published
+rank over the ring (`stl_algebra.known`); every encoder of the table is built and its identity proven.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import os
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields
 from itertools import product
@@ -126,8 +127,9 @@ def cell(tile: int, rank: int, group: str, seed: int, seconds: float, device: st
             units += 1
     spent, e = round(time.monotonic() - begun, 2), best.encoder
     if e is None:
-        return Cell(tile, rank, group, seed, spent, units, *[float("nan")] * 3, "", False, device)
-    exact = e.ring.exact and e.is_exact or epsilon2(e) <= NUMERICALLY_EXACT
+        nan = float("nan")
+        return Cell(tile, rank, group, seed, spent, units, nan, nan, nan, "", False, device)
+    exact = (e.ring.exact and e.is_exact) or epsilon2(e) <= NUMERICALLY_EXACT
     return Cell(tile, rank, group, seed, spent, units, best.total, epsilon2(e), kappa2(e), best.said, exact, device)
 
 
@@ -153,10 +155,10 @@ def read(path: Path) -> list[Cell]:
     """The rows of an earlier run."""
     if not path.exists():
         return []
-    kinds = {f.name: {"int": int, "float": float, "str": str, "bool": lambda v: v == "True"}[str(f.type)]
-             for f in fields(Cell)}  # fmt: skip
+    kinds: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str, "bool": "True".__eq__}
+    types = {f.name: kinds[str(f.type)] for f in fields(Cell)}
     with path.open(newline="", encoding="utf-8") as stream:
-        return [Cell(**{k: kinds[k](v) for k, v in row.items()}) for row in csv.DictReader(stream)]
+        return [Cell(**{k: types[k](v) for k, v in row.items()}) for row in csv.DictReader(stream)]
 
 
 def write(cells: list[Cell], path: Path) -> None:
@@ -253,7 +255,9 @@ def main(
             if (tile, rank, name, seed, device.split(":")[0]) not in known and rank < tile**3
         ]
         wanted.sort(key=lambda w: (w[3], -w[1] % 4, w[1]))  # cut short, it has still seen some ranks of every tile
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_alone, initargs=(device,)) as pool:
+        with ProcessPoolExecutor(
+            workers, mp_context=get_context("spawn"), initializer=_alone, initargs=(device,)
+        ) as pool:
             flying = [pool.submit(_within, begun + budget, *w) for w in wanted]
             for future in as_completed(flying):
                 if (done := future.result()) is not None:

@@ -33,15 +33,13 @@ def run(unit: Unit, context: Context) -> Iterator[Encoder]:
 
 @register(
     "compose", run=run,
-    space="--family compose with a format of sides up to 12 that is better composed than done in one piece, and a --ring "
-    "of Z, Z[1/2], Q (default) or GF(2); no --order; the rank is what the catalogue's parts give",
+    space="--family compose with a format of sides up to 12 that is better composed than done in one piece, and "
+    "a --ring of Z, Z[1/2], Q (default) or GF(2); no --order; the rank is what the catalogue's parts give",
 )  # fmt: skip
 def units(request: Request, turn: int) -> Iterator[Unit]:
     """One unit a format: whatever is made of more than one part."""
     ring = "Q" if request.ring in (None, "Q(sqrt)") else request.ring
     if turn or request.order is not None or request.group not in (None, "none") or ring not in RINGS:
-        return
-    if request.family != "compose" and request.format is None:
         return
     largest = DEFAULT if request.format is None else max(request.format)
     if largest > LARGEST:

@@ -28,7 +28,7 @@ from stl_algebra.groups import FiniteGroup, groups
 from stl_algebra.targets import matmul
 
 from ..algebras.embedding import embedded
-from ..algebras.indexmaps import METHODS, collisions, index_maps
+from ..algebras.indexmaps import collisions, index_maps
 from ..algebras.polish import kept_polish, truncated
 from ..algebras.wedderburn import algebra, channels
 from ..core.unit import Context, Format, Request, Unit, register

@@ -54,7 +54,8 @@ def run(unit: Unit, context: Context) -> Iterator[Encoder]:
     found = collisions(alpha, beta, table)
     about = {"alpha": alpha.tolist(), "beta": beta.tolist(), "barrier": found.barrier}
     context.statistics |= {"group": name, "retained": found.retained, "barrier": found.barrier}
-    context.log(found.barrier)
+    if group(name).is_abelian:
+        context.statistics["note"] = f"{name} on ⟨{','.join(map(str, unit.format))}⟩: {found.barrier}"
     whole = algebra(name, "complex")
     if whole.ring.exact and unit.rank == channels(name):
         yield embedded(whole, alpha, beta, found.reading, goal).with_origin(stage="constructed", **about)

@@ -1,7 +1,7 @@
 """One group of every kind: what ``python -m search.run --group NAME --seconds 60`` proves and scores.
 
-Run ``python -m search.benchmarks.kinds``; writes ``results/discovery/kinds.csv``. Every line is one run of that command,
-with a fresh folder and its default formats and ranks.
+Run ``python -m search.benchmarks.kinds``; writes ``results/discovery/kinds.csv``. Every line is one run of that
+command, with a fresh folder and its default formats and ranks.
 """
 
 from __future__ import annotations

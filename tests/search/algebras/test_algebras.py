@@ -290,3 +290,33 @@ def test_embedding_keeps_the_ring():
     floats = Encoder.build((2, 2, 2), *inside.floats(), "R64")
     assert epsilon2(floats) == pytest.approx(1 - found.retained / 8)
     assert matrix_encoder(2).rank == 7 and matrix_encoder(4).rank == 48
+
+
+# ----------------------------------------------------------------- benchmarks
+def test_families_benchmark_compares_at_equal_time(tmp_path):
+    from search.benchmarks.families import Cell, cell, draw, read, summary, write
+
+    made = [cell(2, 6, name, 0, 1.0, "cpu") for name in ("none", "S3")]
+    assert all(0 < c.total_bf16 < 1 and c.seconds >= 0.9 for c in made)
+    write(made, tmp_path / "families.csv")
+    again = read(tmp_path / "families.csv")
+    assert {c.key for c in again} == {c.key for c in made}
+    (row,) = summary(again)
+    assert row["group"] == "S3" and row["none"] == pytest.approx(made[0].total_bf16, rel=1e-4)
+    assert row["better"] == int(row["with group"] < row["none"]) and row["shared"] == pytest.approx(1 / 7)
+    worse = Cell(2, 6, "C2", 0, 1.0, 1, 0.9, 0.9, 1.0, "action", False, "cpu")
+    assert summary([*again, worse])[0]["group"] == "S3"
+    draw(again, tmp_path / "families.svg")
+    assert "svg" in (tmp_path / "families.svg").read_text()[:400]
+
+
+def test_questions_about_puzzles_cover_the_known_sizes():
+    from search.benchmarks.puzzles import answer, questions, ties
+
+    plain = {(kind, width, size) for kind, width, size, tie in questions(6) if tie is None}
+    assert {("strong", w, LARGEST_STRONG[w] + more) for w in range(1, 7) for more in (0, 1)} <= plain
+    for tie in ties(6, 14):
+        assert sorted(tie.rows) == list(range(14)) and sorted(tie.columns) == list(range(6))
+    pytest.importorskip("pysat")
+    assert answer(("strong", 2, 3, None), 5.0)["answer"] == "none"
+    assert is_puzzle(answer(("local", 3, 2, None), 5.0)["answer"].split(), "local")

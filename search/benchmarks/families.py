@@ -39,6 +39,8 @@ RANKS = {2: (4, 5, 6), 3: (8, 10, 12, 14, 16, 18, 20, 22), 4: (16, 20, 24, 28, 3
 #: What serves a group, and what serves none.
 #: Of every schedule: a norm penalty that ends low enough for approximations.
 ANNEALED = {"mu_end": 1e-4}
+#: Restarts of every unit on a GPU, with a group and without.
+RESTARTS_CUDA = 48
 #: Share of a group's time in which its best encoder is polished without the group.
 RELEASE = 0.3
 SERVING = {"none": ("orbit",), "": ("action", "fourier")}
@@ -64,6 +66,7 @@ class Cell:
     exact : bool
         Proven, or a solution to rounding.
     device : str
+        ``cpu`` (one core), or ``cuda`` and the name of the card, which the workers share.
     """
 
     tile: int
@@ -108,24 +111,29 @@ def cell(tile: int, rank: int, group: str, seed: int, seconds: float, device: st
     best, units, turn = _Best(tile, rank), 0, 0
     grouped = seconds * (1.0 if group == "none" else 1 - RELEASE)
     while time.monotonic() - begun < grouped:
-        wave = _wave(tile, rank, group, seed, turn)
+        wave = _wave(tile, rank, group, seed, turn, device)
         if not wave:
             break
         for unit in wave:
             left = grouped - (time.monotonic() - begun)
             if left < 0.2:
                 break
-            best.offer(work(unit, device, max(0.2, min(left, seconds / 4))), _said(unit))
+            best.offer(work(unit, device, left), _said(unit))
             units += 1
         turn += 1
     with tempfile.TemporaryDirectory() as folder:
         while group != "none" and best.encoder is not None and (left := seconds - (time.monotonic() - begun)) > 0.2:
             start = {"kind": "built", "from": {"file": str(save(best.encoder.to_ring("R64"), folder))}, "noise": 0.03}
-            changes = {"start": start, "approximate": True, "restarts": 4, "changes": {"mu_start": 0.03} | ANNEALED}
+            changes = {
+                "start": start,
+                "approximate": True,
+                "restarts": 4 if device == "cpu" else RESTARTS_CUDA,
+                "changes": {"mu_start": 0.03} | ANNEALED,
+            }
             unit = Unit("orbit", "none", (tile,) * 3, rank, changes, units)
             best.offer(work(unit, device, max(0.2, left), exact=False), best.said.removesuffix(", freed") + ", freed")
             units += 1
-    spent, e = round(time.monotonic() - begun, 2), best.encoder
+    spent, e, device = round(time.monotonic() - begun, 2), best.encoder, _card(device)
     if e is None:
         nan = float("nan")
         return Cell(tile, rank, group, seed, spent, units, nan, nan, nan, "", False, device)
@@ -133,11 +141,19 @@ def cell(tile: int, rank: int, group: str, seed: int, seconds: float, device: st
     return Cell(tile, rank, group, seed, spent, units, best.total, epsilon2(e), kappa2(e), best.said, exact, device)
 
 
+def _card(device: str) -> str:
+    if device == "cpu":
+        return device
+    import torch
+
+    return f"cuda: {torch.cuda.get_device_name(device)}"
+
+
 def _said(unit: Unit) -> str:
     return f"{unit.family} {unit.parameters.get('group') or unit.symmetry}"
 
 
-def _wave(tile: int, rank: int, group: str, seed: int, turn: int) -> list[Unit]:
+def _wave(tile: int, rank: int, group: str, seed: int, turn: int, device: str) -> list[Unit]:
     """The families' units of one round, in turns."""
     request = Request(group, format=(tile, tile, tile), rank=rank, seed=1000 * seed)
     found = []
@@ -147,7 +163,9 @@ def _wave(tile: int, rank: int, group: str, seed: int, turn: int) -> list[Unit]:
         except StlError:  # a group the family has no place for
             continue
     units = [u for row in found[1:] for u in row] + [u for row in found[:1] for u in row]
-    changes = {"approximate": True, "changes": ANNEALED}
+    changes: dict[str, Any] = {"approximate": True, "changes": ANNEALED}
+    if device != "cpu":
+        changes["restarts"] = RESTARTS_CUDA
     return [u.with_(**changes) if u.family in ("action", "orbit") else u for u in units]
 
 
@@ -174,13 +192,13 @@ def write(cells: list[Cell], path: Path) -> None:
 
 def summary(cells: list[Cell]) -> list[dict[str, Any]]:
     """For every tile and rank: the best group, and no group, both as the mean of the seeds' totals."""
-    sums: dict[tuple[int, int, str], list[float]] = defaultdict(list)
+    sums: dict[tuple[int, int, str, str], list[float]] = defaultdict(list)
     for c in cells:
         if c.total_bf16 == c.total_bf16:
-            sums[c.tile, c.rank, c.group].append(c.total_bf16)
+            sums[c.tile, c.rank, c.device, c.group].append(c.total_bf16)
     rows = []
-    for tile, rank in sorted({(t, r) for t, r, _ in sums}):
-        mean = {g: sum(v) / len(v) for (t, r, g), v in sums.items() if (t, r) == (tile, rank)}
+    for tile, rank, device in sorted({key[:3] for key in sums}):
+        mean = {key[3]: sum(v) / len(v) for key, v in sums.items() if key[:3] == (tile, rank, device)}
         groups = {g: v for g, v in mean.items() if g != "none"}
         if groups and "none" in mean:
             name = min(groups, key=lambda g: groups[g])
@@ -189,7 +207,7 @@ def summary(cells: list[Cell]) -> list[dict[str, Any]]:
                 "tile": tile, "rank": rank, "group": name, "with group": groups[name], "none": mean["none"],
                 "shared": max(0.0, 1 - rank / known), "dropping": 1 - rank / tile**3,
                 "better": sum(v < mean["none"] for v in groups.values()), "groups": len(groups),
-                "seeds": len(sums[tile, rank, "none"]),
+                "seeds": len(sums[tile, rank, device, "none"]), "device": device,
             })  # fmt: skip
     return rows
 
@@ -269,7 +287,7 @@ def main(
             console.print(
                 f"⟨{row['tile']}³;{row['rank']}⟩  best {row['group']:10} {row['with group']:.4g}   none "
                 f"{row['none']:.4g}   shared {row['shared']:.4g}   {row['better']} of {row['groups']} groups better, "
-                f"{row['seeds']} seeds", markup=False,
+                f"{row['seeds']} seeds, {row['device']}", markup=False,
             )  # fmt: skip
 
 

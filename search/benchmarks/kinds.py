@@ -61,16 +61,16 @@ def main(
     """Proven and scored encoders for a group of every kind."""
     with friendly():
         with ThreadPoolExecutor(together) as pool:
-            rows = list(pool.map(lambda item: row(*item, seconds, workers), KINDS.items()))
-        (out / "discovery").mkdir(parents=True, exist_ok=True)
-        with (out / "discovery" / "kinds.csv").open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        for r in rows:
-            console.print(
-                f"{r['kind']:20} {r['group']:10} {r['proven']} proven, {r.get('scored', '')} scored", markup=False
-            )
+            rows = pool.map(lambda item: row(*item, seconds, workers), KINDS.items())
+            (out / "discovery").mkdir(parents=True, exist_ok=True)
+            with (out / "discovery" / "kinds.csv").open("w", newline="", encoding="utf-8") as stream:
+                writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
+                writer.writeheader()
+                for r in rows:
+                    writer.writerow(r)
+                    stream.flush()
+                    text = f"{r['kind']:20} {r['group']:10} {r['proven']} proven, {r.get('scored', '')} scored"
+                    console.print(text, markup=False)
 
 
 if __name__ == "__main__":

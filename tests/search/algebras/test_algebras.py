@@ -296,8 +296,9 @@ def test_embedding_keeps_the_ring():
 def test_families_benchmark_compares_at_equal_time(tmp_path):
     from search.benchmarks.families import Cell, cell, draw, read, summary, write
 
-    made = [cell(2, 6, name, 0, 1.0, "cpu") for name in ("none", "S3")]
-    assert all(0 < c.total_bf16 < 1 and c.seconds >= 0.9 for c in made)
+    cell(2, 6, "none", 0, 0.3, "cpu")  # what is loaded and compiled once
+    made = [cell(2, 6, name, 0, 3.0, "cpu") for name in ("none", "S3")]
+    assert all(0 < c.total_bf16 < 1 and c.seconds >= 2.5 for c in made)
     write(made, tmp_path / "families.csv")
     again = read(tmp_path / "families.csv")
     assert {c.key for c in again} == {c.key for c in made}

@@ -59,18 +59,17 @@ def main(
     out: Annotated[Path, typer.Option(help="results folder")] = Path("results"),
 ) -> None:
     """Proven and scored encoders for a group of every kind."""
-    with friendly():
-        with ThreadPoolExecutor(together) as pool:
-            rows = pool.map(lambda item: row(*item, seconds, workers), KINDS.items())
-            (out / "discovery").mkdir(parents=True, exist_ok=True)
-            with (out / "discovery" / "kinds.csv").open("w", newline="", encoding="utf-8") as stream:
-                writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
-                writer.writeheader()
-                for r in rows:
-                    writer.writerow(r)
-                    stream.flush()
-                    text = f"{r['kind']:20} {r['group']:10} {r['proven']} proven, {r.get('scored', '')} scored"
-                    console.print(text, markup=False)
+    with friendly(), ThreadPoolExecutor(together) as pool:
+        rows = pool.map(lambda item: row(*item, seconds, workers), KINDS.items())
+        (out / "discovery").mkdir(parents=True, exist_ok=True)
+        with (out / "discovery" / "kinds.csv").open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
+            writer.writeheader()
+            for r in rows:
+                writer.writerow(r)
+                stream.flush()
+                text = f"{r['kind']:20} {r['group']:10} {r['proven']} proven, {r.get('scored', '')} scored"
+                console.print(text, markup=False)
 
 
 if __name__ == "__main__":

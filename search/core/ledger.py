@@ -34,6 +34,8 @@ COLUMNS = (
 STATES = ("done", "cut", "failed", "killed", "running")
 #: Seconds after which a lease nobody renews is void.
 LEASE = 60.0
+#: Seconds to wait for other processes that write.
+PATIENCE = 30.0
 #: Attempts at a unit that fails, and seconds before the next one: 2, 8, 32 …
 ATTEMPTS = 3
 BACK_OFF = 2.0
@@ -68,14 +70,30 @@ class Ledger:
         elif not self.path.exists():
             raise StlError("ledger", str(path), "an existing ledger", "Run python -m search.run first.")
         with self._named():
-            self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.execute(_SCHEMA)
-            held = tuple(row[1] for row in self._db.execute("PRAGMA table_info(units)"))
+            self._db = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
+            held = self._prepared()
         if held != COLUMNS:
             self._db.close()
             raise self._unusable(f"other columns ({', '.join(held[:4])} …)")
+
+    def _prepared(self) -> tuple[str, ...]:
+        """Names of the columns, once the file is a ledger with write-ahead logging.
+
+        Turning that on takes the whole file, which SQLite refuses without waiting while others open it too.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                break
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute("PRAGMA cache_size=-65536")  # 64 MB: keys are spread evenly over the whole file
+        self._db.execute(_SCHEMA)
+        return tuple(row[1] for row in self._db.execute("PRAGMA table_info(units)"))
 
     def _unusable(self, why: str) -> StlError:
         cure = f"python -m search.runs rebuild --out {self.path.parent} puts it aside and begins a new one"
@@ -235,10 +253,13 @@ class Ledger:
         with self._named():
             return int(self._db.execute("SELECT COUNT(*) FROM units").fetchone()[0])
 
-    def rows(self, where: dict[str, str] | None = None, limit: int = -1) -> Iterator[dict[str, Any]]:
-        """Rows as mappings of `COLUMNS`, latest first."""
+    def rows(
+        self, where: dict[str, str] | None = None, limit: int = -1, newest: bool = True
+    ) -> Iterator[dict[str, Any]]:
+        """Rows as mappings of `COLUMNS`, latest first, or latest last."""
         clause, values = _clause(where or {})
-        query = f"SELECT * FROM units WHERE {clause} ORDER BY finished DESC, key LIMIT ?"
+        way = "DESC" if newest else "ASC"
+        query = f"SELECT * FROM units WHERE {clause} ORDER BY finished {way}, key {way} LIMIT ?"
         with self._named():
             for row in self._db.execute(query, [*values, limit]):
                 yield dict(zip(COLUMNS, row, strict=True))
@@ -249,21 +270,33 @@ class Ledger:
             return dict(self._db.execute("SELECT status, COUNT(*) FROM units GROUP BY status").fetchall())
 
     def export(self, path: Path, where: dict[str, str] | None = None) -> int:
-        """Write the rows as CSV, what families counted in columns of their own (atomically). Returns the rows."""
-        rows, names = [], {}
+        """Write the rows as CSV, what families counted in columns of their own (atomically). Returns the rows.
+
+        Rows are read twice, first for the names of the columns, and never held together.
+        """
+        columns = dict.fromkeys(c for c in COLUMNS if c not in ("statistics", "until", "owner"))
         for row in self.rows(where):
-            counted = json.loads(row.pop("statistics") or "{}")
-            names.update(dict.fromkeys(counted))
-            rows.append({**counted, **row})
-        columns = [c for c in COLUMNS if c not in ("statistics", "until", "owner")]
-        columns += [n for n in names if n not in columns]
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        with part.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, columns, lineterminator="\n", extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(reversed(rows))
-        os.replace(part, path)
-        return len(rows)
+            columns.update(dict.fromkeys(_counted(row)))
+        part, count = path.with_name(f".{path.name}.{os.getpid()}.part"), 0
+        try:
+            with part.open("w", newline="", encoding="utf-8") as stream:
+                writer = csv.DictWriter(stream, list(columns), lineterminator="\n", extrasaction="ignore")
+                writer.writeheader()
+                for count, row in enumerate(self.rows(where, newest=False), 1):
+                    writer.writerow({**_counted(row), **row})
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+        return count
+
+
+def _counted(row: dict[str, Any]) -> dict[str, Any]:
+    """What the family counted; nothing where a stranger's row holds no such thing."""
+    try:
+        found = json.loads(row["statistics"] or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _given_up(status: str, attempts: int) -> bool:
@@ -274,5 +307,6 @@ def _clause(where: dict[str, str]) -> tuple[str, list[str]]:
     unknown = set(where) - set(COLUMNS)
     if unknown:
         raise StlError("where", sorted(unknown), ", ".join(COLUMNS))
-    parts = ["key LIKE ? || '%'" if c == "key" else f"{c} = ?" for c in where]
-    return " AND ".join(parts) or "1", list(where.values())
+    parts = ["key >= ? AND key < ?" if c == "key" else f"{c} = ?" for c in where]  # a range, as keys are sorted
+    values = [w for c, v in where.items() for w in ((v, v + "g") if c == "key" else (v,))]  # "g": after every hex digit
+    return " AND ".join(parts) or "1", values

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import count, zip_longest
 from pathlib import Path
@@ -252,11 +252,10 @@ class _Loop:
         """Kill what still runs, give its leases back, and write the index."""
         if self.flying:
             self.ledger.release([f.task.unit for f in self.flying.values()], self.owner)
-        for slot in self.slots:
-            if any(f.slot is slot for f in self.flying.values()):
-                slot.kill()
-            else:
-                slot.close()
+        for flight in self.flying.values():
+            flight.slot.kill()
+        with ThreadPoolExecutor(32) as pool:  # a worker takes half a second to end
+            list(pool.map(Slot.close, self.slots))
         self.catalogue.write_index()
         self.summary.seconds = time.monotonic() - self.begun
         kinds = {r.kind for r in self.catalogue.rows if (r.target, r.rank) in self.touched}

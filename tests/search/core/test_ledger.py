@@ -152,3 +152,20 @@ def test_kill_9_loses_nothing_recorded(tmp_path):
     with Ledger(path) as ledger:
         assert ledger.settled(unit(k) for k in told) == {unit(k).key for k in told}
     assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_processes_that_open_a_new_ledger_together_wait_for_each_other(tmp_path):
+    """Turning on write-ahead logging is refused, not delayed, while another process holds the file."""
+    for turn in range(3):
+        code = (
+            "import sys\nfrom search.core.ledger import Ledger\nprint('up', flush=True)\nsys.stdin.readline()\n"
+            f"with Ledger({str(tmp_path / str(turn) / 'ledger.sqlite')!r}) as ledger:\n    print(len(ledger))\n"
+        )
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        both = [subprocess.Popen([sys.executable, "-c", code], **pipes) for _ in range(3)]
+        assert [p.stdout.readline() for p in both] == ["up\n"] * 3
+        for p in both:
+            p.stdin.write("\n")
+            p.stdin.flush()
+        answers = [p.communicate(timeout=60) for p in both]
+        assert all(out == "0\n" for out, _ in answers), answers

@@ -1,4 +1,4 @@
-"""What the ledger costs by number of units: taking, recording, asking, listing, counting, exporting, merging, and its size.
+"""What the ledger costs by number of units: recording, asking, listing, counting, exporting, merging, and its size.
 
 ``python -m search.benchmarks.ledger --sizes 10000,100000,1000000`` writes results/runs/ledger.csv. Every unit is leased
 and recorded as a run does it, one commit each. ``--writers 8`` also lets that many processes share one ledger.

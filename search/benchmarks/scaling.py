@@ -2,9 +2,9 @@
 
 ``python -m search.benchmarks.scaling --workers 1,2,4,8`` appends to results/runs/scaling.csv. Every unit does the same
 number of optimiser steps at a rank that has no solution, so nothing ends early: on ``cpu`` 24 restarts of ⟨3,3,3;22⟩
-under the shift, on ``cuda`` 512 of ⟨4,4,4;47⟩. The columns say where time goes: ``busy`` is the share of the workers'
-time spent inside units, ``unit_seconds`` grows where cores share caches and clocks. The last rows run units that do next to nothing
-and so measure leasing, dispatch, ledger and catalogue.
+under the shift, on ``cuda`` 512 of ⟨4,4,4;47⟩. ``busy`` is the share of the workers' time spent inside units;
+``unit_seconds`` grows where cores share caches and clocks, or somebody else has them. The last rows run units that do
+next to nothing and so measure leasing, dispatch, ledger and catalogue.
 """
 
 from __future__ import annotations
@@ -80,14 +80,19 @@ def measured(kind: str, backend: str, device: str, workers: int, units: list[Uni
         round(inside / len(units), 4), round(rate, 3), round(rate / base, 3) if base else 1.0,
         round(inside / (workers * summary.seconds), 4),
         round(1000 * (workers * summary.seconds - inside) / len(units), 2), round(whole - summary.seconds, 1),
-        round(os.getloadavg()[0], 1), f"{platform.node()} {platform.machine()}" if not device.startswith("cuda") else _card(),
+        round(os.getloadavg()[0], 1), _machine(device),
     )  # fmt: skip
 
 
-def _card() -> str:
-    import torch
+def _machine(device: str) -> str:
+    """Model of the card or of the processor."""
+    if device != "cpu":
+        import torch
 
-    return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else "no GPU"
+        return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else "no GPU"
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def main(

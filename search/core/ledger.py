@@ -277,17 +277,18 @@ class Ledger:
         columns = dict.fromkeys(c for c in COLUMNS if c not in ("statistics", "until", "owner"))
         for row in self.rows(where):
             columns.update(dict.fromkeys(_counted(row)))
-        part, count = path.with_name(f".{path.name}.{os.getpid()}.part"), 0
+        part, written = path.with_name(f".{path.name}.{os.getpid()}.part"), 0
         try:
             with part.open("w", newline="", encoding="utf-8") as stream:
                 writer = csv.DictWriter(stream, list(columns), lineterminator="\n", extrasaction="ignore")
                 writer.writeheader()
-                for count, row in enumerate(self.rows(where, newest=False), 1):
+                for row in self.rows(where, newest=False):
                     writer.writerow({**_counted(row), **row})
+                    written += 1
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
-        return count
+        return written
 
 
 def _counted(row: dict[str, Any]) -> dict[str, Any]:

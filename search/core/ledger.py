@@ -7,7 +7,6 @@ whose leases run out.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import socket
@@ -21,6 +20,7 @@ from typing import Any
 
 from stl_algebra import StlError, __version__
 
+from . import tables
 from .unit import Unit
 from .work import Outcome
 
@@ -70,8 +70,16 @@ class Ledger:
         elif not self.path.exists():
             raise StlError("ledger", str(path), "an existing ledger", "Run python -m search.run first.")
         with self._named():
-            self._db = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
-            held = self._prepared()
+            try:
+                self._db = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
+                held = self._prepared()
+            except sqlite3.OperationalError:
+                wal = self.path.with_name(self.path.name + "-wal")
+                if create or os.access(self.path.parent, os.W_OK) or (wal.exists() and wal.stat().st_size):
+                    raise
+                # in a folder nobody can write to it can still be read: nothing changes while it is open
+                self._db = sqlite3.connect(f"{self.path.resolve().as_uri()}?immutable=1", uri=True)
+                held = self._columns()
         if held != COLUMNS:
             self._db.close()
             raise self._unusable(f"other columns ({', '.join(held[:4])} …)")
@@ -93,6 +101,9 @@ class Ledger:
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute("PRAGMA cache_size=-65536")  # 64 MB: keys are spread evenly over the whole file
         self._db.execute(_SCHEMA)
+        return self._columns()
+
+    def _columns(self) -> tuple[str, ...]:
         return tuple(row[1] for row in self._db.execute("PRAGMA table_info(units)"))
 
     def _unusable(self, why: str) -> StlError:
@@ -277,18 +288,8 @@ class Ledger:
         columns = dict.fromkeys(c for c in COLUMNS if c not in ("statistics", "until", "owner"))
         for row in self.rows(where):
             columns.update(dict.fromkeys(_counted(row)))
-        part, written = path.with_name(f".{path.name}.{os.getpid()}.part"), 0
-        try:
-            with part.open("w", newline="", encoding="utf-8") as stream:
-                writer = csv.DictWriter(stream, list(columns), lineterminator="\n", extrasaction="ignore")
-                writer.writeheader()
-                for row in self.rows(where, newest=False):
-                    writer.writerow({**_counted(row), **row})
-                    written += 1
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-        return written
+        rows = ({**_counted(row), **row} for row in self.rows(where, newest=False))
+        return tables.write(path, list(columns), rows)
 
 
 def _counted(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A Ray cluster of two nodes on this machine: same bits, one GPU a unit, no queue, workers and nodes that die.
 
-Needs ray (extra ``distributed``); ``python -m pytest tests/search/core/test_ray.py`` takes one to three minutes, most of
-it the nodes' start.
+Needs ray (extra ``distributed``); ``python -m pytest tests/search/core/test_ray.py`` takes one to three minutes, most
+of it the start of the nodes.
 """
 
 import os

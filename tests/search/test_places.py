@@ -138,7 +138,7 @@ def test_the_package_runs_from_an_archive(tmp_path):
     assert code == 0 and "rediscovery" in stdout and not stderr
     code, stdout, stderr = python("search.run", "--list", **there)
     assert code == 0 and "simplex" in stdout and not stderr
-    look = "from stl_algebra import *\ntry: catalogue.catalogue()\nexcept StlError as error: print(error)"
+    look = "from stl_algebra import StlError, catalogue\ntry: catalogue.best('2x2x2')\nexcept StlError as e: print(e)"
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=99, **there)
     assert done.returncode == 0 and "pip install FILE" in done.stdout
 

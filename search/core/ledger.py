@@ -2,7 +2,7 @@
 
 A unit's key is the primary key and a lease marks the units somebody runs, so any number of processes share a folder
 without doing a unit twice; write-ahead logging and a commit per unit make any kill lose at most the units in flight,
-whose leases run out.
+whose leases end with their process, or run out if that was on another machine.
 """
 
 from __future__ import annotations
@@ -50,8 +50,24 @@ CREATE TABLE IF NOT EXISTS units (
 
 
 def owner_here() -> str:
-    """Who holds a lease: machine and process."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    """Who holds a lease: machine (and the name space its process numbers belong to) and process."""
+    spaces = Path("/proc/self/ns/pid")
+    where = f"{socket.gethostname()}/{spaces.stat().st_ino}" if spaces.exists() else socket.gethostname()
+    return f"{where}:{os.getpid()}"
+
+
+def _gone(owner: str) -> bool:
+    """Whether the owner is a process of this machine that has ended: its leases need not run out."""
+    where, _, pid = owner.rpartition(":")
+    if where != owner_here().rpartition(":")[0] or not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 class Ledger:
@@ -174,7 +190,7 @@ class Ledger:
             attempts = row[1] if row else 0
             if row and (row[0] == "done" or _given_up(row[0], attempts)):
                 return "settled"
-            if row and row[0] == "running" and row[3] > now and row[2] != owner:
+            if row and row[0] == "running" and row[3] > now and row[2] != owner and not _gone(row[2]):
                 return "busy"
             if row and row[0] in ("failed", "killed") and row[3] > now:
                 return "later"

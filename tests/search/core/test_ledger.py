@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from search.core.ledger import ATTEMPTS, Ledger
+from search.core.ledger import ATTEMPTS, Ledger, owner_here
 from search.core.unit import Unit
 from search.core.work import Outcome
 from stl_algebra import StlError
@@ -169,3 +169,13 @@ def test_processes_that_open_a_new_ledger_together_wait_for_each_other(tmp_path)
             p.stdin.flush()
         answers = [p.communicate(timeout=60) for p in both]
         assert all(out == "0\n" for out, _ in answers), answers
+
+
+def test_leases_of_a_process_that_has_ended_are_void_at_once(tmp_path):
+    here, _, mine = owner_here().rpartition(":")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        for k, owner in enumerate((f"{here}:{gone.pid}", f"{here}:{mine}", f"elsewhere:{gone.pid}", "x", f"{here}:²")):
+            assert ledger.claim(unit(k), owner) == "taken"
+        assert [ledger.claim(unit(k), "another") for k in range(5)] == ["taken", "busy", "busy", "busy", "busy"]

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels import exact_matmul
-from kernels.exact import moduli_for
+from kernels import exact_matmul, residues
+from kernels.residues import FLOAT, MODULAR, WRAP, Compiled, Plain, moduli_for
 from stl_algebra import Encoder, files, schemes
 from stl_algebra.errors import StlError
 
@@ -107,7 +107,7 @@ def test_shapes_types_and_refusals() -> None:
 
 def test_moduli_hold_the_bound() -> None:
     for bound, limit in [(2**i, limit) for i in range(0, 112, 3) for limit in (255, 10**6)]:
-        found = moduli_for(bound, limit, units=(3,))
+        found = moduli_for(bound, limit, 3)
         assert np.prod([int(m) for m in found], dtype=object) > 2.2 * bound
         assert np.gcd.reduce(found) == 1 or len(found) == 1
         assert all(m % 2 and m % 3 and m <= limit for m in found)
@@ -115,19 +115,56 @@ def test_moduli_hold_the_bound() -> None:
         moduli_for(10**40, 11)
 
 
-@pytest.mark.parametrize("modulus", [2, 7, 251, 255])
-def test_residue_kernel(modulus: int) -> None:
+@pytest.mark.parametrize("kind", [FLOAT, WRAP, MODULAR])
+@pytest.mark.parametrize("encoder", [None, S, schemes.laderman()], ids=["1", "2x2x2", "3x3x3"])
+def test_kernels_take_the_same_steps(encoder: Encoder | None, kind: int) -> None:
+    """Every step of the compiled path, congruent to the plain one's; sizes that divide nothing."""
+    pytest.importorskip("triton")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    codec = residues.integral(encoder)
+    moduli = moduli_for(2**60, residues.LARGEST, 1, True)
+    n, k, m = 21, 37, 18
+    a, bt = (torch.randint(-(2**26), 2**26, (size, k), device=device) for size in (n, m))
+    by = None
+    if kind == FLOAT:
+        a, bt = torch.randn(n, k, device=device).double(), torch.randn(m, k, device=device).double()
+        a[3], bt[4, 5] = 0, torch.inf
+        by = tuple(Compiled.exponents(x, 28.0, 28) for x in (a, bt))
+        for found, x in zip(by, (a, bt), strict=True):
+            assert torch.equal(found, Plain.exponents(x, 28.0, 28))
+    whole = residues.assembly(moduli, codec.den, kind, 10007, torch.device(device))
+    found, plain = [], []
+    for path, seen in ((Compiled, found), (Plain, plain)):
+        lhs, rhs = (path.encode(x, codec, side, moduli, by[side] if by else None) for side, x in enumerate((a, bt)))
+        products = path.multiply(lhs, rhs, moduli)
+        seen += [lhs, rhs, products, path.decode(products, codec, moduli, whole, (n, m), by)]
+    for x, y in zip(found[:3], plain, strict=False):
+        size = len(x) // len(moduli)
+        for l, modulus in enumerate(moduli):
+            gap = x[l * size : (l + 1) * size].long() - y[l * size : (l + 1) * size].long()
+            assert (gap % modulus == 0).all()
+    if kind == FLOAT:
+        assert found[3][:, 4].isnan().all() and (found[3][3, :4] == 0).all()
+    torch.testing.assert_close(found[3], plain[3], rtol=1e-15, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("modulus", [2, 7, 251, 255, 256])
+@pytest.mark.parametrize("shift", [-1, 0])
+def test_residue_products(modulus: int, shift: int) -> None:
+    """All entries at the bound with one sign, and random ones, into a poisoned buffer."""
     pytest.importorskip("triton")
     from kernels.triton import gemm
+    from kernels.triton import residues as kernel
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     half = modulus // 2
-    a = torch.randint(-half, half + 1, (2, 20, 96), dtype=torch.int8, device=device)
-    b = torch.randint(-half, half + 1, (2, 16, 96), dtype=torch.int8, device=device)
-    a[0], b[0] = half, half
+    a = torch.randint(-half, half, (2, 20, 96), device=device).to(torch.int8)
+    b = torch.randint(-half, half, (2, 16, 96), device=device).to(torch.int8)
+    a[0], b[0] = half - 1, half - 1
     config = gemm.Config(bm=32, bn=32, bk=32, stages=2, warps=4, sub=1)
     out = torch.full((2, 20, 16), 99, dtype=torch.int8, device=device)
-    found = gemm.bmm_residues(a, b, modulus, config=config, out=out)
+    tables = torch.tensor([modulus], dtype=torch.int32, device=device), torch.tensor([1 / modulus], device=device).double()
+    found = kernel.multiply(a, b, *tables, modulus, config=config, out=out, shift=shift)
     exact = a.cpu().long() @ b.cpu().long().transpose(1, 2)
     assert torch.equal(found.cpu().long() % modulus, exact % modulus)
-    assert found.abs().max() <= modulus // 2
+    assert found.abs().max() <= modulus // 2 or modulus == 256

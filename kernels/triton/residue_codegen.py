@@ -1,0 +1,97 @@
+"""Writes the Triton source that encodes integers into residues and decodes residues back, tile by tile.
+
+Encoding walks the Kronecker factors in float64, which holds integers exactly, and reduces every channel modulo every
+number of the system where it is stored. Decoding walks Dᵀ in int32, one modulus after the other, and adds the entries
+of the tile, each reduced once, to the two sums of the Chinese remainder theorem.
+"""
+
+from __future__ import annotations
+
+from ..recipes import Factor
+from .codegen import _PLACE, Tile, _decode_walk, _encode_walk, _product, _unzip, _Writer, _zip
+
+__all__ = ["residue_decode_source", "residue_encode_source"]
+
+_HEAD_ENCODE = (
+    """
+@triton.jit
+def {name}(x, table, out, moduli, inverses, exponents, height, width, tile_cols, sx0, so0, so1, plane,
+           BT: tl.constexpr, ACC: tl.constexpr, COUNT: tl.constexpr, SCALED: tl.constexpr, UNROLL: tl.constexpr):
+"""
+    + _PLACE
+    + """    x += row * {rows} * sx0
+    out += row * so1 + t
+    step = row * 0 + so0
+    plane += row * 0
+    c = t.to(tl.int64)[:, None] * {cols} + tl.arange(0, {width})[None, :]
+    known = (c < width) & (tl.arange(0, {width})[None, :] < {cols})
+"""
+)
+
+_HEAD_DECODE = (
+    """
+@triton.jit
+def {name}(base, y, moduli, inverses, first, second, constants, rows_by, cols_by, height, width, tile_cols,
+           sp0, sp1, plane, sy0, BT: tl.constexpr, ACC: tl.constexpr, COUNT: tl.constexpr, KIND: tl.constexpr,
+           SECOND: tl.constexpr):
+"""
+    + _PLACE
+    + """    base += row * sp1 + t
+    y += row * {rows} * sy0
+    step = row * 0 + sp0
+    plane += row * 0
+    c = t.to(tl.int64)[:, None] * {cols} + tl.arange(0, {width})[None, :]
+    known = (c < width) & (tl.arange(0, {width})[None, :] < {cols})
+    NIL = tl.zeros((BT,), dtype=y.dtype.element_ty)
+"""
+)
+
+
+def residue_encode_source(factors: tuple[Factor, ...], name: str) -> str:
+    """(N, K) integers, or float64 numbers times 2^exponents rounded to integers → (moduli · channels) of residues."""
+    rows, cols = _product(factors, 1), _product(factors, 2)
+    width = 1 << (cols - 1).bit_length()
+    w = _Writer()
+    w.leaf = "store_residues(out + {at}, {value}, plane, moduli, inverses, inside, COUNT, UNROLL)"
+    planes: Tile = {}
+    for i in range(rows):
+        w.do(f"real = rows_at + {i} < height")
+        block = w.let(f"tl.load(x + {i} * sx0 + c, mask=known & real[:, None], other=0).to(ACC)")
+        w.do("if SCALED:")
+        w.do(f"    up = tl.load(exponents + rows_at + {i}, mask=real, other=0)")
+        w.do(f"    {block} = rounded({block}, up[:, None])")
+        for k, plane in enumerate(_unzip(w, block, width)[:cols]):
+            planes[i, k] = plane
+    _encode_walk(w, factors, planes)
+    return _HEAD_ENCODE.format(name=name, rows=rows, cols=cols, width=width) + "\n".join(w.lines) + "\n"
+
+
+def residue_decode_source(factors: tuple[Factor, ...], name: str) -> str:
+    """(moduli · channels) of residues → (N, M): float64, int64 modulo 2⁶⁴, or int64 modulo a number, by KIND."""
+    rows, cols = _product(factors, 1), _product(factors, 2)
+    width = 1 << (cols - 1).bit_length()
+    w = _Writer()
+    entries = [(i, k) for i in range(rows) for k in range(cols)]
+    for i, k in entries:
+        w.do(f"s{i}_{k} = tl.zeros((BT,), dtype=tl.float64)")
+        w.do(f"u{i}_{k} = tl.zeros((BT,), dtype=SECOND)")
+    w.loop("COUNT")
+    w.do("p = base + l * plane")
+    for line in ("m = tl.load(moduli + l)", "inverse = tl.load(inverses + l).to(tl.float32)",
+                 "f = tl.load(first + l)", "g = tl.load(second + l)"):  # fmt: skip
+        w.do(line)
+    for (i, k), value in _decode_walk(w, factors, roll=False).items():
+        residue = w.let(f"centred({value}, m, inverse)")
+        w.do(f"s{i}_{k} += {residue}.to(tl.float64) * f")
+        w.do(f"u{i}_{k} += {residue}.to(SECOND) * g")
+    w.end()
+    for i in range(rows):
+        done = [w.let(f"assembled(s{i}_{k}, u{i}_{k}, constants, KIND)") for k in range(cols)]
+        block = _zip(w, [done[k] if k < cols else "NIL" for k in range(width)])
+        w.do(f"real = rows_at + {i} < height")
+        w.do("if KIND == 0:")
+        w.do("    by = tl.load(cols_by + c, mask=known, other=0)")
+        w.do(f"    up = tl.load(rows_by + rows_at + {i}, mask=real, other=0)")
+        w.do(f"    {block} = unscaled({block}, up[:, None], by)")
+        w.do(f"tl.store(y + {i} * sy0 + c, {block}, mask=known & real[:, None])")
+    return _HEAD_DECODE.format(name=name, rows=rows, cols=cols, width=width) + "\n".join(w.lines) + "\n"

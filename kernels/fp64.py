@@ -8,7 +8,7 @@ or on the machine: it is bitwise reproducible, and the encoder's κ² plays no p
 With M the product of the moduli, rows and columns have norms up to 2^T, T = (log₂M − 1.2)/2: by Cauchy and Schwarz no
 entry of the product leaves the range of M. What is rounded away is relative to ‖a_i‖‖b_j‖::
 
-    |error_ij| ≲ √K · 0.41 · 2^-T · ‖a_i‖‖b_j‖      (RMS for independent terms; up to twice as much, as powers of two fall)
+    |error_ij| ≲ √K · 0.41 · 2^-T · ‖a_i‖‖b_j‖      (RMS, independent terms; up to twice that, as powers of two fall)
 
 Fourteen moduli (T = 54) match the native product on independent terms. A row whose largest entry exceeds the others by
 2^e loses e of their bits: there the native product is more accurate. A NaN or an infinity makes its row of A or its
@@ -27,7 +27,7 @@ from stl_algebra import Encoder
 from stl_algebra.errors import StlError
 
 from . import residues
-from .residues import FLOAT, Compiled, Integral, Plain
+from .residues import FLOAT, Integral, Plain
 
 __all__ = ["Fp64Weight", "fp64_error", "fp64_weight", "matmul_fp64"]
 

@@ -28,7 +28,9 @@ from . import reference
 from ._compat import is_hopper_or_newer, triton_status
 from .recipes import recipe_if_worth_it
 
-__all__ = ["Assembly", "Compiled", "Integral", "Plain", "assembly", "coprimes", "integral", "moduli_for", "path_of", "product"]
+__all__ = [
+    "Assembly", "Compiled", "Integral", "Plain", "assembly", "coprimes", "integral", "moduli_for", "path_of", "product",
+]  # fmt: skip
 
 FLOAT, WRAP, MODULAR = 0, 1, 2  #: what is assembled: float64, int64 modulo 2⁶⁴, int64 modulo a number
 EXACT = 53  #: encoded integers stay below 2^EXACT in absolute value
@@ -143,17 +145,20 @@ def assembly(moduli: tuple[int, ...], den: int, kind: int, modulus: int | None, 
     whole = math.prod(moduli)
     shares = [whole // m for m in moduli]
     weights = [s * centred(pow(s * den, -1, m), m) for s, m in zip(shares, moduli, strict=True)]
-    wide = {"device": device, "dtype": torch.float64}
+
+    def wide(values: list[float]) -> torch.Tensor:
+        return torch.tensor(values, device=device, dtype=torch.float64)
+
     if kind == FLOAT:
         unit = 1 << max(0, whole.bit_length() - 42)
         tops = [(w + unit // 2) // unit * unit for w in (*weights, whole)]
         rest = [w - t for w, t in zip((*weights, whole), tops, strict=True)]
-        first, second = (torch.tensor([float(v) for v in part[:-1]], **wide) for part in (tops, rest))
-        return Assembly(kind, first, second, torch.tensor([float(tops[-1]), float(rest[-1]), 1 / whole], **wide))
-    first = torch.tensor([w / whole for w in weights], **wide)
+        first, second = (wide([float(v) for v in part[:-1]]) for part in (tops, rest))
+        return Assembly(kind, first, second, wide([float(tops[-1]), float(rest[-1]), 1 / whole]))
+    first = wide([w / whole for w in weights])
     ring = 2**64 if kind == WRAP or modulus is None else modulus
-    second, constants = (torch.tensor(values, device=device, dtype=torch.int64)
-                         for values in ([centred(w, ring) for w in weights], [centred(whole, ring), modulus or 0]))  # fmt: skip
+    values = [centred(w, ring) for w in weights], [centred(whole, ring), modulus or 0]
+    second, constants = (torch.tensor(v, device=device, dtype=torch.int64) for v in values)
     return Assembly(kind, first, second, constants)
 
 

@@ -163,7 +163,7 @@ def test_residue_products(modulus: int, shift: int) -> None:
     a[0], b[0] = half - 1, half - 1
     config = gemm.Config(bm=32, bn=32, bk=32, stages=2, warps=4, sub=1)
     out = torch.full((2, 20, 16), 99, dtype=torch.int8, device=device)
-    tables = torch.tensor([modulus], dtype=torch.int32, device=device), torch.tensor([1 / modulus], device=device).double()
+    tables = residues._tables((modulus,), torch.device(device))
     found = kernel.multiply(a, b, *tables, modulus, config=config, out=out, shift=shift)
     exact = a.cpu().long() @ b.cpu().long().transpose(1, 2)
     assert torch.equal(found.cpu().long() % modulus, exact % modulus)

@@ -81,6 +81,9 @@ def _product(a: torch.Tensor, bt: torch.Tensor, modulus: int | None, codec: Inte
         if this * growth >= 2**residues.EXACT:  # in two pieces, modulo 2⁶⁴
             return _in_pieces(a, bt, this == largest[0], codec, encoder)
     inner = a.shape[1]
+    bound = inner * largest[0] * largest[1]
+    if a.is_cuda and modulus is None and max(largest) < 128 and bound < 2**31:
+        return _one_product(a, bt)
     sums = max(-(-inner // codec.format[1]), codec.rank, codec.format[1], 64)
     path = residues.path_of(a.device, codec) if sums < SUMS else Plain
     eight = path is Compiled
@@ -89,12 +92,18 @@ def _product(a: torch.Tensor, bt: torch.Tensor, modulus: int | None, codec: Inte
         return residues.product(path, a, bt, codec, (modulus,), MODULAR, modulus)
     if encoder is not None and encoder.ring.characteristic:
         raise StlError("modulus", modulus, f"at most {limit} with an encoder of characteristic {modulus}")
-    bound = inner * largest[0] * largest[1]
     if modulus is None and bound >= 2**63:
         raise StlError("a, b", f"entries up to 2^{bound.bit_length() - 1} in the product", "entries below 2^63",
                        "Name a modulus, or cut the operands into parts.")  # fmt: skip
     moduli = residues.moduli_for(bound, residues.LARGEST if eight else limit, codec.den, eight)
     return residues.product(path, a, bt, codec, moduli, WRAP if modulus is None else MODULAR, modulus)
+
+
+def _one_product(a: torch.Tensor, bt: torch.Tensor) -> torch.Tensor:
+    """8-bit entries whose sums fit 32 bits: one product of the int8 units, sizes as cuBLAS wants them."""
+    rows, inner, cols = max(17 - a.shape[0], 0), -a.shape[1] % 8, -bt.shape[0] % 8
+    lhs, rhs = (torch.nn.functional.pad(x.to(torch.int8), (0, inner, 0, extra)) for x, extra in ((a, rows), (bt, cols)))
+    return torch._int_mm(lhs, rhs.t())[: a.shape[0], : bt.shape[0]].long()
 
 
 def _in_pieces(a: torch.Tensor, bt: torch.Tensor, first: bool, codec: Integral,

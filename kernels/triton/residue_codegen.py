@@ -1,7 +1,7 @@
 """Writes the Triton source that encodes integers into residues and decodes residues back, tile by tile.
 
-Encoding walks the Kronecker factors in float64, which holds integers exactly, and reduces every channel modulo every
-number of the system where it is stored. Decoding walks Dᵀ in int32, one modulus after the other, and adds the entries
+Encoding walks the Kronecker factors in int64 and reduces every channel modulo every number of the system where it is
+stored. Decoding walks Dᵀ in int32, one modulus after the other, and adds the entries
 of the tile, each reduced once, to the two sums of the Chinese remainder theorem.
 """
 
@@ -56,10 +56,11 @@ def residue_encode_source(factors: tuple[Factor, ...], name: str) -> str:
     planes: Tile = {}
     for i in range(rows):
         w.do(f"real = rows_at + {i} < height")
-        block = w.let(f"tl.load(x + {i} * sx0 + c, mask=known & real[:, None], other=0).to(ACC)")
+        loaded = w.let(f"tl.load(x + {i} * sx0 + c, mask=known & real[:, None], other=0)")
         w.do("if SCALED:")
         w.do(f"    up = tl.load(exponents + rows_at + {i}, mask=real, other=0)")
-        w.do(f"    {block} = rounded({block}, up[:, None])")
+        w.do(f"    {loaded} = rounded({loaded}, up[:, None])")
+        block = w.let(f"{loaded}.to(ACC)")
         for k, plane in enumerate(_unzip(w, block, width)[:cols]):
             planes[i, k] = plane
     _encode_walk(w, factors, planes)

@@ -2,8 +2,9 @@
 
 Residues modulo l of a batch of r channels lie in one array (L·r, a, b) of int8, modulus after modulus, as integers of
 absolute value at most 127 that are congruent to what they stand for; which representative does not matter. One launch
-multiplies all of them. Reduction uses q = round(v/m) from the top 52 (float64) or 22 (float32) bits: the remainder may
-miss the smallest representative by one, so moduli are at most 253, or 256, where the low byte is the residue.
+multiplies all of them. Reduction uses q = round(v/m) from the top 53 (float64) or 22 (float32) bits: the remainder may
+miss the smallest representative by a few, so the moduli of large numbers are at most 246, or 256, where the low byte is
+the residue.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ _MAGIC32 = tl.constexpr(0x4B400000)  # the bits of 1.5·2²³: an integer added 
 
 @triton.jit
 def store_residues(at, value, plane, moduli, inverses, mask, COUNT: tl.constexpr, UNROLL: tl.constexpr):
-    """Residues of integers below 2⁵³ in float64, one plane after the other."""
-    low = value.to(tl.int64).to(tl.int32)
+    """Residues of int64 numbers below 2⁵⁵, one plane after the other."""
+    low = value.to(tl.int32)
+    number = value.to(tl.float64)  # off by two at most, and the quotient's remainder with it
     for l in tl.range(0, COUNT, loop_unroll_factor=UNROLL):
-        quotient = value * tl.load(inverses + l) + 6755399441055744.0  # 1.5·2⁵²: rounds to an integer in the low bits
+        quotient = number * tl.load(inverses + l) + 6755399441055744.0  # 1.5·2⁵²: an integer in the low bits
         residue = low - quotient.to(tl.int64, bitcast=True).to(tl.int32) * tl.load(moduli + l)
         tl.store(at + l * plane, residue.to(tl.int8), mask=mask)
 
@@ -160,7 +162,7 @@ def _kernel(text: str, direction: str) -> Any:
 @functools.lru_cache(maxsize=64)
 def _table(text: str, device: torch.device) -> torch.Tensor:
     """Coefficients of the outermost factor, for kernels that loop over it."""
-    return torch.tensor(parse(text)[0][3], device=device, dtype=torch.float64)
+    return torch.tensor(parse(text)[0][3], device=device, dtype=torch.int64)
 
 
 def _planes(count: int, rows: int, cols: int, device: torch.device) -> torch.Tensor:
@@ -176,7 +178,7 @@ def encode(
 
     Parameters
     ----------
-    x : integers, or float64 to be multiplied by 2^``by`` and rounded; unit last stride, encoded entries below 2⁵³
+    x : integers, or float64 to be multiplied by 2^``by`` and rounded; unit last stride, encoded entries below 2⁵⁵
     text : recipe with integer coefficients
     moduli, inverses : (L,) int32 and their reciprocals in float64
     by : (N,) int32, optional
@@ -192,7 +194,7 @@ def encode(
         _kernel(text, "encode")[(-(-b // block), min(GRID, a - at))](
             x[at * rows :], _table(text, x.device), out[:, at:], moduli, inverses,
             by[at * rows :] if by is not None else moduli, height - at * rows, width, b, x.stride(0), out.stride(0),
-            out.stride(1), s * out.stride(0), BT=block, ACC=tl.float64, COUNT=len(moduli), SCALED=by is not None,
+            out.stride(1), s * out.stride(0), BT=block, ACC=tl.int64, COUNT=len(moduli), SCALED=by is not None,
             UNROLL=unroll, num_warps=warps,
         )  # fmt: skip
     return out

@@ -122,16 +122,16 @@ def test_kernels_take_the_same_steps(encoder: Encoder | None, kind: int) -> None
     pytest.importorskip("triton")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     codec = residues.integral(encoder)
-    moduli = moduli_for(2**60, residues.LARGEST, 1, True)
+    moduli = moduli_for(2**43, residues.LARGEST, 1, True)
     n, k, m = 21, 37, 18
-    a, bt = (torch.randint(-(2**26), 2**26, (size, k), device=device) for size in (n, m))
+    a, bt = (torch.randint(-(2**18), 2**18, (size, k), device=device) for size in (n, m))
     by = None
     if kind == FLOAT:
         a, bt = torch.randn(n, k, device=device).double(), torch.randn(m, k, device=device).double()
         a[3], bt[4, 5] = 0, torch.inf
-        by = tuple(Compiled.exponents(x, 28.0, 28) for x in (a, bt))
+        by = tuple(Compiled.exponents(x, 20.0, 20) for x in (a, bt))
         for found, x in zip(by, (a, bt), strict=True):
-            assert torch.equal(found, Plain.exponents(x, 28.0, 28))
+            assert torch.equal(found, Plain.exponents(x, 20.0, 20))
     whole = residues.assembly(moduli, codec.den, kind, 10007, torch.device(device))
     found, plain = [], []
     for path, seen in ((Compiled, found), (Plain, plain)):

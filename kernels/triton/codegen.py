@@ -46,7 +46,7 @@ class _Writer:
         self.lines: list[str] = []
         self.count = 0
         self.indent = "    "
-        self.leaf = "tl.store(out + {at}, {value}.to(EL), mask=inside)"  # what becomes of a channel
+        self.leaf = "tl.store(out + {at}, {value}.to(EL), mask=inside)"
 
     def let(self, expression: str) -> str:
         name = f"v{self.count}"
@@ -56,6 +56,10 @@ class _Writer:
 
     def do(self, line: str) -> None:
         self.lines.append(self.indent + line)
+
+    def store(self, at: str, value: str) -> None:
+        """What becomes of an encoded channel."""
+        self.do(self.leaf.format(at=at, value=value))
 
     def loop(self, times: int | str) -> None:
         self.do(f"for l in range({times}):")
@@ -156,7 +160,7 @@ def _encode_walk(
 ) -> None:
     """Store every channel of a tile held as planes, one factor at a time, depth first."""
     if level == len(factors):
-        w.do(w.leaf.format(at=f"({channel}) * step", value=tile[0, 0]))
+        w.store(f"({channel}) * step", tile[0, 0])
         return
     s, n1, m1, values = factors[level]
     n2 = (1 + max(i for i, _ in tile)) // n1

@@ -15,8 +15,8 @@ __all__ = ["residue_decode_source", "residue_encode_source"]
 _HEAD_ENCODE = (
     """
 @triton.jit
-def {name}(x, table, out, moduli, inverses, exponents, height, width, tile_cols, sx0, so0, so1, plane,
-           BT: tl.constexpr, ACC: tl.constexpr, COUNT: tl.constexpr, SCALED: tl.constexpr, UNROLL: tl.constexpr):
+def {name}(x, out, moduli, inverses, exponents, height, width, tile_cols, sx0, so0, so1, plane,
+           BT: tl.constexpr, ACC: tl.constexpr, COUNT: tl.constexpr, SCALED: tl.constexpr):
 """
     + _PLACE
     + """    x += row * {rows} * sx0
@@ -47,12 +47,35 @@ def {name}(base, y, moduli, inverses, first, second, constants, rows_by, cols_by
 )
 
 
+class _Residues(_Writer):
+    """Channels are collected and stored together, one modulus after the other: its constants are loaded once."""
+
+    def __init__(self, together: int) -> None:
+        super().__init__()
+        self.together = together
+        self.waiting: list[tuple[str, str]] = []
+
+    def store(self, at: str, value: str) -> None:
+        self.waiting.append((at, value))
+        if len(self.waiting) == self.together:
+            self.flush()
+
+    def flush(self) -> None:
+        """Integers below 2⁵⁵: their float64 is off by two at most, and so is the remainder from its quotient."""
+        found = [(at, self.let(f"{v}.to(tl.int32)"), self.let(f"{v}.to(tl.float64)")) for at, v in self.waiting]
+        self.waiting = []
+        if found:
+            self.do("for l in range(COUNT):")
+            self.do("    m, inverse = tl.load(moduli + l), tl.load(inverses + l)")
+            for at, low, number in found:
+                self.do(f"    tl.store(out + l * plane + {at}, residue({number}, {low}, m, inverse), mask=inside)")
+
+
 def residue_encode_source(factors: tuple[Factor, ...], name: str) -> str:
     """(N, K) integers, or float64 numbers times 2^exponents rounded to integers → (moduli · channels) of residues."""
     rows, cols = _product(factors, 1), _product(factors, 2)
     width = 1 << (cols - 1).bit_length()
-    w = _Writer()
-    w.leaf = "store_residues(out + {at}, {value}, plane, moduli, inverses, inside, COUNT, UNROLL)"
+    w = _Residues(8 if len(factors) == 1 else factors[-1][0])
     planes: Tile = {}
     for i in range(rows):
         w.do(f"real = rows_at + {i} < height")
@@ -63,7 +86,8 @@ def residue_encode_source(factors: tuple[Factor, ...], name: str) -> str:
         block = w.let(f"{loaded}.to(ACC)")
         for k, plane in enumerate(_unzip(w, block, width)[:cols]):
             planes[i, k] = plane
-    _encode_walk(w, factors, planes)
+    _encode_walk(w, factors, planes, roll=False)
+    w.flush()
     return _HEAD_ENCODE.format(name=name, rows=rows, cols=cols, width=width) + "\n".join(w.lines) + "\n"
 
 
@@ -78,13 +102,16 @@ def residue_decode_source(factors: tuple[Factor, ...], name: str) -> str:
         w.do(f"u{i}_{k} = tl.zeros((BT,), dtype=SECOND)")
     w.loop("COUNT")
     w.do("p = base + l * plane")
-    for line in ("m = tl.load(moduli + l)", "inverse = tl.load(inverses + l).to(tl.float32)",
-                 "f = tl.load(first + l)", "g = tl.load(second + l)"):  # fmt: skip
-        w.do(line)
+    w.do("m, inverse = tl.load(moduli + l), tl.load(inverses + l).to(tl.float32)")
+    w.do("f, g = tl.load(first + l), tl.load(second + l)")
     for (i, k), value in _decode_walk(w, factors, roll=False).items():
-        residue = w.let(f"centred({value}, m, inverse)")
-        w.do(f"s{i}_{k} += {residue}.to(tl.float64) * f")
-        w.do(f"u{i}_{k} += {residue}.to(SECOND) * g")
+        raised = w.let(f"raised({value}, m, inverse)")
+        real = w.let(f"lowered({raised})")
+        w.do(f"s{i}_{k} += {real} * f")
+        w.do("if KIND == 0:")
+        w.do(f"    u{i}_{k} += {real} * g")
+        w.do("else:")
+        w.do(f"    u{i}_{k} += ({raised} - 4096).to(tl.int64) * g")
     w.end()
     for i in range(rows):
         done = [w.let(f"assembled(s{i}_{k}, u{i}_{k}, constants, KIND)") for k in range(cols)]

@@ -25,39 +25,49 @@ from .residue_codegen import residue_decode_source, residue_encode_source
 
 __all__ = ["INT8", "decode", "encode", "exponents", "multiply"]
 
-INT8 = Config(bk=128, stages=4)
+INT8 = Config(bk=128, stages=3)
 GRID = 65535  # a launch's second axis, over tile rows, ends here
 BAD = 1 << 20  #: the exponent of a row that holds a NaN or an infinity
 _MAGIC32 = tl.constexpr(0x4B400000)  # the bits of 1.5·2²³: an integer added to them is a float32 that ends in it
 
 
 @triton.jit
-def store_residues(at, value, plane, moduli, inverses, mask, COUNT: tl.constexpr, UNROLL: tl.constexpr):
-    """Residues of int64 numbers below 2⁵⁵, one plane after the other."""
-    low = value.to(tl.int32)
-    number = value.to(tl.float64)  # off by two at most, and the quotient's remainder with it
-    for l in tl.range(0, COUNT, loop_unroll_factor=UNROLL):
-        quotient = number * tl.load(inverses + l) + 6755399441055744.0  # 1.5·2⁵²: an integer in the low bits
-        residue = low - quotient.to(tl.int64, bitcast=True).to(tl.int32) * tl.load(moduli + l)
-        tl.store(at + l * plane, residue.to(tl.int8), mask=mask)
+def residue(number, low, m, inverse):
+    """A residue of an integer given in float64 and by its low bits, as int8."""
+    quotient = (number * inverse + 6755399441055744.0).to(tl.int64, bitcast=True)  # 1.5·2⁵²: an integer in the low bits
+    return (low - quotient.to(tl.int32) * m).to(tl.int8)
 
 
 @triton.jit
-def centred(v, m, inverse):
-    """The residue of smallest absolute value of |v| < 2²²."""
+def _quotient(v, inverse):
+    """The bits of 1.5·2²³ + v/m rounded, for |v| < 2²²."""
     exact = (v + _MAGIC32).to(tl.float32, bitcast=True) - 12582912.0
-    quotient = (exact * inverse + 12582912.0).to(tl.int32, bitcast=True) - _MAGIC32
-    return v - quotient * m
+    return (exact * inverse + 12582912.0).to(tl.int32, bitcast=True)
+
+
+@triton.jit
+def raised(v, m, inverse):
+    """The residue of smallest absolute value of |v| < 2²², plus 2¹²."""
+    return (v + (_MAGIC32 * m + 4096)) - _quotient(v, inverse) * m
+
+
+@triton.jit
+def lowered(v):
+    """0 ≤ v < 2³¹ less 2¹² in float64; cheaper than a conversion."""
+    bits = v.to(tl.uint32, bitcast=True).to(tl.int64) | 0x4330000000000000
+    return bits.to(tl.float64, bitcast=True) - 4503599627374592.0  # 2⁵² + 2¹²
 
 
 @triton.jit
 def reduced(v, m, inverse, SHIFT: tl.constexpr):
     """A residue of an int32 sum: from its bits above SHIFT where that is near enough, else in two steps."""
-    if SHIFT < 0:
+    if SHIFT >= 0:
+        top = ((v >> SHIFT) + _MAGIC32).to(tl.float32, bitcast=True) - 12582911.5
+        out = v - (top * (inverse * (1 << SHIFT)) + 12582912.0).to(tl.int32, bitcast=True) * m  # its low byte counts
+    else:
         v -= tl.floor(v.to(tl.float32) * inverse + 0.5).to(tl.int32) * m
-        return centred(v, m, inverse)
-    top = ((v >> SHIFT) + _MAGIC32).to(tl.float32, bitcast=True) - 12582911.5
-    return v - (top * (inverse * (1 << SHIFT)) + 12582912.0).to(tl.int32, bitcast=True) * m  # its low byte counts
+        out = raised(v, m, inverse) - 4096
+    return out
 
 
 @triton.jit
@@ -152,17 +162,11 @@ def _kernel(text: str, direction: str) -> Any:
     code = (residue_encode_source if direction == "encode" else residue_decode_source)(parse(text), name)
     filename = f"<stl {name}>"
     linecache.cache[filename] = (len(code), None, code.splitlines(keepends=True), filename)
-    scope: dict[str, Any] = {"triton": triton, "tl": tl, "store_residues": store_residues, "centred": centred,
+    scope: dict[str, Any] = {"triton": triton, "tl": tl, "residue": residue, "raised": raised, "lowered": lowered,
                              "rounded": rounded, "unscaled": unscaled, "assembled": assembled,
                              "__name__": __name__}  # fmt: skip
     exec(compile(code, filename, "exec"), scope)  # our own generated text, numbers only
     return scope[name]
-
-
-@functools.lru_cache(maxsize=64)
-def _table(text: str, device: torch.device) -> torch.Tensor:
-    """Coefficients of the outermost factor, for kernels that loop over it."""
-    return torch.tensor(parse(text)[0][3], device=device, dtype=torch.int64)
 
 
 def _planes(count: int, rows: int, cols: int, device: torch.device) -> torch.Tensor:
@@ -172,7 +176,7 @@ def _planes(count: int, rows: int, cols: int, device: torch.device) -> torch.Ten
 
 def encode(
     x: torch.Tensor, text: str, moduli: torch.Tensor, inverses: torch.Tensor, by: torch.Tensor | None = None, *,
-    block: int | None = None, warps: int = 4, unroll: int = 2,
+    block: int | None = None, warps: int = 4,
 ) -> torch.Tensor:  # fmt: skip
     """Residues of the encoded tiles of a matrix: (N, K) → (L·r, ⌈N/rows⌉, ⌈K/cols⌉) int8.
 
@@ -192,10 +196,10 @@ def encode(
     block = block or max(16, min(512, triton.next_power_of_2(b)))
     for at in range(0, a, GRID):
         _kernel(text, "encode")[(-(-b // block), min(GRID, a - at))](
-            x[at * rows :], _table(text, x.device), out[:, at:], moduli, inverses,
+            x[at * rows :], out[:, at:], moduli, inverses,
             by[at * rows :] if by is not None else moduli, height - at * rows, width, b, x.stride(0), out.stride(0),
             out.stride(1), s * out.stride(0), BT=block, ACC=tl.int64, COUNT=len(moduli), SCALED=by is not None,
-            UNROLL=unroll, num_warps=warps,
+            num_warps=warps,
         )  # fmt: skip
     return out
 

@@ -168,3 +168,23 @@ def test_residue_products(modulus: int, shift: int) -> None:
     exact = a.cpu().long() @ b.cpu().long().transpose(1, 2)
     assert torch.equal(found.cpu().long() % modulus, exact % modulus)
     assert found.abs().max() <= modulus // 2 or modulus == 256
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (70, 1001, 33), (300, 5000, 17), (16, 64, 2100)], ids=str)
+@pytest.mark.parametrize("name", ["", "2x2x2", "4x4x4_r48_Z-1-2_4d9b32ac", "4x4x4_r48_Q_16572126"])
+def test_on_the_int8_units(sizes: tuple[int, int, int], name: str) -> None:
+    """Entries at their bounds and random ones, with and without a modulus, as Python's integers have it."""
+    n, k, m = sizes
+    encoder = stored(name) if "_" in name else S if name else None
+    for size, modulus in ((127, None), (2**24, None), (250, 251), (1, 2), (2**31 - 2, 2**31 - 1), (2**30, 2**31 - 19)):
+        for extreme in (False, True):
+            a, b = (torch.randint(-size, size + 1, shape) for shape in ((n, k), (k, m)))
+            if extreme:
+                a, b = a.sign().clamp_min(0) * 2 * size - size, torch.full_like(b, size)
+            want = a.numpy().astype(object) @ b.numpy().astype(object)
+            want = want % modulus if modulus else want
+            found = exact_matmul(a.cuda(), b.cuda(), modulus=modulus, encoder=encoder)
+            assert torch.equal(found.cpu(), torch.tensor(want.astype(np.int64)))
+    a, b = torch.randint(-(2**61), 2**61, (n, k)), torch.randint(0, 2, (k, m)) * (torch.arange(k) == 0)[:, None]
+    assert torch.equal(exact_matmul(a.cuda(), b.cuda(), encoder=encoder).cpu(), a @ b)

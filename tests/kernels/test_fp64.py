@@ -95,3 +95,39 @@ def test_shapes_and_refusals() -> None:
         assert caught.value.argument == argument
     with pytest.raises(StlError, match="as b"):
         matmul_fp64(a, b[:3])
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.4, 1.999, 1e-200])
+def test_parallel_rows_reach_the_end_of_the_range(scale: float) -> None:
+    """Where Cauchy and Schwarz hold with equality the product fills the range of the moduli; it must not wrap."""
+    a = torch.randn(20, 333, dtype=torch.float64).sign() * scale
+    for b in (a.t(), -a.t()):
+        for moduli in (2, 7, 14):
+            y = matmul_fp64(a, b.contiguous(), moduli=moduli)
+            torch.testing.assert_close(y.diagonal(), (a @ b).diagonal(), rtol=0.3 if moduli == 2 else 1e-6, atol=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (257, 1031, 130), (64, 4096, 48)], ids=str)
+def test_the_gpu_gives_the_bits_of_plain_torch(name: str, sizes: tuple[int, int, int]) -> None:
+    n, k, m = sizes
+    a, b = torch.randn(n, k, dtype=torch.float64), torch.randn(k, m, dtype=torch.float64)
+    a[0, 0], b[-1, -1] = 1e-310, torch.inf
+    y = matmul_fp64(a.cuda(), b.cuda(), encoder=ENCODERS[name])
+    assert torch.equal(y.cpu().nan_to_num(7.0), matmul_fp64(a, b, encoder=ENCODERS[name]).nan_to_num(7.0))
+
+
+@pytest.mark.gpu
+def test_no_less_accurate_than_native_and_captured() -> None:
+    from kernels.bench import measure
+    from kernels.bench.residues import error_of
+
+    a, b = (torch.randn(2048, 2048, device="cuda", dtype=torch.float64) for _ in range(2))
+    weight = fp64_weight(b, S)
+    y = matmul_fp64(a, weight)
+    assert error_of(y, a, b) < 1.1 * error_of(a @ b, a, b)
+    replay = measure.capture(lambda: matmul_fp64(a, weight))
+    a.copy_(a.flip(0))
+    replay()
+    assert torch.equal(replay.output, y.flip(0))  # type: ignore[attr-defined]

@@ -76,7 +76,7 @@ def matmul_merged(x: torch.Tensor, w_hat: torch.Tensor, merged: Merged, width: i
     wide = torch.promote_types(x.dtype, torch.float32)
     e_x, d, lhs_of, starts = _tensors(merged, x.device, wide)
     encoded = pipeline.encode(x, e_x, n, m, _recipe(merged, 0))
-    if runs_triton(x):
+    if runs_triton(x) and _fits(encoded, w_hat):
         from ..triton.merged import bmm_merged
 
         products = bmm_merged(encoded, w_hat, starts, lhs_of)
@@ -85,6 +85,12 @@ def matmul_merged(x: torch.Tensor, w_hat: torch.Tensor, merged: Merged, width: i
         bounds = starts.tolist()
         products = torch.stack([every[i:j].sum(0) for i, j in itertools.pairwise(bounds)])
     return pipeline.decode(products, d, n, p, x.shape[0], width, None, _recipe(merged, 2))
+
+
+def _fits(*operands: torch.Tensor) -> bool:
+    from ..triton.gemm import suits
+
+    return suits(*operands)
 
 
 @functools.lru_cache(maxsize=64)

@@ -94,7 +94,7 @@ def float64_rows(make: Make, n: int, device: torch.device) -> Iterator[measure.R
             for mode, run in runs.items():
                 here = functools.partial(make, "fp64", "residues", mode, "fp64", n, encoder)
                 error = error_of(run(), a, b)
-                if mode != "fast" and not error < 1.25 * native:
+                if device.type == "cuda" and mode != "fast" and not error < 1.25 * native:
                     yield here("failed", "", 1.25 * native, error, predicted)
                     continue
                 t = measure.steady({"": run}, device, rounds=1, rep=rep)[""]

@@ -25,7 +25,9 @@ from .. import fp64, residues
 from ..exact import exact_matmul
 from . import measure, peers
 
-__all__ = ["encoders", "error_of", "exact_rows", "float64_rows", "pieces_matmul", "residue_rows"]
+__all__ = [
+    "cpu_rows", "encoders", "error_of", "exact_rows", "float64_rows", "pieces_matmul", "residue_rows", "row_maker",
+]  # fmt: skip
 
 Make = Callable[..., measure.Row]
 Run = Callable[[], torch.Tensor]
@@ -42,8 +44,8 @@ def encoders(n: int) -> dict[str, Encoder | None]:
     return found
 
 
-def residue_rows(device: torch.device, head: dict[str, Any], run_id: str, small: bool) -> list[measure.Row]:
-    """Both parts."""
+def row_maker(head: dict[str, Any], run_id: str) -> Make:
+    """What makes rows of the one table."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
     def make(op: str, provider: str, mode: str, dtype: str, n: int, encoder: Encoder | None, metric: str, unit: str,
@@ -54,13 +56,17 @@ def residue_rows(device: torch.device, head: dict[str, Any], run_id: str, small:
                            measure.codec_hash(encoder) if encoder else "", metric, unit, value, *spread, error,
                            predicted, timestamp=now, **head)  # fmt: skip
 
-    sizes = (64,) if small else (4096, 8192, 16384)
-    rows: list[measure.Row] = []
-    for n in sizes:
+    return make
+
+
+def residue_rows(device: torch.device, head: dict[str, Any], run_id: str, small: bool) -> list[measure.Row]:
+    """Both parts at all sizes."""
+    make, rows = row_maker(head, run_id), []
+    for n in (64,) if small else (4096, 8192, 16384):
         rows += float64_rows(make, n, device)
     for n in (64,) if small else (4096, 8192):
         rows += exact_rows(make, n, device)
-    return rows
+    return [*rows, *cpu_rows(make, device)]
 
 
 def error_of(y: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> float:
@@ -187,10 +193,9 @@ def exact_rows(make: Make, n: int, device: torch.device) -> Iterator[measure.Row
             t = measure.steady({"": run}, device, rounds=1, warmup=30, rep=60, graph=False)[""]
             yield here("time", "ms", t[0], 0.0, None, t[1:])
             yield here("speedup", "x", base[0] / t[0], 0.0)
-    yield from _on_the_cpu(make, device)
 
 
-def _on_the_cpu(make: Make, device: torch.device) -> Iterator[measure.Row]:
+def cpu_rows(make: Make, device: torch.device) -> Iterator[measure.Row]:
     """python-flint and galois on the CPU at a size they can do, ours on the device beside them."""
     n = 64 if device.type != "cuda" else 1024
     a, b = (torch.randint(0, PRIME, (n, n), device=device) for _ in range(2))

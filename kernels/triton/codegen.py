@@ -61,8 +61,8 @@ class _Writer:
         """What becomes of an encoded channel."""
         self.do(self.leaf.format(at=at, value=value))
 
-    def loop(self, times: int | str) -> None:
-        self.do(f"for l in range({times}):")
+    def loop(self, times: int | str, how: str = "") -> None:
+        self.do(f"for l in tl.range(0, {times}, {how}):" if how else f"for l in range({times}):")
         self.indent += "    "
 
     def end(self) -> None:

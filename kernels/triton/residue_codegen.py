@@ -33,7 +33,7 @@ _HEAD_DECODE = (
 @triton.jit
 def {name}(base, y, moduli, inverses, first, second, constants, rows_by, cols_by, height, width, tile_cols,
            sp0, sp1, plane, sy0, BT: tl.constexpr, ACC: tl.constexpr, COUNT: tl.constexpr, KIND: tl.constexpr,
-           SECOND: tl.constexpr):
+           SECOND: tl.constexpr, UNROLL: tl.constexpr):
 """
     + _PLACE
     + """    base += row * sp1 + t
@@ -100,7 +100,7 @@ def residue_decode_source(factors: tuple[Factor, ...], name: str) -> str:
     for i, k in entries:
         w.do(f"s{i}_{k} = tl.zeros((BT,), dtype=tl.float64)")
         w.do(f"u{i}_{k} = tl.zeros((BT,), dtype=SECOND)")
-    w.loop("COUNT")
+    w.loop("COUNT", "loop_unroll_factor=UNROLL")
     w.do("p = base + l * plane")
     w.do("m, inverse = tl.load(moduli + l), tl.load(inverses + l).to(tl.float32)")
     w.do("f, g = tl.load(first + l), tl.load(second + l)")

@@ -25,7 +25,7 @@ from .residue_codegen import residue_decode_source, residue_encode_source
 
 __all__ = ["INT8", "decode", "encode", "exponents", "multiply"]
 
-INT8 = Config(bk=128, stages=3)
+INT8 = Config(bk=128, stages=3, group=16)
 GRID = 65535  # a launch's second axis, over tile rows, ends here
 BAD = 1 << 20  #: the exponent of a row that holds a NaN or an infinity
 _MAGIC32 = tl.constexpr(0x4B400000)  # the bits of 1.5·2²³: an integer added to them is a float32 that ends in it
@@ -62,7 +62,7 @@ def lowered(v):
 def reduced(v, m, inverse, SHIFT: tl.constexpr):
     """A residue of an int32 sum: from its bits above SHIFT where that is near enough, else in two steps."""
     if SHIFT >= 0:
-        top = ((v >> SHIFT) + _MAGIC32).to(tl.float32, bitcast=True) - 12582911.5
+        top = (((v >> SHIFT) + _MAGIC32).to(tl.float32, bitcast=True) - 12582912.0) + 0.5  # the middle of what is cut
         out = v - (top * (inverse * (1 << SHIFT)) + 12582912.0).to(tl.int32, bitcast=True) * m  # its low byte counts
     else:
         v -= tl.floor(v.to(tl.float32) * inverse + 0.5).to(tl.int32) * m
@@ -193,7 +193,7 @@ def encode(
     out = _planes(len(moduli) * s, a, b, x.device)
     if out.numel() == 0:
         return out
-    block = block or max(16, min(512, triton.next_power_of_2(b)))
+    block = block or max(16, min(256, triton.next_power_of_2(b)))
     for at in range(0, a, GRID):
         _kernel(text, "encode")[(-(-b // block), min(GRID, a - at))](
             x[at * rows :], out[:, at:], moduli, inverses,
@@ -208,6 +208,7 @@ def decode(
     p: torch.Tensor, text: str, moduli: torch.Tensor, inverses: torch.Tensor, first: torch.Tensor,
     second: torch.Tensor, constants: torch.Tensor, kind: int, height: int, width: int,
     by: tuple[torch.Tensor, torch.Tensor] | None = None, *, block: int | None = None, warps: int = 4,
+    unroll: int | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """Decode by the recipe of **Dᵀ** and put together: (L·r, a, c) int8 → (height, width) float64 or int64.
 
@@ -226,7 +227,7 @@ def decode(
             p[:, at:], out[at * rows :], moduli, inverses, first, second, constants,
             rows_by[at * rows :] if by is not None else rows_by, cols_by, height - at * rows, width, b, p.stride(0),
             p.stride(1), s * p.stride(0), out.stride(0), BT=block, ACC=tl.int32, COUNT=len(moduli), KIND=kind,
-            SECOND=tl.int64 if kind else tl.float64, num_warps=warps,
+            SECOND=tl.int64 if kind else tl.float64, UNROLL=unroll or (1 if s > 16 else 2), num_warps=warps,
         )  # fmt: skip
     return out
 

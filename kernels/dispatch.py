@@ -220,6 +220,7 @@ def _candidates(n: int, k: int, m: int, dtype: torch.dtype, data: DeviceData, en
     """Every way to multiply that is considered."""
     if isinstance(encoder, Codec):
         found = [c for c in (encoder, _deeper(encoder)) if c is not None]
+        ladder: list[tuple[tuple[Codec, ...], str]]
         ladder = [((c,), "⟨{},{},{};{}⟩".format(*c.format, c.rank)) for c in found]
     else:
         ladder = [(tuple(strassen_power(level) for level in levels), f"strassen^{sum(levels)}") for levels in LADDER]

@@ -9,6 +9,7 @@ Why not always cuBLAS: the number of resident programs and the registers and sha
 ours to choose, so memory-bound passes can run beside it on the same multiprocessors.
 """
 
+# mypy: disable-error-code="no-untyped-def,untyped-decorator"
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -120,7 +120,7 @@ def test_routing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every way to write a large float32 product goes there, nothing else does, and it ends with the block."""
     seen = []
     monkeypatch.setattr(matmul, "fast_matmul", lambda a, b, rtol: seen.append((a.dtype, rtol)) or torch.matmul(a, b))
-    monkeypatch.setattr(matmul, "SMALL", 1000)
+    monkeypatch.setattr(matmul, "SMALL", 20_000)
     a, b, bias = torch.randn(12, 16), torch.randn(16, 20), torch.randn(20)
     layer = torch.nn.Linear(16, 20)
     with routed(rtol=1e-4):

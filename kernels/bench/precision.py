@@ -50,7 +50,7 @@ def precision_rows(device: torch.device, head: dict[str, Any], run_id: str, smal
     rows: list[measure.Row] = []
     for n in (96,) if small else SIZES:
         rows += fp32_rows(make, n, device, small)
-    for study in (fp64_rows, errors_against_k, errors_against_range):
+    for study in (fp64_rows, errors_against_k, errors_against_range, errors_against_signs):
         rows += study(make, device, small)
     return rows
 
@@ -200,4 +200,18 @@ def errors_against_range(make: Callable[..., measure.Row], device: torch.device,
         for name, error in _errors(a, b).items():
             codec = strassen(2)[0] if name.startswith("split") else None
             yield make("precision_range", Entry(name, None, f"2^±{e}", codec), "fp32", (n, k, n), "error", "1",
+                       error, error)  # fmt: skip
+
+
+def errors_against_signs(make: Callable[..., measure.Row], device: torch.device, small: bool) -> Iterator[measure.Row]:
+    """Error for entries of both signs and of one: normal, uniform on [0, 1), and normal after a ReLU."""
+    n, k = (32, 64) if small else (1024, 4096)
+    normal = functools.partial(torch.randn, device=device)
+    draws: dict[str, Callable[..., torch.Tensor]]
+    draws = {"normal": normal, "uniform": functools.partial(torch.rand, device=device),
+             "relu": lambda *size: normal(*size).relu()}  # fmt: skip
+    for kind, draw in draws.items():
+        for name, error in _errors(draw(n, k), draw(k, n)).items():
+            codec = strassen(2)[0] if name.startswith("split") else None
+            yield make("precision_signs", Entry(name, None, kind, codec), "fp32", (n, k, n), "error", "1",
                        error, error)  # fmt: skip

@@ -49,14 +49,14 @@ def dropin_rows(device: torch.device, head: dict[str, Any], run_id: str, small: 
 
 
 def in_turn(runs: Mapping[str, Callable[[], Any]], device: torch.device, seconds: float) -> dict[str, float]:
-    """Median milliseconds of each run, called one after the other for ``seconds``, at least 5 times each."""
+    """Median milliseconds of each run, called in turn, there and back, for ``seconds``, at least 6 times each."""
     for run in runs.values():
         run()
     times: dict[str, list[float]] = {name: [] for name in runs}
     until = time.perf_counter() + seconds
-    while time.perf_counter() < until or len(next(iter(times.values()))) < 5:
-        for name, run in runs.items():
-            times[name].append(_once(run, device))
+    while time.perf_counter() < until or len(next(iter(times.values()))) < 6:
+        for name in (*runs, *reversed(runs)):
+            times[name].append(_once(runs[name], device))
     return {name: statistics.median(found) for name, found in times.items()}
 
 

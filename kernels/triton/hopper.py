@@ -29,7 +29,7 @@ from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 __all__ = ["BK", "bmm_split", "specialises"]
 
-BK = 32  #: columns between promotions
+BK = 64  #: columns between promotions
 fetch = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared  # renamed after Triton 3.6
 send = getattr(tma, "async_store", None) or tma.async_copy_shared_to_global
 
@@ -39,7 +39,7 @@ class Ring:
     """Columns a stage holds, stages, and rows of tiles that are walked together."""
 
     bk: int = BK
-    stages: int = 4
+    stages: int = 2
     group: int = 8
 
 

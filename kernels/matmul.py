@@ -125,7 +125,7 @@ def _run(a: torch.Tensor, b: torch.Tensor, plan: Plan, out: torch.Tensor | None 
     """(N, K), (K, M) → (N, M) as planned."""
     if plan.split:
         a, b = (t if t.stride(-1) == 1 else t.contiguous() for t in (a, b))
-        return matmul_split(a, split_weight(b, plan.stages[0]), promoted=plan.promoted, out=out)
+        return matmul_split(a, split_weight(b, plan.stages[0]), out=out)
     y = staged_matmul(a, b, plan.stages) if plan.stages else a @ b
     return y.contiguous() if out is None else out.copy_(y)
 

@@ -101,6 +101,10 @@ def test_steps_of_the_kernels_are_the_plain_ones(strassen: Codec) -> None:
         ((split.Compiled.row_levels(x.t()),), (split.Plain.row_levels(x.t()),)),
     ):
         assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+    wide = torch.zeros(5, 2500, device=DEVICE)
+    wide[0, 7], wide[1, 1500], wide[2, 2499], wide[3, 3], wide[3, 2000] = 8.0, 0.25, -1.0, 2.0, 2.0**40
+    for path in (split.Compiled, split.Plain):
+        assert path.row_levels(wide).tolist() == [3, -2, 0, 1, split.NONE]
     rows = split.Plain.row_exponents(x, shift, 12).values
     halves = [path.encode(x, strassen, 0, rows, shift) for path in (split.Compiled, split.Plain)]
     assert torch.equal(*halves)

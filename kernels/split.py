@@ -15,8 +15,9 @@ Lipshitz and Schwartz 2016)::
     A = 2^r A′ 2^-s,   B = 2^s B′ 2^c,   AB = 2^r (A′B′) 2^c
 
 with s_k the mean exponent of row k of B (a mean, because one large or one missing entry must not decide; of its first
-1024 columns), then c and r from the largest entries of the columns of 2^-s B and of the rows of A 2^s. Over- and underflow happen at the end
-only. An entry of the product that meets a NaN or an infinity is recomputed in plain float32.
+1024 columns), then c and r from the largest entries of the columns of 2^-s B and of the rows of A 2^s. Over- and
+underflow happen at the end only. An entry of the product that meets a NaN or an infinity is recomputed in plain
+float32.
 
 The error is relative to max_k|a_ik 2^s_k| · max_k|b_kj 2^-s_k|, as for any algorithm that mixes rows, not to
 Σ_k |a_ik b_kj|: entries much smaller than their row and column allow lose relative accuracy.

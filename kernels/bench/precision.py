@@ -30,6 +30,7 @@ __all__ = ["codecs", "fp32_rows", "precision_rows", "row_maker"]
 
 Run = Callable[[], torch.Tensor]
 SIZES = (4096, 8192, 16384)
+WEIGHED = 8192  #: the size whose energy is read
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def codecs(n: int) -> list[Codec]:
     if n < 4096:
         return [one, two]
     r48 = as_codec(catalogue.best("4x4x4", rank=48))
-    return [one, two, r48] if n < 8192 else [two, three, r48]
+    return [one, two, r48] if n < 8192 else [two, r48] if n < 16384 else [two, three, r48]
 
 
 def row_maker(head: dict[str, Any], run_id: str) -> Callable[..., measure.Row]:
@@ -103,8 +104,9 @@ def _fp32(a: torch.Tensor, b: torch.Tensor, tried: list[Codec], small: bool) -> 
     for codec in tried:
         weight = split.split_weight(b, codec)
         for promoted, mode in ((True, "forward"), (False, "fast")):
-            run = functools.partial(split.matmul_split, a, weight, promoted=promoted)
-            yield Entry("split", run, mode, codec, split_error(codec, k, promoted), promoted and not small)
+            if promoted or codec is tried[-1]:
+                run = functools.partial(split.matmul_split, a, weight, promoted=promoted)
+                yield Entry("split", run, mode, codec, split_error(codec, k, promoted), promoted and not small)
         del weight
         both = functools.partial(_both, a, b, codec)
         yield Entry("split", both, "both", codec, split_error(codec, k, True), not small)
@@ -138,7 +140,8 @@ def _compared(make: Callable[..., measure.Row], n: int, a: torch.Tensor, b: torc
         base = base or t[0]
         yield here("time", "ms", t[0], found.rms, t[1:])
         yield here("speedup", "x", base / t[0], found.rms)
-        joules = measure.energy(entry.run, a.device, t[0]) if entry.mode == "forward" else None
+        weighed = entry.mode == "forward" and n == WEIGHED
+        joules = measure.energy(entry.run, a.device, t[0]) if weighed else None
         if joules is not None:
             yield here("energy", "mJ", joules, found.rms)
         _free(a.device)

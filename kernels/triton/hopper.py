@@ -191,8 +191,8 @@ def specialises(device: torch.device) -> bool:
     """Does the kernel run on this device? Compute capability 9 exactly; tried once, for Gluon's interface moves."""
     if device.type != "cuda" or torch.cuda.get_device_capability(device)[0] != 9:
         return False
-    a, b = (torch.zeros(2, 1, 8, 8, device=device, dtype=torch.float16) for _ in range(2))
     try:
+        a, b = (torch.zeros(2, 1, 8, 8, device=device, dtype=torch.float16) for _ in range(2))
         bmm_split(a, b, torch.empty(1, 8, 8, device=device), 1)
     except Exception as problem:
         warnings.warn(f"no specialised warps with Triton {triton.__version__}: {problem!r}"[:300], stacklevel=2)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 pytest.importorskip("triton.experimental.gluon")
 
@@ -45,3 +46,15 @@ def test_it_compiles_for_hopper_without_spilling(monkeypatch: pytest.MonkeyPatch
     assert int(products) >= 24  # two groups, a loop and a last step, two halves, three products
     assert spills == "0"
     assert registers == "True"
+
+
+def test_where_it_does_not_run_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from kernels.triton import hopper
+
+    assert not hopper.specialises(torch.device("cpu"))
+    device = torch.device("cuda", 7)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (10, 0))
+    assert not hopper.specialises.__wrapped__(device)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    with pytest.warns(UserWarning, match="no specialised warps"):  # there is no such card, as there might be no Gluon
+        assert not hopper.specialises.__wrapped__(device)

@@ -100,10 +100,10 @@ def test_list_show_export_import(tmp_path):
     row, _ = cat.add(hopcroft())
     cat.add(strassen())
     file = tmp_path / "one" / row.file
-    listed = json.loads(call("list", "--out", tmp_path / "one", "--json").stdout)
+    listed = json.loads(call("list", "--catalogue", tmp_path / "one", "--json").stdout)
     assert [r["rank"] for r in listed] == [7, 15]
     assert [
-        r["rank"] for r in json.loads(call("list", "--out", tmp_path / "one", "--format", "3,2,3", "--json").stdout)
+        r["rank"] for r in json.loads(call("list", "--catalogue", tmp_path / "one", "--format", "3,2,3", "--json").stdout)
     ] == [15]
     shown = call("show", file)
     assert shown.exit_code == 0 and "proven over Z" in shown.stdout and "C_11 = m1 + m2" in shown.stdout
@@ -118,7 +118,7 @@ def test_list_show_export_import(tmp_path):
 @pytest.mark.parametrize(
     "words",
     [
-        ("list", "--out", "/nonexistent"),
+        ("list", "--catalogue", "/nonexistent"),
         ("show", "/nonexistent"),
         ("export", "/nonexistent", "a.json"),
         ("import", "/nonexistent"),
@@ -227,7 +227,7 @@ def test_two_catalogues_of_one_folder_lose_no_row(tmp_path):
 def test_reading_writes_nothing(tmp_path):
     Catalogue(tmp_path).add(strassen())
     before = sorted(tmp_path.rglob("*"))
-    assert call("list", "--out", tmp_path).exit_code == 0
+    assert call("list", "--catalogue", tmp_path).exit_code == 0
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -238,6 +238,6 @@ def test_strange_origins_break_no_table(tmp_path, bad):
     cat.write_index()
     (row,) = index(tmp_path)
     assert not row["family"].startswith("=") and len(row["family"]) <= 40 and row["family"].isprintable()
-    for words in (("list", "--out", tmp_path), ("show", next(tmp_path.rglob("*.safetensors")))):
+    for words in (("list", "--catalogue", tmp_path), ("show", next(tmp_path.rglob("*.safetensors")))):
         done = call(*words)
         assert done.exit_code == 0 and "\x1b[2J" not in done.stdout

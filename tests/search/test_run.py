@@ -60,7 +60,7 @@ def call(*words):
         (["--unit", "[]"], "fields"),
         (["--unit", '{"family": "orbit"}'], "fields"),
         (["--start", "x.safetensors"], "--family flips"),
-        (["--limit", "0"], "positive"),
+        (["--unit-seconds", "0"], "positive"),
         (["--group", "symmetric", "--rank", "8", "--format", "3,3,4"], "n,n,n"),
     ],
 )

@@ -78,7 +78,7 @@ def friendly() -> Iterator[None]:
 
 @contextmanager
 def announced(what: str, json: bool = False) -> Iterator[None]:
-    """Say at once what is going on, and go on saying how long it has been: a spinner, or a line every ten seconds."""
+    """Say within a second what is going on, and then how long it has been: a spinner, or a line every ten seconds."""
     if json:
         yield
         return
@@ -89,7 +89,8 @@ def announced(what: str, json: bool = False) -> Iterator[None]:
     over, start = threading.Event(), time.monotonic()
 
     def tell() -> None:
-        print(f"{what} …", file=sys.stderr, flush=True)
+        if not over.wait(1.0):
+            print(f"{what} …", file=sys.stderr, flush=True)
         while not over.wait(10.0):
             print(f"{what} … {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
 

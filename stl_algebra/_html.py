@@ -16,6 +16,8 @@ __all__ = ["encoder_html", "factor_svg", "report_html", "table_html"]
 
 #: Beyond so many nonzero entries a picture of a factor is no help and a notebook too heavy.
 MAX_CELLS = 6000
+#: Formulas of larger encoders are longer than anybody reads.
+MAX_FORMULAS = 64
 POSITIVE, NEGATIVE = "#b2182b", "#2166ac"
 
 
@@ -28,7 +30,7 @@ def table_html(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def factor_svg(values: Any, title: str, cell: int = 9) -> str:
-    """A matrix as squares: red positive, blue negative, darker is larger, white zero.
+    """A matrix as squares: red and full positive, blue and hollow negative (so in grey, too), darker larger, white 0.
 
     Parameters
     ----------
@@ -52,6 +54,12 @@ def factor_svg(values: Any, title: str, cell: int = 9) -> str:
             f"<rect x='{j * cell + 1}' y='{i * cell + 1}' width='{cell - 1}' height='{cell - 1}' fill='{colour}' "
             f"fill-opacity='{strength:.2f}'><title>[{i},{j}] {value:.6g}</title></rect>"
         )
+        if value < 0:
+            hole = cell // 3
+            parts.append(
+                f"<rect x='{j * cell + 1 + hole}' y='{i * cell + 1 + hole}' width='{cell - 1 - 2 * hole}' "
+                f"height='{cell - 1 - 2 * hole}' fill='white'/>"
+            )
     return "".join(parts) + "</svg>"
 
 
@@ -63,11 +71,12 @@ def _picture(encoder: Encoder, factor: Any) -> Any:
     return first.astype(float) / factor.den
 
 
-def encoder_html(encoder: Encoder) -> str:
-    """One line of facts, then E_X, E_W and Dᵀ as pictures with a row a product (moduli of complex entries)."""
+def encoder_html(encoder: Encoder, formulas: bool = True) -> str:
+    """Facts and scores, then E_X, E_W and Dᵀ as pictures with a row a product (moduli of complex entries)."""
     facts = html.escape(repr(encoder))
     origin = encoder.origin
-    words = [f"{k} {origin[k]}" for k in ("family", "symmetry", "group", "seed") if origin.get(k) not in (None, "")]
+    words = [*_scores(encoder)]
+    words += [f"{k} {origin[k]}" for k in ("family", "symmetry", "group", "seed") if origin.get(k) not in (None, "")]
     tail = f"<div style='color:#666'>{html.escape(', '.join(map(str, words)))}</div>" if words else ""
     if sum(int(np.count_nonzero(f.num)) for f in encoder.factors) > MAX_CELLS:
         return f"<div><b>{facts}</b>{tail}</div>"
@@ -78,7 +87,26 @@ def encoder_html(encoder: Encoder) -> str:
         image = factor_svg(values.T if turned else values, name)
         pictures.append(f"<div style='margin-right:16px'><div>{name}</div>{image}</div>")
     row = f"<div style='display:flex;flex-wrap:wrap;margin-top:4px'>{''.join(pictures)}</div>"
-    return f"<div><b>{facts}</b>{tail}{row}</div>"
+    return f"<div><b>{facts}</b>{tail}{row}{_formulas(encoder) if formulas else ''}</div>"
+
+
+def _scores(encoder: Encoder) -> list[str]:
+    """What it costs and how wrong it is, in words."""
+    from .scores import flop_ratio, predicted_error2
+
+    if not encoder.ring.embeds:
+        return []
+    saved = [f"{flop_ratio(encoder):.3g} times fewer multiplications"] if encoder.target.format else []
+    return [*saved, f"relative squared error in bf16 {predicted_error2(encoder):.3g}"]
+
+
+def _formulas(encoder: Encoder) -> str:
+    if not encoder.ring.exact or encoder.ring.characteristic or encoder.rank > MAX_FORMULAS:
+        return ""
+    from .symbolic import formulas
+
+    text = html.escape(formulas(encoder))
+    return f"<details><summary>formulas</summary><pre style='overflow-x:auto'>{text}</pre></details>"
 
 
 def report_html(report: Report) -> str:

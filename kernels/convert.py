@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from stl_algebra._html import table_html
 from stl_algebra.errors import StlError
 
 from .causal import causal_reason
@@ -25,7 +26,7 @@ __all__ = ["ConversionReport", "convert_linear", "unconvert"]
 EXACT = 1e-9  # ε² below this is rounding
 
 
-@dataclass
+@dataclass(repr=False)
 class ConversionReport:
     """What `convert_linear` did; printing it gives the same numbers as its attributes.
 
@@ -79,6 +80,19 @@ class ConversionReport:
         lines += [f"  converted {name}" for name in self.converted]
         lines += [f"  skipped   {name}: {why}" for name, why in self.skipped]
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"ConversionReport({len(self.converted)} converted, {len(self.skipped)} skipped, ε²={self.epsilon2:.3g})"
+
+    def _repr_html_(self) -> str:
+        """The same as printed: facts as a table, then the layers."""
+        facts = [line.strip().partition(": ") for line in str(self).splitlines()[1:] if ": " in line]
+        rows = [(name, text) for name, _, text in facts if not name.startswith("skipped ")]
+        layers = [(name, "converted") for name in self.converted] + list(self.skipped)
+        return (
+            table_html((str(self).splitlines()[0], ""), rows)
+            + f"<details><summary>{len(layers)} layers</summary>{table_html(('layer', ''), layers)}</details>"
+        )
 
 
 def convert_linear(

@@ -19,7 +19,7 @@ from typing import Any
 import typer
 
 from stl_algebra import Encoder, StlError, load, verify
-from stl_algebra._html import encoder_html
+from stl_algebra._pictures import encoder_html
 from stl_algebra.catalogue import folder as shipped
 from stl_algebra.known import best_known, lower_bound
 from stl_algebra.layouts import WRITERS

@@ -215,7 +215,7 @@ class Encoder:
         return f"Encoder{self.label} over {self.ring.name}, {state}, κ²={kappa2(self):.4g}"
 
     def _repr_html_(self) -> str:
-        from ._html import encoder_html
+        from ._pictures import encoder_html
 
         return encoder_html(self)
 

@@ -102,9 +102,15 @@ def test_list_show_export_import(tmp_path):
     file = tmp_path / "one" / row.file
     listed = json.loads(call("list", "--catalogue", tmp_path / "one", "--json").stdout)
     assert [r["rank"] for r in listed] == [7, 15]
-    assert [
-        r["rank"] for r in json.loads(call("list", "--catalogue", tmp_path / "one", "--format", "3,2,3", "--json").stdout)
-    ] == [15]
+    for words, ranks in (
+        (["--format", "3,2,3"], [15]), (["--rank", "7"], [7]), (["--ring", "GF(2)"], []), (["--best"], [7, 15]),
+        (["--limit", "1"], [7]), (["--group", "S5"], []),
+    ):  # fmt: skip
+        listed = json.loads(call("list", "--catalogue", tmp_path / "one", *words, "--json").stdout)
+        assert [r["rank"] for r in listed] == ranks, words
+    short = call("show", row.sha256[:8], "--catalogue", tmp_path / "one")
+    assert short.exit_code == 0 and "proven over Z" in short.stdout
+    assert call("show", "5e8", "--catalogue", tmp_path / "one").exit_code == 2
     shown = call("show", file)
     assert shown.exit_code == 0 and "proven over Z" in shown.stdout and "C_11 = m1 + m2" in shown.stdout
     assert json.loads(call("show", file, "--json").stdout)["rank"] == 15

@@ -1,4 +1,4 @@
-"""galois arrays and encoders: there and back, the same products, and no import of galois on the way to anything else."""
+"""galois arrays and encoders: there and back, the same products, and no import of galois for anything else."""
 
 import subprocess
 import sys

@@ -90,7 +90,7 @@ def cards(files: Sequence[Path]) -> Iterator[Card]:
             epsilon2(encoder) if numeric else float("nan"), kappa2(encoder) if numeric else float("nan"),
             predicted_error2(encoder) if numeric else float("nan"), str(origin.get("family", "")),
             str(origin.get("symmetry", origin.get("group", ""))), str(origin.get("command", "")),
-            encoder_html(encoder), _formulas(encoder),
+            encoder_html(encoder, page=True), _formulas(encoder),
             ((path.name, f"data:application/octet-stream;base64,{data}"), *_layouts(encoder, path.stem)),
         )  # fmt: skip
 

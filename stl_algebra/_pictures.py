@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,12 @@ def _picture(encoder: Encoder, factor: Any) -> Any:
     return first.astype(float) / factor.den
 
 
-def encoder_html(encoder: Encoder, formulas: bool = True) -> str:
-    """Facts and scores, then E_X, E_W and Dᵀ as pictures with a row a product (moduli of complex entries)."""
+def encoder_html(encoder: Encoder, page: bool = False) -> str:
+    """Facts and scores, then E_X, E_W and Dᵀ as pictures with a row a product (moduli of complex entries).
+
+    In a ``page`` of our own the pictures are inline, so that entries can be hovered over, and there are no formulas; for
+    notebooks they are images, since Jupyter strips inline SVG from notebooks that it does not trust.
+    """
     facts = html.escape(repr(encoder))
     origin = encoder.origin
     words = [*_scores(encoder)]
@@ -42,9 +47,12 @@ def encoder_html(encoder: Encoder, formulas: bool = True) -> str:
     for name, factor, turned in shown:
         values = _picture(encoder, factor)
         image = factor_svg(values.T if turned else values, name)
+        if not page:
+            data = base64.b64encode(image.encode()).decode()
+            image = f"<img alt='{name}' src='data:image/svg+xml;base64,{data}'>"
         pictures.append(f"<div style='margin-right:16px'><div>{name}</div>{image}</div>")
     row = f"<div style='display:flex;flex-wrap:wrap;margin-top:4px'>{''.join(pictures)}</div>"
-    return f"<div><b>{facts}</b>{tail}{row}{_formulas(encoder) if formulas else ''}</div>"
+    return f"<div><b>{facts}</b>{tail}{row}{'' if page else _formulas(encoder)}</div>"
 
 
 def _scores(encoder: Encoder) -> list[str]:

@@ -215,7 +215,7 @@ def additions(encoder: Encoder) -> Additions:
     return Additions(tuple(c[0] for c in counts), tuple(c[1] for c in counts))  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Score:
     """The figures tables print; attributes are the printed numbers."""
 
@@ -235,6 +235,9 @@ class Score:
             ("entries after encoding", f"{self.expansion:.4g} times as many"),
             ("relative squared error in bf16", f"{self.total_bf16:.3g}"),
         ]  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"Score({self.label} over {self.ring}, ε²={self.epsilon2:.3g}, κ²={self.kappa2:.4g})"
 
     def __str__(self) -> str:
         return f"{self.label} over {self.ring}: " + "; ".join(f"{name} {value}" for name, value in self._rows())

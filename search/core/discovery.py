@@ -21,7 +21,7 @@ __all__ = ["Discovery", "discover"]
 
 
 class Discovery(Sequence[Encoder]):
-    """What a search found, best first: exact ones by rank and κ², then approximations by their error.
+    """What a search found, best first: exact ones by rank, ring (Z, Z[1/2], Q, others) and κ², then approximations by their error.
 
     Attributes
     ----------
@@ -128,8 +128,14 @@ def discover(
         files = sorted({f for o in summary.outcomes.values() for f in o["files"] if f.startswith("encoders/")})
         files = files or [r.file for r in summary.best]  # all done before: what the folder has
         found = [load(folder / name) for name in files]
-    found.sort(key=lambda e: (not e.is_exact, e.rank if e.is_exact else 0, _cost(e)))
+    found.sort(key=lambda e: (not e.is_exact, e.rank if e.is_exact else 0, _ladder(e), _cost(e)))
     return Discovery(found, summary, None if out is None else Path(out))
+
+
+def _ladder(encoder: Encoder) -> int:
+    """The simpler the ring, the smaller."""
+    rings = ("Z", "Z[1/2]", "Q")
+    return rings.index(encoder.ring.name) if encoder.ring.name in rings else len(rings)
 
 
 def _cost(encoder: Encoder) -> float:

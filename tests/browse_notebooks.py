@@ -3,7 +3,7 @@
     python tests/browse_notebooks.py /tmp/screens [notebooks/01_quickstart.ipynb …] [--atlas]
 
 Writes one PNG a notebook and width, and lists what does not fit: code or output wider than its cell, error outputs,
-messages of the browser. Not part of the test suite: half a minute a notebook. Needs Chromium and JupyterLab; the DevTools
+messages of the browser. Not part of the suite: half a minute a notebook. Needs Chromium and JupyterLab; the DevTools
 protocol is spoken through websocket-client, which JupyterLab brings along.
 """
 
@@ -33,7 +33,7 @@ CELLS = """
       for (const e of cell.querySelectorAll(query))
         if (e.scrollWidth > e.clientWidth + 2 && e.clientWidth)
           wide.push(`cell ${i}: ${what} ${e.scrollWidth} px in ${e.clientWidth}`);
-    if (cell.querySelector('[data-mime-type="application/vnd.jupyter.error"], .jp-RenderedText[data-mime-type*="stderr"]'))
+    if (cell.querySelector('[data-mime-type*="jupyter.error"], .jp-RenderedText[data-mime-type*="stderr"]'))
       wide.push(`cell ${i}: an error or a warning`);
   });
   return wide;

@@ -21,7 +21,7 @@ __all__ = ["Discovery", "discover"]
 
 
 class Discovery(Sequence[Encoder]):
-    """What a search found, best first: exact ones by rank, ring (Z, Z[1/2], Q, others) and κ², then approximations by their error.
+    """What a search found, best first: exact by rank, ring (Z, Z[1/2], Q, others) and κ², then approximate by error.
 
     Attributes
     ----------

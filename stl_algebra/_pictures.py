@@ -32,8 +32,8 @@ def _picture(encoder: Encoder, factor: Any) -> Any:
 def encoder_html(encoder: Encoder, page: bool = False) -> str:
     """Facts and scores, then E_X, E_W and Dᵀ as pictures with a row a product (moduli of complex entries).
 
-    In a ``page`` of our own the pictures are inline, so that entries can be hovered over, without formulas; for notebooks
-    they are images, since Jupyter strips inline SVG from notebooks that it does not trust.
+    In a ``page`` of our own the pictures are inline, so that entries can be hovered over; for notebooks they
+    are images, since Jupyter strips inline SVG from notebooks that it does not trust.
     """
     facts = html.escape(repr(encoder))
     origin = encoder.origin

@@ -29,7 +29,8 @@ CELLS = """
 (() => {
   const wide = [];
   document.querySelectorAll('.jp-Notebook .jp-Cell').forEach((cell, i) => {
-    for (const [what, query] of [['code', '.cm-scroller'], ['output', '.jp-OutputArea-output']])
+    const parts = [['code', '.cm-scroller'], ['output', '.jp-OutputArea-output']];
+    for (const [what, query] of innerWidth > 1000 ? parts : parts.slice(1))  // long code scrolls in a narrow window
       for (const e of cell.querySelectorAll(query))
         if (e.scrollWidth > e.clientWidth + 2 && e.clientWidth)
           wide.push(`cell ${i}: ${what} ${e.scrollWidth} px in ${e.clientWidth}`);

@@ -7,7 +7,7 @@ TORCH_ARGS ?=
 # Without an NVIDIA GPU take the CPU build of torch: its local version where pip can see one, else the plain release.
 GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -c GPU)
 
-.PHONY: setup search test lint docs mutants notebooks clean
+.PHONY: setup search test lint docs mutants notebooks lab figures clean
 
 setup: $(VENV)/.installed
 
@@ -35,6 +35,13 @@ lint: setup
 
 notebooks: setup
 	cd notebooks && ../$(BIN)/jupyter nbconvert --to notebook --execute --inplace *.ipynb
+
+lab: setup
+	$(BIN)/jupyter lab notebooks
+
+figures: setup
+	$(BIN)/python -m search.figures
+	$(BIN)/python -m kernels.bench.figures
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

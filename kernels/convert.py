@@ -141,6 +141,14 @@ def convert_linear(
         If ``model`` itself is an `nn.Linear` (there is no parent to put the new layer into), the encoder is refused,
         or a causal model would leak: an inexact encoder, or encoded weights that learn, with more than one row in
         a tile along time. Individual layers that cannot be converted are reported instead.
+
+    Examples
+    --------
+    >>> from stl_algebra.schemes import strassen
+    >>> model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))
+    >>> report = convert_linear(model, strassen(), rows="batch")
+    >>> report.converted, type(model[0]).__name__
+    (['0', '2'], 'STLLinear')
     """
     if isinstance(model, nn.Linear):
         raise StlError("model", "nn.Linear", "a module that contains linear layers",
@@ -296,6 +304,14 @@ def unconvert(model: nn.Module) -> list[str]:
 
     Returns the names. For an exact encoder the model is the original to rounding; otherwise what rows of a tile read
     from each other is lost.
+
+    Examples
+    --------
+    >>> from stl_algebra.schemes import strassen
+    >>> model = nn.Sequential(nn.Linear(8, 8))
+    >>> report = convert_linear(model, strassen(), rows="batch")
+    >>> unconvert(model), type(model[0]).__name__
+    (['0'], 'Linear')
     """
     made: dict[int, nn.Linear] = {}
     names = []

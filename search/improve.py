@@ -137,6 +137,13 @@ def improve(
     ------
     StlError
         For encoders that are not exact or whose ring is not real.
+
+    Examples
+    --------
+    >>> from stl_algebra.schemes import strassen
+    >>> found = improve(strassen(), "accuracy")
+    >>> f"{found[0][0].kappa2:.4f} {found[-1][0].kappa2:.4f}"
+    '4.0000 2.7788'
     """
     if not encoder.ring.exact or not encoder.is_exact:
         raise StlError("encoder", repr(encoder), "an exact encoder", "Rationalise it first.")

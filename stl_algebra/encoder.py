@@ -419,6 +419,13 @@ class Encoder:
         ----------
         n, m, p : int or sequence of int, optional
             How many leading positions to keep, or which.
+
+        Examples
+        --------
+        >>> from stl_algebra.schemes import strassen
+        >>> small = strassen().restrict(p=1)
+        >>> small.label, small.is_exact
+        ('⟨2,2,1;4⟩', True)
         """
         keep = []
         for name, v, size in zip("nmp", (n, m, p), self.format, strict=True):
@@ -443,7 +450,14 @@ class Encoder:
         return self._derived(goal, out, "restrict")
 
     def keep_terms(self, terms: Sequence[int]) -> Encoder:
-        """The encoder made of the given terms (products), in that order."""
+        """The encoder made of the given terms (products), in that order.
+
+        Examples
+        --------
+        >>> from stl_algebra.schemes import standard
+        >>> standard(2, 2, 2).keep_terms([0, 1, 2]).label
+        '⟨2,2,2;3⟩'
+        """
         index = np.asarray(terms)
         inside = index.dtype.kind in "iu" and index.min() >= 0 and index.max() < self.rank if index.size else True
         if index.ndim != 1 or not inside:

@@ -100,6 +100,12 @@ def elements(num: Array, base: Ring, field: Any, den: int = 1) -> Any:
     ------
     StlError
         If the ring does not map to the field.
+
+    Examples
+    --------
+    >>> import galois
+    >>> print(elements(np.array([[1, -1]]), ring("Z"), galois.GF(3), den=2))  # ±1/2 modulo 3
+    [[2 1]]
     """
     p, k = int(field.characteristic), int(field.degree)
     if base.exact and base.degree == 1 and base.characteristic in (0, p):

@@ -181,6 +181,13 @@ def character_table(group: FiniteGroup, seed: int = 0) -> CharacterTable:
     ------
     StlError
         When the table would hold more than `MAX_TABLE_ENTRIES` integers.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import format_number, group
+    >>> table = character_table(group("A4"))
+    >>> [format_number(v) for v in table.values[1]]
+    ['1', '1', '(-1-i√3)/2', '(-1+i√3)/2']
     """
     classes, n, e = group.classes, group.order, group.exponent
     k = len(classes)

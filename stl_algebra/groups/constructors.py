@@ -294,7 +294,14 @@ def projective_special_linear(q: int) -> FiniteGroup:
 
 
 def direct_product(*groups: FiniteGroup) -> FiniteGroup:
-    """G × H × …: pairs at index g·|H| + h, multiplied componentwise."""
+    """G × H × …: pairs at index g·|H| + h, multiplied componentwise.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> direct_product(group("S3"), group("C2")).order
+    12
+    """
     return reduce(_direct_product, groups) if groups else cyclic(1)
 
 
@@ -373,6 +380,12 @@ def wreath_product(base: FiniteGroup, top: FiniteGroup, name: str = "") -> Finit
 
     φ_π moves coordinate i to π(i).  A group without permutation rows acts on itself by left multiplication.
     Cohn–Kleinberg–Szegedy–Umans use ``wreath_product(abelian(n, n, n), symmetric(2))``.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> wreath_product(group("C2"), group("C3")).order
+    24
     """
     rows = top.elements if isinstance(top.elements, np.ndarray) and _is_permutations(top.elements) else top.table
     points = rows.shape[1]

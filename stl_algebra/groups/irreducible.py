@@ -115,13 +115,26 @@ def irreps(group: FiniteGroup, form: str = "monomial") -> tuple[Irrep, ...]:
     -------
     tuple of Irrep
         Matrices are built when first used.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> [(rho.dimension, rho.type) for rho in irreps(group("Q8"))][-1]
+    (2, 'quaternionic')
     """
     return tuple(irrep(group, i, form) for i in range(len(character_table(group))))
 
 
 @lru_cache(maxsize=4096)
 def irrep(group: FiniteGroup, index: int, form: str = "monomial") -> Irrep:
-    """The irreducible representation with character number `index`; see `irreps`."""
+    """The irreducible representation with character number `index`; see `irreps`.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> irrep(group("S3"), 2).is_homomorphism
+    True
+    """
     if form not in ("monomial", "field"):
         raise StlError("form", form, "'monomial' or 'field'")
     table = character_table(group)

@@ -185,12 +185,26 @@ def isomorphism(source: FiniteGroup, target: FiniteGroup) -> IntArray | None:
 
 
 def is_isomorphic(a: FiniteGroup, b: FiniteGroup) -> bool:
-    """Whether two groups are isomorphic (invariants first, then a search; meant for orders up to a few hundred)."""
+    """Whether two groups are isomorphic (invariants first, then a search; meant for orders up to a few hundred).
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> is_isomorphic(group("S3"), group("D3")), is_isomorphic(group("Q8"), group("D4"))
+    (True, False)
+    """
     return isomorphism(a, b) is not None
 
 
 def small_group_id(group: FiniteGroup) -> tuple[int, int]:
-    """(order, index) in the SmallGroups numbering, for orders ≤ 63."""
+    """(order, index) in the SmallGroups numbering, for orders ≤ 63.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> small_group_id(group("Q8")), small_group_id(group("D4"))
+    ((8, 4), (8, 3))
+    """
     mine = None if group.order > MAX_SMALL_ORDER else _invariants(group)
     for index in range(1, number_of_small_groups(group.order) + 1):
         other = small_group(group.order, index)
@@ -246,6 +260,13 @@ def automorphism_group(group: FiniteGroup, limit: int = MAX_AUTOMORPHISM_ORDER) 
 
     The stabiliser of s_0 … s_(i-1) moves s_i; one automorphism is searched per candidate image that the
     automorphisms already known do not reach, so even C2^6 (|Aut| ≈ 2·10^10) takes a fraction of a second.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> found = automorphism_group(group("C2xC2"))
+    >>> found.order, found.outer_order
+    (6, 6)
     """
     if group.order > limit:
         raise StlError("group", group, f"order at most {limit}", "Raise `limit`: the search takes longer, that is all.")

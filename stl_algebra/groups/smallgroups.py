@@ -74,7 +74,13 @@ def _repeated() -> Counter[str]:
 
 
 def small_group(order: int, index: int) -> FiniteGroup:
-    """Group number `index` (from 1) of the given order, as ``SmallGroup(order, index)`` in GAP."""
+    """Group number `index` (from 1) of the given order, as ``SmallGroup(order, index)`` in GAP.
+
+    Examples
+    --------
+    >>> small_group(21, 1).is_abelian, small_group(21, 2).is_abelian
+    (False, True)
+    """
     small_group_description(order, index)  # checks both arguments
     return _small_group(int(order), int(index))
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from stl_algebra.errors import StlError
 
-from ..calibrate import calibrate, execution_order, pairs
+from ..calibration import calibrate, execution_order, pairs
 from ..convert import convert_linear
 from ..leak import leak_test
 from . import starts

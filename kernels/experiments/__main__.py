@@ -29,10 +29,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seeds", type=int, default=5, help="seeds 0 … SEEDS−1 (default 5)")
     p.add_argument("--out", type=Path, default=Path("results/experiments"), help="folder of the CSV files")
     p.add_argument("--data", type=Path, default=Path("data/mnist"), help="folder of the four MNIST files")
-    p.add_argument("--encoders", type=Path, help="folder of approximate ⟨4,4,4⟩ encoders (.safetensors)")
+    p.add_argument("--encoders", type=Path, nargs="+", default=[], help="folders of ⟨4,4,4⟩ encoders (.safetensors)")
     p.add_argument("--model", type=Path, help="folder of a Hugging Face checkpoint (minilm)")
     p.add_argument("--ranks", default="", help="comma-separated; default by experiment")
-    p.add_argument("--arms", default="", help="only arms whose name contains this")
+    p.add_argument("--arms", default="", help="only arms whose name contains one of these, separated by |")
     p.add_argument("--epochs", type=int, default=12, help="of the vision experiments (default 12)")
     p.add_argument("--seconds", type=float, default=float("inf"), help="begin no training after this")
     p.add_argument("--at-once", type=int, default=25, help="vision models in an ensemble (default 25)")
@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run one experiment; 0 when done, 2 on bad input, 130 when interrupted."""
     from . import language, pretrained, report, speed, vision
+    from .arms import Arm
     from .table import Table
 
     a = parser().parse_args(arguments)
@@ -56,22 +57,22 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         wanted = {"seeds": range(a.seeds), "device": a.device, "seconds": a.seconds}
 
-        def only(arms):
-            return lambda seed: [arm for arm in arms(seed) if a.arms in arm.name]
+        def only(arms: list[Arm]) -> list[Arm]:
+            return [arm for arm in arms if any(part in arm.name for part in a.arms.split("|"))]
 
         if a.name in ("starts", "vit"):
             make = vision.start_arms if a.name == "starts" else vision.vit_arms
             ranks = ranks or ([24, 32] if a.name == "starts" else [16, 20, 24, 32, 40, 48])
-            vision.train_arms(only(lambda seed: make(seed, ranks, a.encoders)), table, data=a.data, at_once=a.at_once,
+            vision.train_arms(lambda seed: only(make(seed, ranks, a.encoders)), table, data=a.data, at_once=a.at_once,
                               front="patch" if a.name == "starts" else "t2t", epochs=1 if a.short else a.epochs,
                               limit=2000 if a.short else 60000, **wanted)  # fmt: skip
         elif a.name == "gpt":
-            language.train_arms(only(lambda seed: language.gpt_arms(seed, a.encoders)), table,
+            language.train_arms(lambda seed: only(language.gpt_arms(seed, a.encoders)), table,
                                 steps=3 if a.short else 900, **wanted)  # fmt: skip
         elif a.name == "speed":
-            speed.run(table, a.encoders, device=a.device, short=a.short, only=a.arms)
+            speed.run(table, a.encoders, device=a.device, short=a.short, only=only)
         else:
-            pretrained.run(table, a.model, a.encoders, ranks or [24, 32, 40, 44, 46], short=a.short, only=a.arms,
+            pretrained.run(table, a.model, a.encoders, ranks or [24, 32, 40, 44, 46], short=a.short, only=only,
                            **wanted)  # fmt: skip
         print(report.table(a.name, table))
     except StlError as error:

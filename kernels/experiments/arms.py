@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .._compat import must_decompose
 from ..codec import Codec
 from ..linear import STLLinear
 
@@ -24,15 +25,22 @@ def keep_two_of_four(weight: torch.Tensor, score: torch.Tensor | None = None) ->
     return (beaten < 2).to(weight.dtype).reshape(score.shape)
 
 
+PIECES = 8  # of the rows, in an ensemble: its weight gradients are products long and thin, which leave a card idle
+
+
 class DenseLinear(nn.Linear):
-    """`nn.Linear` on flattened rows: an ensemble then runs one product a layer, not one an example."""
+    """`nn.Linear` on flattened rows: an ensemble then runs a few products a layer, not one an example."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(…, in) → (…, out)."""
         return self._product(x, self.weight)
 
     def _product(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return F.linear(x.reshape(-1, self.in_features), weight, self.bias).unflatten(0, x.shape[:-1])
+        flat = x.reshape(-1, self.in_features)
+        if must_decompose() and len(flat) % PIECES == 0:  # the pieces' gradients are summed, as split-K does
+            y = flat.view(PIECES, -1, self.in_features) @ weight.t().expand(PIECES, -1, -1)
+            return (y if self.bias is None else y + self.bias).reshape(*x.shape[:-1], self.out_features)
+        return F.linear(flat, weight, self.bias).unflatten(0, x.shape[:-1])
 
 
 class Sparse24Linear(DenseLinear):

@@ -24,7 +24,7 @@ BATCH, CONTEXT, WIDTH = 32, 256, 256
 KEY = ("arm", "seed")
 
 
-def gpt_arms(seed: int, folder: Path | None) -> list[Arm]:
+def gpt_arms(seed: int, folders: Sequence[Path]) -> list[Arm]:
     """Dense and its cheap rivals; STL along time (leaks), across the batch, with single rows, and exact."""
     exact = starts.exact()
     arms = [
@@ -38,7 +38,7 @@ def gpt_arms(seed: int, folder: Path | None) -> list[Arm]:
     ]  # fmt: skip
     found = {24: (starts.plain_starts(24)["random"](seed), "random")}
     for rank in (24, 32):
-        best = starts.best(folder, rank) if folder is not None else None
+        best = starts.best(folders, rank)
         if best is not None:
             found[rank] = best
     for rank, (codec, group) in found.items():

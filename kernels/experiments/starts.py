@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,28 +36,21 @@ def least_squares(e_x: np.ndarray, e_w: np.ndarray, tile: tuple[int, int, int] =
     return Codec(tile, e_x * scale[:, None], e_w * scale[:, None], d / scale**2)
 
 
-def catalogue(folder: Path, rank: int | None = None) -> dict[str, Codec]:
-    """Encoders of ⟨4,4,4⟩ in a folder of ``.safetensors``: file stem → codec, real ones only."""
+def catalogue(folders: Sequence[Path], rank: int) -> dict[str, tuple[Codec, str]]:
+    """Real encoders of ⟨4,4,4⟩ in folders of ``.safetensors``: file stem → codec and the group it was found with."""
     out = {}
-    for path in sorted(folder.glob("4x4x4_*.safetensors")):
+    for path in sorted(path for folder in folders for path in folder.glob(f"4x4x4_r{rank}_*.safetensors")):
         encoder = files.load(path)
-        if encoder.ring.is_complex if hasattr(encoder.ring, "is_complex") else "C128" in encoder.ring.name:
+        if encoder.ring.characteristic or "C128" in encoder.ring.name:
             continue
-        if encoder.ring.characteristic or (rank is not None and encoder.rank != rank):
-            continue
-        group = str(encoder.origin.get("group") or encoder.origin.get("family") or "")
-        out[f"{path.stem}|{group}"] = as_codec(encoder)
+        out[path.stem] = as_codec(encoder), str(encoder.origin.get("group") or encoder.origin.get("family") or "")
     return out
 
 
-def best(folder: Path, rank: int) -> tuple[Codec, str] | None:
-    """The codec of least ε² + 8.25e-6 κ² (the error in bf16) at this rank, and its group."""
-    found = [(c.epsilon2 + 8.25e-6 * c.kappa2, stem.partition("|")[2], c)
-             for stem, c in catalogue(folder, rank).items()]  # fmt: skip
-    if not found:
-        return None
-    _, group, codec = min(found, key=lambda item: item[0])
-    return codec, group
+def best(folders: Sequence[Path], rank: int) -> tuple[Codec, str] | None:
+    """The codec of least ε² + 8.25e-6 κ² (the error in bf16) at this rank, and its group; None without any."""
+    found = catalogue(folders, rank).values()
+    return min(found, key=lambda pair: pair[0].epsilon2 + 8.25e-6 * pair[0].kappa2, default=None)
 
 
 def single_rows(rank: int, seed: int) -> Codec:

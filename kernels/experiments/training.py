@@ -127,12 +127,16 @@ class Training:
 
     def step(self) -> None:
         """Advance by one; with a captured graph this only enqueues a replay."""
+        if self.stream is not None:
+            self.stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self.stream):  # no stream, no change
             if self.graph is not None:
                 self.graph.replay()
             else:
                 self.optimiser.zero_grad(set_to_none=True)
                 self._work()
+        if self.stream is not None:
+            torch.cuda.current_stream(self.device).wait_stream(self.stream)
         self.done += 1
 
     def run(self) -> None:

@@ -203,9 +203,10 @@ def _why_not(name: str, child: nn.Module, filter_fn: Callable[[str, nn.Module], 
         return f"smaller than {smallest}" if child.embed_dim < smallest else ""
     if isinstance(child, nn.Linear) and type(child) is not nn.Linear:
         return f"{type(child).__name__} is not a plain nn.Linear"
-    if id(child.weight) in tied:
-        return f"its weight is shared with {tied[id(child.weight)]}"
-    return f"smaller than {smallest}" if min(child.weight.shape) < smallest else ""
+    weight = child.get_parameter("weight")
+    if id(weight) in tied:
+        return f"its weight is shared with {tied[id(weight)]}"
+    return f"smaller than {smallest}" if min(weight.shape) < smallest else ""
 
 
 def _convert(child: nn.Module, codec: Codec, options: dict[str, Any]) -> nn.Module:

@@ -55,10 +55,10 @@ class Sparse24Linear(DenseLinear):
 class LowRankLinear(nn.Module):
     """Two thin matrices with ``share`` of the dense multiplications."""
 
-    def __init__(self, inputs: int, outputs: int, share: float) -> None:
+    def __init__(self, inputs: int, outputs: int, share: float, bias: bool = True) -> None:
         super().__init__()
         rank = max(1, round(share * inputs * outputs / (inputs + outputs)))
-        self.down, self.up = DenseLinear(inputs, rank, bias=False), DenseLinear(rank, outputs)
+        self.down, self.up = DenseLinear(inputs, rank, bias=False), DenseLinear(rank, outputs, bias)
         with torch.no_grad():  # the product has the variance of nn.Linear's own start
             self.up.weight.normal_(0, (1 / 3 / rank) ** 0.5)
             self.down.weight.normal_(0, inputs**-0.5)
@@ -70,6 +70,8 @@ class LowRankLinear(nn.Module):
 
 class BlockSparseLinear(DenseLinear):
     """A fixed random share of the 4×4 weight tiles, the rest zero: skipping K-tiles, the causal line to beat."""
+
+    mask: torch.Tensor
 
     def __init__(self, inputs: int, outputs: int, share: float) -> None:
         super().__init__(inputs, outputs)

@@ -1,7 +1,6 @@
 """A pretrained sentence encoder with cheaper linear layers: as it is, calibrated in closed form, and distilled.
 
-2:4 and low rank get the same treatment as STL: the same texts, the same front-to-back refit with error feedback (for
-2:4 least squares on the mask of largest |W|·‖x‖, for low rank reduced-rank regression), the same distillation.
+2:4 and low rank get the same treatment as STL: the same texts, the same refit (`rivals`), the same distillation.
 """
 
 from __future__ import annotations
@@ -19,12 +18,11 @@ from torch.nn import functional as F
 
 from stl_algebra.errors import StlError
 
-from ..calibrate import calibrate, execution_order, pairs
-from ..convert import convert_linear
 from ..leak import leak_test
 from . import starts
-from .arms import Arm, LowRankLinear, keep_two_of_four
+from .arms import Arm
 from .data import docstrings
+from .rivals import refit, replace
 from .table import Table
 from .training import Training
 
@@ -35,107 +33,17 @@ LENGTH, BATCH, STEPS = 64, 50, 300
 RATES = (3e-4, 1e-4)  # of the distillation, both for every arm
 
 
-class MaskedLinear(nn.Module):
-    """A dense weight under a fixed mask."""
-
-    def __init__(self, linear: nn.Linear, mask: torch.Tensor) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(linear.weight.detach().clone())
-        self.bias = nn.Parameter(linear.bias.detach().clone())
-        self.register_buffer("mask", mask)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(…, in) → (…, out)."""
-        return F.linear(x, self.weight * self.mask, self.bias)
-
-
 def _arms(folders: Sequence[Path], ranks: Sequence[int]) -> list[Arm]:
     arms = [Arm("2:4", "sparse24"), *(Arm(f"low rank {share}", "lowrank", share) for share in (0.375, 0.5, 0.6875))]
     for rank in ranks:
         best = starts.best(folders, rank)
         if best is not None:
-            arms.append(Arm(f"STL r={rank}", "stl", codec=best[0], group=best[1], train_codec=False))
+            arms.append(Arm(f"STL r={rank}", "stl", codec=best[0], group=best[1]))
     return arms
 
 
-def _names(model: nn.Module) -> list[str]:
-    return [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and "pooler" not in n]
-
-
-def _put(model: nn.Module, name: str, layer: nn.Module) -> None:
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, layer)
-
-
-@torch.no_grad()
-def _replace(model: nn.Module, arm: Arm) -> None:
-    """Convert in place, without any data."""
-    if arm.kind == "stl":
-        assert arm.codec is not None
-        convert_linear(model, arm.codec, lambda name, _: "pooler" not in name, mode="trainable", train_codec=True,
-                       causal=False)  # fmt: skip
-        return
-    for name in _names(model):
-        linear = model.get_submodule(name)
-        assert isinstance(linear, nn.Linear)
-        if arm.kind == "sparse24":
-            _put(model, name, MaskedLinear(linear, keep_two_of_four(linear.weight)))
-        else:
-            layer = LowRankLinear(linear.in_features, linear.out_features, arm.share).to(linear.weight.device)
-            _set_low_rank(layer, linear.weight, torch.eye(linear.in_features, device=linear.weight.device))
-            layer.up.bias.copy_(linear.bias)
-            _put(model, name, layer)
-
-
-def _set_low_rank(layer: LowRankLinear, weight: torch.Tensor, root: torch.Tensor) -> None:
-    """The rank-limited matrix nearest to ``weight`` (out, in) in the metric rootᵀroot of its inputs."""
-    u, s, v = torch.linalg.svd(weight.double() @ root.double().T, full_matrices=False)
-    rank = layer.down.out_features
-    layer.up.weight.copy_(u[:, :rank] * s[:rank].sqrt())
-    back = torch.linalg.solve(root.double(), (s[:rank].sqrt()[:, None] * v[:rank]).T)  # z rootᵀ = v
-    layer.down.weight.copy_(back.T)
-
-
-@torch.no_grad()
-def _calibrate(model: nn.Module, dense: nn.Module, arm: Arm, batches: Sequence[Any], ridge: float = 1e-3) -> None:
-    """Closed form, front to back with error feedback, for every kind of arm."""
-    if arm.kind == "stl":
-        calibrate(model, dense, batches, ridge=ridge)
-        return
-    names = _names(dense)
-    for name in execution_order(dense, {n: dense.get_submodule(n) for n in names}, batches[0]):
-        layer = model.get_submodule(name)
-        gram = cross = mean_x = mean_y = torch.zeros(())
-        count = 0.0
-        for x, y, keep in pairs(model, dense, name, batches):
-            x, y = (v[keep.bool()] if keep is not None else v.flatten(0, -2) for v in (x.double(), y.double()))
-            gram, cross, count = gram + x.T @ x, cross + x.T @ y, count + len(x)
-            mean_x, mean_y = mean_x + x.sum(0), mean_y + y.sum(0)
-        mean_x, mean_y = mean_x / count, mean_y / count
-        gram, cross = gram - count * mean_x[:, None] * mean_x, cross - count * mean_x[:, None] * mean_y
-        original = dense.get_submodule(name).weight.double()
-        pull = ridge * gram.diagonal().mean()  # towards the start, as in Moments.refit
-        gram.diagonal().add_(pull)
-        cross = cross + pull * original.T
-        if arm.kind == "lowrank":
-            assert isinstance(layer, LowRankLinear)
-            weight = torch.linalg.solve(gram, cross).T
-            _set_low_rank(layer, weight, torch.linalg.cholesky(gram).T)
-            weight, bias = layer.up.weight.double() @ layer.down.weight.double(), layer.up.bias
-        else:
-            mask = keep_two_of_four(original, original.abs() * gram.diagonal().sqrt())
-            index = mask.bool().nonzero()[:, 1].view(len(mask), -1)  # (out, in/2): as many in every row
-            weight = torch.zeros_like(original)
-            for rows in torch.arange(len(mask), device=mask.device).split(128):
-                chosen = index[rows]
-                small = gram[chosen[:, :, None], chosen[:, None, :]]
-                right = cross.T[rows].gather(1, chosen)[:, :, None]
-                solved = torch.cholesky_solve(right, torch.linalg.cholesky(small))[:, :, 0]
-                weight[rows] = torch.zeros_like(weight[rows]).scatter_(1, chosen, solved)
-            layer.mask.copy_(mask)
-            layer.weight.copy_(weight)
-            bias = layer.bias
-        bias.copy_(mean_y - mean_x @ weight.T)
+def _admits(name: str) -> bool:
+    return "pooler" not in name
 
 
 def _embed(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -210,7 +118,7 @@ def run(table: Table, folder: Path | None, encoders: Sequence[Path], ranks: Sequ
     for seed in seeds:  # cheap, so first
         for arm in arms:
             model = copy.deepcopy(dense)
-            _replace(model, arm)
+            replace(model, arm, _admits)
             _report(table, done, arm, "black box", seed, model, split[seed])
     for seed in seeds:
         training = split[seed].training
@@ -221,8 +129,8 @@ def run(table: Table, folder: Path | None, encoders: Sequence[Path], ranks: Sequ
             if all((arm.name, f"distilled {rate:g}", str(seed)) in done for rate in RATES):
                 continue
             refitted = copy.deepcopy(dense)
-            _replace(refitted, arm)
-            _calibrate(refitted, dense, arm, training)
+            replace(refitted, arm, _admits)
+            refit(refitted, dense, arm, training, _admits)
             _report(table, done, arm, "calibrated", seed, refitted, split[seed])
             for rate in RATES:
                 model = copy.deepcopy(refitted)

@@ -77,7 +77,7 @@ def run(table: Table, folders: Sequence[Path], *, device: str, only: Callable[[l
                 wanted = compiled == "no" or arm.name in ("dense", "STL r=24")
                 if not wanted or (model_name, arm.name, compiled, "0") in table.done():
                     continue
-                row = {"model": model_name, "arm": arm.name, "compiled": compiled, "seed": 0,
+                row: dict[str, object] = {"model": model_name, "arm": arm.name, "compiled": compiled, "seed": 0,
                        "multiplications": round(arm.multiplications, 4)}  # fmt: skip
                 row |= _time(make, loss, arm, compiled == "yes", device, 2 if short else 40)
                 table.add(row)
@@ -93,7 +93,9 @@ def _time(make: Callable[[Arm], nn.Module], loss: Callable[..., torch.Tensor], a
     model.zero_grad(set_to_none=True)
     if device != "cpu":
         torch.cuda.synchronize()
-    training = Training(torch.compile(model) if compiled else model, loss, steps=steps, peak=1e-4)
+    if compiled:
+        model.compile()
+    training = Training(model, loss, steps=steps, peak=1e-4)
     try:
         training.run()
     except Exception as error:  # one arm that does not run must not take the others with it

@@ -13,6 +13,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -61,7 +62,8 @@ class Training:
         weight_decay: float = 0.02,
         betas: tuple[float, float] = (0.9, 0.999),
     ) -> None:
-        self.loss, self.steps, self.call = loss, steps, model
+        self.loss, self.steps = loss, steps
+        self.call: Callable[..., Any] = model
         self.device = next(model.parameters()).device
         self.cuda = self.device.type == "cuda"
         self.rates = one_cycle(steps, peak, warm_up).to(self.device)

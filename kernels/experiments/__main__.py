@@ -28,7 +28,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     p.add_argument("--seeds", type=int, default=5, help="seeds 0 … SEEDS−1 (default 5)")
     p.add_argument("--out", type=Path, default=Path("results/experiments"), help="folder of the CSV files")
-    p.add_argument("--data", type=Path, default=Path("data/mnist"), help="folder of the four MNIST files")
+    p.add_argument("--data", type=Path, default=Path("data/mnist"), help="folder of the images")
+    p.add_argument("--images", choices=("mnist", "photographs"), default="mnist", help="of the vision experiments")
     p.add_argument("--encoders", type=Path, nargs="+", default=[], help="folders of ⟨4,4,4⟩ encoders (.safetensors)")
     p.add_argument("--model", type=Path, help="folder of a Hugging Face checkpoint (minilm)")
     p.add_argument("--ranks", default="", help="comma-separated; default by experiment")
@@ -63,7 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
         if a.name in ("starts", "vit"):
             make = vision.start_arms if a.name == "starts" else vision.vit_arms
             ranks = ranks or ([24, 32] if a.name == "starts" else [16, 20, 24, 32, 40, 48])
-            vision.train_arms(lambda seed: only(make(seed, ranks, a.encoders)), table, data=a.data, at_once=a.at_once,
+            vision.train_arms(lambda seed: only(make(seed, ranks, a.encoders)), table, data=a.data,
+                              images_of=a.images, at_once=a.at_once,
                               front="patch" if a.name == "starts" else "t2t", epochs=1 if a.short else a.epochs,
                               limit=2000 if a.short else 60000, **wanted)  # fmt: skip
         elif a.name == "gpt":

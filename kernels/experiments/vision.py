@@ -13,7 +13,7 @@ from ..codec import Codec
 from ..leak import leak_test
 from . import starts
 from .arms import Arm
-from .data import mnist
+from .data import IMAGES
 from .models import ViT
 from .table import Table
 from .training import Ensemble
@@ -21,7 +21,7 @@ from .training import Ensemble
 __all__ = ["start_arms", "train_arms", "vit_arms"]
 
 BATCH, WIDTH, DEPTH = 500, 48, 4
-KEY = ("arm", "seed", "epochs")
+KEY = ("arm", "seed", "epochs", "images")
 
 
 def start_arms(seed: int, ranks: Sequence[int], folders: Sequence[Path]) -> list[Arm]:
@@ -58,6 +58,7 @@ def train_arms(
     table: Table,
     *,
     data: Path,
+    images_of: str = "mnist",
     seeds: Sequence[int],
     device: str,
     epochs: int = 12,
@@ -67,14 +68,15 @@ def train_arms(
     limit: int = 60000,
 ) -> None:
     """Train every arm for every seed, models of one shape together, and append accuracy and leaks to the table."""
-    images, labels, test_images, test_labels = mnist(data, device)
-    images, labels = images[:limit], labels[:limit]
+    images, labels, test_images, test_labels = IMAGES[images_of](data, device)
+    classes = int(labels.max()) + 1
+    images, labels, test_images = images[:limit], labels[:limit], test_images[:, 2:30, 2:30].contiguous()
     done = table.done()
     per_epoch, begin, longest = len(images) // BATCH, time.perf_counter(), 0.0
     orders = {seed: _orders(seed, len(images), epochs) for seed in seeds}
     order, shift = (torch.stack([orders[seed][part] for seed in seeds]).to(device) for part in (0, 1))
     pixels = torch.arange(28, device=device)
-    for group in _groups(arms_of, seeds, {key[:2] for key in done if key[2] == str(epochs)}, at_once):
+    for group in _groups(arms_of, seeds, {key[:2] for key in done if key[2:] == (str(epochs), images_of)}, at_once):
         if time.perf_counter() - begin + longest > seconds:
             return
         start = time.perf_counter()
@@ -82,11 +84,11 @@ def train_arms(
         models = []
         for seed, arm in group:
             torch.manual_seed(seed)
-            models.append(ViT(arm, arm.width or WIDTH, DEPTH, front=front).to(device))
+            models.append(ViT(arm, arm.width or WIDTH, DEPTH, front=front, classes=classes).to(device))
 
         def loss(call: Callable[..., torch.Tensor], step: torch.Tensor, which: torch.Tensor = which) -> torch.Tensor:
             chosen, moved = order[:, step][:, 0], shift[:, step][:, 0]  # (seeds, batch), (seeds, 2)
-            down, right = ((pixels - moved[:, axis, None]) % 28 for axis in (0, 1))
+            down, right = (pixels + moved[:, axis, None] for axis in (0, 1))
             every = torch.arange(len(moved), device=device)[:, None, None]
             x = images[chosen][every[..., None], torch.arange(BATCH, device=device)[:, None, None],
                                down[:, None, :, None], right[:, None, None, :]]  # fmt: skip
@@ -101,17 +103,18 @@ def train_arms(
         longest = max(longest, time.perf_counter() - start)
         for index, (seed, arm) in enumerate(group):
             _record(table, arm, models[index], test_images, test_labels, {
-                "seed": seed, "front": front, "epochs": epochs, "loss": round(training.last[index].item(), 5),
-                "trained_together": len(group), "seconds_of_group": round(time.perf_counter() - start, 1),
+                "seed": seed, "images": images_of, "front": front, "epochs": epochs,
+                "loss": round(training.last[index].item(), 5), "trained_together": len(group),
+                "seconds_of_group": round(time.perf_counter() - start, 1),
             })  # fmt: skip
 
 
 def _orders(seed: int, count: int, epochs: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which images in which step, and how each batch is shifted: (steps, BATCH), (steps, 2)."""
+    """Which images in which step, and where each batch is cut from its margins: (steps, BATCH), (steps, 2)."""
     generator = torch.Generator().manual_seed(seed)
     whole = count // BATCH * BATCH
     order = torch.cat([torch.randperm(count, generator=generator)[:whole] for _ in range(epochs)]).view(-1, BATCH)
-    return order, torch.randint(-2, 3, (len(order), 2), generator=generator)
+    return order, torch.randint(0, 5, (len(order), 2), generator=generator)
 
 
 def _groups(arms_of: Callable[[int], list[Arm]], seeds: Sequence[int], done: set[tuple[str, ...]],

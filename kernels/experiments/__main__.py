@@ -15,6 +15,7 @@ EXPERIMENTS = {
     "vit": "MNIST ViT, tokens-to-token front end: STL widths and ranks against dense, 2:4, low rank, token mixers",
     "gpt": "causal byte-level language model: every way to run STL, each with its leak test",
     "speed": "milliseconds of a training step beside its FLOPs: eager, CUDA graph, compiled",
+    "smollm": "a pretrained causal language model: converted, calibrated, fine-tuned, each with its leak test",
     "minilm": "a pretrained sentence encoder: converted, calibrated, distilled, beside 2:4 and low rank",
 }
 
@@ -28,10 +29,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     p.add_argument("--seeds", type=int, default=5, help="seeds 0 … SEEDS−1 (default 5)")
     p.add_argument("--out", type=Path, default=Path("results/experiments"), help="folder of the CSV files")
-    p.add_argument("--data", type=Path, default=Path("data/mnist"), help="folder of the images")
+    p.add_argument("--data", type=Path, default=Path("data/mnist"), help="folder of the images, or of texts (smollm)")
     p.add_argument("--images", choices=("mnist", "photographs"), default="mnist", help="of the vision experiments")
     p.add_argument("--encoders", type=Path, nargs="+", default=[], help="folders of ⟨4,4,4⟩ encoders (.safetensors)")
-    p.add_argument("--model", type=Path, help="folder of a Hugging Face checkpoint (minilm)")
+    p.add_argument("--model", type=Path, help="folder of a checkpoint (minilm, smollm)")
     p.add_argument("--ranks", default="", help="comma-separated; default by experiment")
     p.add_argument("--arms", default="", help="only arms whose name contains one of these, separated by |")
     p.add_argument("--epochs", type=int, default=12, help="of the vision experiments (default 12)")
@@ -44,13 +45,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one experiment; 0 when done, 2 on bad input, 130 when interrupted."""
-    from . import language, pretrained, report, speed, vision
+    from . import causal_lm, language, pretrained, report, speed, vision
     from .arms import Arm
     from .table import Table
 
     a = parser().parse_args(arguments)
     ranks = [int(r) for r in a.ranks.split(",")] if a.ranks else None
-    keys = {"minilm": pretrained.KEY, "gpt": language.KEY, "speed": speed.KEY}
+    keys = {"minilm": pretrained.KEY, "smollm": causal_lm.KEY, "gpt": language.KEY, "speed": speed.KEY}
     table = Table(a.out / f"{a.name}.csv", keys.get(a.name, vision.KEY))
     try:
         if a.table:
@@ -71,6 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
         elif a.name == "gpt":
             language.train_arms(lambda seed: only(language.gpt_arms(seed, a.encoders)), table,
                                 steps=3 if a.short else 900, **wanted)  # fmt: skip
+        elif a.name == "smollm":
+            causal_lm.run(table, a.model, a.data, a.encoders, short=a.short, only=only, **wanted)
         elif a.name == "speed":
             speed.run(table, a.encoders, device=a.device, short=a.short, only=only)
         else:

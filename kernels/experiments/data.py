@@ -14,7 +14,7 @@ import torch
 
 from stl_algebra.errors import StlError
 
-__all__ = ["IMAGES", "docstrings", "library_source", "mnist", "photographs"]
+__all__ = ["IMAGES", "docstrings", "documents", "library_source", "mnist", "photographs"]
 
 FILES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
 
@@ -104,6 +104,24 @@ def library_source(device: str) -> tuple[torch.Tensor, torch.Tensor]:
     data = torch.from_numpy(np.frombuffer(raw, np.uint8).copy()).to(device).long()
     cut = int(len(data) * 0.95)
     return data[:cut], data[cut:]
+
+
+def documents(folder: Path) -> tuple[list[str], list[str]]:
+    """The text files of a folder: nineteen in twenty to train on, the others held out, the same ones each time.
+
+    Raises
+    ------
+    StlError
+        If there are fewer than 20.
+    """
+    files = sorted(p for p in folder.rglob("*") if p.suffix in (".txt", ".rst", ".md"))
+    if len(files) < 20:
+        raise StlError("data", str(folder), "a folder with 20 text files or more (.txt, .rst, .md)",
+                       "Debian's python3-doc brings some in usr/share/doc/python3*/html/_sources.")  # fmt: skip
+    random.Random(0).shuffle(files)
+    texts = [p.read_text(errors="replace") for p in files]
+    held = len(texts) // 20
+    return texts[held:], texts[:held]
 
 
 def docstrings(limit: int = 400) -> list[str]:

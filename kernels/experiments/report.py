@@ -18,6 +18,11 @@ COLUMNS = {
     ),
     "gpt": (("arm", "multiplications", "parameters"), ("nats", "nats_copies"), ("leak_time", "leak_batch")),
     "speed": (("model", "arm", "compiled", "multiplications", "GFLOP"), ("ms_eager", "ms_graph"), ()),
+    "smollm": (
+        ("arm", "multiplications", "parameters", "stage", "rate"),
+        ("nats", "perplexity"),
+        ("leak_time", "leak_batch"),
+    ),  # fmt: skip
     "minilm": (("arm", "group", "multiplications", "stage"), ("cosine", "recall"), ("leak_batch",)),
 }
 

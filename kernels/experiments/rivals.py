@@ -48,12 +48,14 @@ def replace(model: nn.Module, arm: Arm, admits: Callable[[str], bool], causal: b
         assert arm.codec is not None
         convert_linear(model, arm.codec, lambda name, _: admits(name), mode=arm.mode, rows=arm.rows,
                        train_codec=arm.train_codec, causal=causal)  # fmt: skip
-    if arm.kind not in ("sparse24", "lowrank"):
+    if arm.kind == "dense":
         return
     for name, linear in _linears(model, admits).items():
         layer: nn.Module
         if arm.kind == "sparse24":
             layer = MaskedLinear(linear, keep_two_of_four(linear.weight).to(torch.uint8))
+        elif arm.kind == "ktiles":
+            layer = MaskedLinear(linear, _largest_tiles(linear.weight, arm.share).to(torch.uint8))
         else:
             layer = LowRankLinear(linear.in_features, linear.out_features, arm.share, bias=linear.bias is not None)
             layer = layer.to(linear.weight)
@@ -62,6 +64,14 @@ def replace(model: nn.Module, arm: Arm, admits: Callable[[str], bool], causal: b
                 layer.up.bias.copy_(linear.bias)
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, layer)
+
+
+def _largest_tiles(weight: torch.Tensor, share: float) -> torch.Tensor:
+    """Mask of the 4 × 4 tiles of largest norm, a ``share`` of them."""
+    tiles = weight.unfold(0, 4, 4).unfold(1, 4, 4)
+    norms = tiles.square().sum((2, 3))
+    kept = (norms >= norms.flatten().kthvalue(max(1, round((1 - share) * norms.numel()))).values).to(weight.dtype)
+    return kept.repeat_interleave(4, 0).repeat_interleave(4, 1)
 
 
 def _set_low_rank(layer: LowRankLinear, weight: torch.Tensor, root: torch.Tensor) -> None:

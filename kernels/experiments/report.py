@@ -22,7 +22,7 @@ COLUMNS = {
         ("arm", "multiplications", "parameters", "stage", "rate"),
         ("nats", "perplexity"),
         ("leak_time", "leak_batch"),
-    ),  # fmt: skip
+    ),
     "minilm": (("arm", "group", "multiplications", "stage"), ("cosine", "recall"), ("leak_batch",)),
 }
 

@@ -12,8 +12,8 @@ from stl_algebra.schemes import strassen
 
 from ..codec import Codec, as_codec
 
-__all__ = ["best", "catalogue", "dropped_products", "exact", "fourier", "least_squares", "plain_starts", "polynomial",
-           "single_rows", "truncated"]  # fmt: skip
+__all__ = ["best", "catalogue", "catalogued", "dropped_products", "exact", "fourier", "least_squares", "plain_starts",
+           "polynomial", "single_rows", "truncated"]  # fmt: skip
 
 TILE = (4, 4, 4)
 
@@ -59,6 +59,12 @@ def single_rows(rank: int, seed: int) -> Codec:
     u, v = (np.linalg.qr(rng.standard_normal((4, 4)))[0] for _ in range(2))
     k, j = np.divmod(rng.permutation(16)[:rank], 4)
     return Codec((1, 4, 4), u[k], np.einsum("lk,lj->lkj", u[k], v[j]).reshape(rank, 16), v[j].T)
+
+
+def catalogued(folders: Sequence[Path], stem: str) -> Codec | None:
+    """An encoder by the name of its file, or None."""
+    found = [path for folder in folders for path in folder.glob(f"{stem}.safetensors")]
+    return as_codec(files.load(found[0])) if found else None
 
 
 def exact() -> Codec:

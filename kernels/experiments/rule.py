@@ -1,0 +1,127 @@
+"""Which property of a codec predicts how well a layer trains from it? Properties, rank correlations, a figure."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from stl_algebra.errors import StlError
+
+from ..codec import Codec
+from .table import Table, interval
+
+__all__ = ["correlations", "figure", "means", "properties", "write"]
+
+PROPERTIES = {
+    "epsilon2": "squared error ε²",
+    "kappa2": "rounding amplification κ²",
+    "independence": "independent terms, tr(H)²/‖H‖² over r",
+    "smallest": "least eigenvalue of H",
+    "gain": "step of a weight in the output, Σ‖E_X‖²‖D‖²/np",
+    "balance": "largest over mean norm of a term",
+    "mixing": "share of the terms' energy that crosses rows",
+}
+
+
+def properties(codec: Codec) -> dict[str, float]:
+    """What a codec looks like before training.
+
+    A layer with free encoded weights is Σ_l ŵ_l · (D_l ⊗ E_X,l): a combination of r fixed maps of a tile's rows. H is
+    the Gram matrix of those maps scaled to norm 1, so ``independence`` is 1 for orthogonal maps and 1/r for equal ones.
+
+    Examples
+    --------
+    >>> from .starts import dropped_products
+    >>> round(properties(dropped_products(24, 0))["independence"], 3)
+    1.0
+    """
+    n, m, p = codec.format
+    e, d = codec.e_x, codec.d.T
+    norms = (e**2).sum(1) * (d**2).sum(1)
+    h = (e @ e.T) * (d @ d.T) / np.sqrt(norms[:, None] * norms)
+    rows_in = (e.reshape(-1, n, m) ** 2).sum(2)
+    rows_out = (d.reshape(-1, n, p) ** 2).sum(2)
+    return {
+        "epsilon2": codec.epsilon2,
+        "kappa2": codec.kappa2,
+        "independence": float(len(h) / (h**2).sum()),
+        "smallest": float(np.linalg.eigvalsh(h)[0]),
+        "gain": float(norms.sum() / (n * p)),
+        "balance": float(norms.max() / norms.mean()),
+        "mixing": 1 - float((rows_in * rows_out).sum() / norms.sum()),
+    }
+
+
+def means(table: Table, codecs: dict[str, list[Codec]], **where: str) -> list[dict[str, object]]:
+    """One row for each start: accuracy over the seeds with its interval, and the mean of each property.
+
+    ``codecs`` maps arm names to the codec of each seed; ``where`` picks rows of the table by column.
+    """
+    found: dict[str, list[float]] = {}
+    for row in table.rows():
+        if row["arm"] in codecs and all(row[k] == v for k, v in where.items()):
+            found.setdefault(row["arm"], []).append(float(row["accuracy"]))
+    out = []
+    for name, values in found.items():
+        mean, half = interval(values)
+        each = [properties(codec) for codec in codecs[name]]
+        row = {"arm": name, "rank": codecs[name][0].rank, "seeds": len(values), "accuracy": mean, "half": half}
+        out.append(row | {key: float(np.mean([p[key] for p in each])) for key in PROPERTIES})
+    return sorted(out, key=lambda row: -float(row["accuracy"]))  # type: ignore[arg-type]
+
+
+def correlations(rows: Sequence[dict[str, object]]) -> dict[str, tuple[float, float]]:
+    """Spearman's rank correlation of each property with accuracy, and its p-value.
+
+    Raises
+    ------
+    StlError
+        For fewer than four starts.
+    """
+    from scipy.stats import spearmanr
+
+    if len(rows) < 4:
+        raise StlError("rows", len(rows), "four starts or more")
+    accuracy = [row["accuracy"] for row in rows]
+    out = {}
+    for key in PROPERTIES:
+        result = spearmanr([row[key] for row in rows], accuracy)
+        out[key] = float(result.statistic), float(result.pvalue)
+    return out
+
+
+def write(rows: Sequence[dict[str, object]], path: Path) -> None:
+    """The data of the figure as CSV."""
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()})
+
+
+def figure(rows: Sequence[dict[str, object]], path: Path, keys: Sequence[str]) -> None:
+    """Accuracy against properties, a panel each, with the seeds' intervals; needs matplotlib."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    found = correlations(rows)
+    fig, axes = pyplot.subplots(1, len(keys), figsize=(4.2 * len(keys), 3.6), sharey=True, layout="constrained")
+    for axis, key in zip(np.atleast_1d(axes), keys, strict=True):
+        for kind, marker in ((True, "o"), (False, "^")):
+            chosen = [row for row in rows if str(row["arm"]).startswith("4x4x4") == kind]
+            axis.errorbar([row[key] for row in chosen], [row["accuracy"] for row in chosen],
+                          [row["half"] for row in chosen], fmt=marker, capsize=2, lw=0.8, ms=4,
+                          label="optimised" if kind else "without a search")  # fmt: skip
+        if key in ("kappa2", "gain", "balance"):
+            axis.set_xscale("log")
+        axis.set_xlabel(PROPERTIES[key])
+        axis.set_title(f"Spearman {found[key][0]:+.2f} (p = {found[key][1]:.2g})", fontsize=10)
+    np.atleast_1d(axes)[0].set_ylabel("test accuracy, %")
+    np.atleast_1d(axes)[0].legend(fontsize=8)
+    fig.savefig(path, metadata={"Date": None})
+    pyplot.close(fig)

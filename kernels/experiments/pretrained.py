@@ -38,7 +38,7 @@ def _arms(folders: Sequence[Path], ranks: Sequence[int]) -> list[Arm]:
     for rank in ranks:
         best = starts.best(folders, rank)
         if best is not None:
-            arms.append(Arm(f"STL r={rank}", "stl", codec=best[0], group=best[1]))
+            arms.append(Arm(f"STL r={rank}", "stl", codec=starts.equal_gains(best[0]), group=best[1]))
     return arms
 
 
@@ -109,7 +109,7 @@ def run(table: Table, folder: Path | None, encoders: Sequence[Path], ranks: Sequ
         raise StlError("transformers", "not installed", "transformers >= 4.50", "pip install transformers") from error
     begin = time.perf_counter()
     dense = AutoModel.from_pretrained(folder).float().eval().to(device)
-    texts = docstrings()[: 160 if short else 4400]
+    texts = docstrings()[: 160 if short else 2400]
     read = AutoTokenizer.from_pretrained(folder)(texts, padding="max_length", truncation=True, max_length=LENGTH,
                                                  return_tensors="pt")  # fmt: skip
     ids, mask = read["input_ids"].to(device), read["attention_mask"].to(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -79,7 +80,7 @@ def run(table: Table, folders: Sequence[Path], *, device: str, only: Callable[[l
                     continue
                 row: dict[str, object] = {"model": model_name, "arm": arm.name, "compiled": compiled, "seed": 0,
                        "multiplications": round(arm.multiplications, 4)}  # fmt: skip
-                row |= _time(make, loss, arm, compiled == "yes", device, 2 if short else 40)
+                row |= _time(make, loss, arm, compiled == "yes", device, 2 if short else 100)
                 table.add(row)
                 print(*row.values(), sep="\t", flush=True)
 
@@ -96,10 +97,21 @@ def _time(make: Callable[[Arm], nn.Module], loss: Callable[..., torch.Tensor], a
     if compiled:
         model.compile()
     training = Training(model, loss, steps=steps, peak=1e-4)
+    graph: list[float] = []
     try:
-        training.run()
+        training.prepare()
+        for _ in range(8 if device != "cpu" else 0):  # eight in a row, so that the host is ahead
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin.record()
+            for _ in range(8):
+                training.step()
+            end.record()
+            torch.cuda.synchronize()
+            graph.append(begin.elapsed_time(end) / 8)
     except Exception as error:  # one arm that does not run must not take the others with it
         warnings.warn(f"{arm.name}: {error}", stacklevel=1)
+    times = graph if training.graph is not None and graph else [float("nan")]
     return {"GFLOP": round(counter.get_total_flops() / 1e9, 2),
-            "ms_eager": round(training.milliseconds["eager"], 3), "ms_graph": round(training.milliseconds["graph"], 3),
+            "ms_eager": round(training.milliseconds["eager"], 3), "ms_graph": round(min(times), 3),
+            "ms_graph_median": round(statistics.median(times), 3),
             "device": torch.cuda.get_device_name() if device != "cpu" else "cpu"}  # fmt: skip

@@ -31,13 +31,14 @@ def start_arms(seed: int, ranks: Sequence[int], folders: Sequence[Path]) -> list
         found = {name: make(seed) for name, make in starts.plain_starts(rank).items() if rank == ranks[0]}
         names = {f"{name}, r={rank}": (codec, name) for name, codec in found.items()}
         names |= starts.catalogue(folders, rank)
+        names |= {f"{name}, equal gains": (starts.equal_gains(codec), group) for name, (codec, group) in names.items()}
         arms += [Arm(name, "stl", codec=codec, group=group, width=WIDTH) for name, (codec, group) in names.items()]
     return [Arm("dense", width=WIDTH), Arm("exact Strassen², r=49", "stl", codec=starts.exact(), width=WIDTH), *arms]
 
 
 def vit_arms(seed: int, ranks: Sequence[int], folders: Sequence[Path]) -> list[Arm]:
     """STL at several widths and ranks against its rivals."""
-    found = {rank: starts.best(folders, rank) for rank in ranks}
+    found = {rank: starts.best(folders, rank, starts.TRAINING_NOISE) for rank in ranks}
     arms = [Arm("dense").at(w) for w in (32, 48, 64, 84, 96, 128)]
     for width in (48, 96):
         arms += [Arm("2:4", "sparse24").at(width), Arm("low rank 0.375", "lowrank", 0.375).at(width),

@@ -67,7 +67,7 @@ def _load(folder: Path | None) -> tuple[nn.Module, Any]:
     except ImportError as error:
         raise StlError("transformers", "not installed", "transformers >= 4.50", "pip install transformers") from error
     source = {"gguf_file": files[0].name} if files else {}
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **source)
+    model = AutoModelForCausalLM.from_pretrained(folder, **source).float()
     return model, AutoTokenizer.from_pretrained(folder, **source)
 
 

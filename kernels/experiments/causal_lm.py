@@ -30,7 +30,7 @@ __all__ = ["KEY", "run"]
 
 KEY = ("arm", "stage", "rate", "seed")
 CONTEXT, BATCH, STEPS = 512, 16, 200
-RATES = (1e-4, 3e-4)
+RATES = (3e-4, 1e-3)
 
 
 def _arms(folders: Sequence[Path]) -> list[Arm]:
@@ -39,16 +39,22 @@ def _arms(folders: Sequence[Path]) -> list[Arm]:
         Arm("dense"),
         Arm("2:4", "sparse24"),
         Arm("STL ⟨1,4,4;8⟩ single rows", "stl", codec=one(8, 0), rows="none"),
-        Arm("low rank 0.5", "lowrank", 0.5),
         Arm("exact Strassen², dense weights learn", "stl", codec=exact, mode="dense", train_codec=False),
+        Arm("exact Strassen², half of the K-tiles skipped", "ktiles", 0.49),
         Arm("STL ⟨1,4,4;12⟩ single rows", "stl", codec=one(12, 0), rows="none"),
         Arm("STL ⟨1,4,4;6⟩ single rows", "stl", codec=one(6, 0), rows="none"),
-        Arm("exact Strassen², half of the K-tiles skipped", "ktiles", 0.49),
+        Arm("low rank 0.5", "lowrank", 0.5),
     ]
-    for rank in (32, 24):
-        best = starts.best(folders, rank)
+    for stem in ("2x2x2_r6_Z_6c1091da", "4x4x4_r36_Z_5f2b8bda"):
+        codec = starts.catalogued(folders, stem)
+        if codec is not None:
+            n, m, p = codec.format
+            arms.append(Arm(f"causal ⟨{n},{m},{p};{codec.rank}⟩, dense weights learn", "stl", codec=codec, mode="dense",
+                            train_codec=False))  # fmt: skip
+    for rank in (32,):
+        best = starts.best(folders, rank, starts.TRAINING_NOISE)
         if best is not None:
-            arms.append(Arm(f"STL r={rank} along time", "stl", codec=best[0], group=best[1]))
+            arms.append(Arm(f"STL r={rank} along time", "stl", codec=starts.equal_gains(best[0]), group=best[1]))
     return arms
 
 
@@ -113,7 +119,7 @@ def run(table: Table, folder: Path | None, texts: Path, encoders: Sequence[Path]
         model = model.to(device)
         _report(table, arm, "black box", 0.0, 0, model, testing)
         if arm.kind in ("sparse24", "lowrank") or (arm.kind == "stl" and arm.mode != "dense"):
-            refit(model, dense, arm, [{"input_ids": x} for x in calibration.split(4)], _admits)
+            refit(model, dense, arm, [{"input_ids": calibration}], _admits)
             _report(table, arm, "calibrated", 0.0, 0, model, testing)
         for seed in seeds:
             for rate in rates:

@@ -169,6 +169,19 @@ def test_layout_rebuilds_a_converted_model(strassen2: Codec) -> None:
     assert model(x).shape == other(x).shape
 
 
+def test_fused_experts_are_named_as_skipped_and_experts_of_layers_convert(strassen2: Codec) -> None:
+    class FusedExperts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate_up_proj, self.down_proj = nn.Parameter(torch.randn(4, 8, 32)), nn.Parameter(torch.randn(4, 16, 8))
+
+    model = nn.ModuleDict({"fused": FusedExperts(), "listed": nn.ModuleList(nn.Linear(8, 8) for _ in range(2))})
+    report = convert_linear(model, strassen2)
+    assert report.converted == ["listed.0", "listed.1"]
+    assert [name for name, _ in report.skipped] == ["fused.gate_up_proj", "fused.down_proj"]
+    assert "fused expert weights" in report.skipped[0][1]
+
+
 def test_unconvert_undoes_an_exact_conversion(strassen2: Codec) -> None:
     model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4)).double()
     x = torch.randn(3, 8, dtype=torch.float64)

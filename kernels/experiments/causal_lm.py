@@ -89,7 +89,7 @@ def _windows(tokens: torch.Tensor, count: int, seed: int) -> torch.Tensor:
     return tokens[begin + torch.arange(CONTEXT + 1, device=tokens.device)]
 
 
-def _nats(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+def _nats(model: Callable[..., Any], x: torch.Tensor) -> torch.Tensor:
     with torch.autocast(x.device.type, torch.bfloat16, enabled=x.is_cuda, cache_enabled=False):
         logits = model(input_ids=x[:, :-1], use_cache=False).logits
     return F.cross_entropy(logits.flatten(0, 1).float(), x[:, 1:].reshape(-1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +56,7 @@ def properties(codec: Codec) -> dict[str, float]:
     }
 
 
-def means(table: Table, codecs: dict[str, list[Codec]], **where: str) -> list[dict[str, object]]:
+def means(table: Table, codecs: dict[str, list[Codec]], **where: str) -> list[dict[str, Any]]:
     """One row for each start: accuracy over the seeds with its interval, and the mean of each property.
 
     ``codecs`` maps arm names to the codec of each seed; ``where`` picks rows of the table by column.
@@ -64,16 +65,17 @@ def means(table: Table, codecs: dict[str, list[Codec]], **where: str) -> list[di
     for row in table.rows():
         if row["arm"] in codecs and all(row[k] == v for k, v in where.items()):
             found.setdefault(row["arm"], []).append(float(row["accuracy"]))
-    out = []
+    out: list[dict[str, Any]] = []
     for name, values in found.items():
         mean, half = interval(values)
         each = [properties(codec) for codec in codecs[name]]
-        row = {"arm": name, "rank": codecs[name][0].rank, "seeds": len(values), "accuracy": mean, "half": half}
-        out.append(row | {key: float(np.mean([p[key] for p in each])) for key in PROPERTIES})
-    return sorted(out, key=lambda row: -float(row["accuracy"]))  # type: ignore[arg-type]
+        row = {"arm": name, "rank": codecs[name][0].rank, "seeds": len(values), "accuracy": mean, "half": half,
+               **{key: float(np.mean([p[key] for p in each])) for key in PROPERTIES}}  # fmt: skip
+        out.append(row)
+    return sorted(out, key=lambda row: -row["accuracy"])
 
 
-def correlations(rows: Sequence[dict[str, object]]) -> dict[str, tuple[float, float]]:
+def correlations(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[float, float]]:
     """Spearman's rank correlation of each property with accuracy, and its p-value.
 
     Raises
@@ -93,7 +95,7 @@ def correlations(rows: Sequence[dict[str, object]]) -> dict[str, tuple[float, fl
     return out
 
 
-def write(rows: Sequence[dict[str, object]], path: Path) -> None:
+def write(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """The data of the figure as CSV."""
     with path.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, list(rows[0]))
@@ -102,7 +104,7 @@ def write(rows: Sequence[dict[str, object]], path: Path) -> None:
             writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()})
 
 
-def figure(rows: Sequence[dict[str, object]], path: Path, keys: Sequence[str]) -> None:
+def figure(rows: Sequence[dict[str, Any]], path: Path, keys: Sequence[str]) -> None:
     """Accuracy against properties, a panel each, with the seeds' intervals; needs matplotlib."""
     import matplotlib
 

@@ -12,6 +12,7 @@ from stl_algebra.errors import StlError
 
 EXPERIMENTS = {
     "starts": "which codec trains best: MNIST ViT of one width and rank, codecs from everywhere",
+    "rule": "which property of a codec predicts its training: correlations and a figure from the table of `starts`",
     "vit": "MNIST ViT, tokens-to-token front end: STL widths and ranks against dense, 2:4, low rank, token mixers",
     "gpt": "causal byte-level language model: every way to run STL, each with its leak test",
     "speed": "milliseconds of a training step beside its FLOPs: eager, CUDA graph, compiled",
@@ -45,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one experiment; 0 when done, 2 on bad input, 130 when interrupted."""
-    from . import causal_lm, language, pretrained, report, speed, vision
+    from . import causal_lm, language, pretrained, report, rule, speed, vision
     from .arms import Arm
     from .table import Table
 
@@ -56,6 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if a.table:
             print(report.table(a.name, table))
+            return 0
+        if a.name == "rule":
+            print(rule.run(Table(a.out / "starts.csv", vision.KEY), a.encoders, ranks[0] if ranks else 24))
             return 0
         wanted = {"seeds": range(a.seeds), "device": a.device, "seconds": a.seconds}
 

@@ -12,9 +12,10 @@ import numpy as np
 from stl_algebra.errors import StlError
 
 from ..codec import Codec
+from . import vision
 from .table import Table, interval
 
-__all__ = ["correlations", "figure", "means", "properties", "write"]
+__all__ = ["correlations", "figure", "means", "properties", "run", "write"]
 
 PROPERTIES = {
     "epsilon2": "squared error ε²",
@@ -109,6 +110,7 @@ def figure(rows: Sequence[dict[str, Any]], path: Path, keys: Sequence[str]) -> N
     import matplotlib
 
     matplotlib.use("svg")
+    matplotlib.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "rule"}  # small, and the same file each time
     from matplotlib import pyplot
 
     found = correlations(rows)
@@ -127,3 +129,25 @@ def figure(rows: Sequence[dict[str, Any]], path: Path, keys: Sequence[str]) -> N
     np.atleast_1d(axes)[0].legend(fontsize=8)
     fig.savefig(path, metadata={"Date": None})
     pyplot.close(fig)
+
+
+def run(table: Table, encoders: Sequence[Path], rank: int) -> str:
+    """Write ``rule.csv`` (all starts of ``table``) and ``rule.svg`` (those of one rank) beside it; the correlations.
+
+    Raises
+    ------
+    StlError
+        If fewer than four starts of that rank have been trained.
+    """
+    codecs: dict[str, list[Codec]] = {}
+    for each in sorted({int(row["rank"]) for row in table.rows() if row["rank"]}):
+        for seed in range(5):
+            for arm in vision.start_arms(seed, [each], encoders):
+                if arm.codec is not None and arm.codec.rank == each:
+                    codecs.setdefault(arm.name, []).append(arm.codec)
+    rows = means(table, codecs, images="mnist")
+    chosen = [row for row in rows if row["rank"] == rank]
+    found = correlations(chosen)
+    write(rows, table.path.with_name("rule.csv"))
+    figure(chosen, table.path.with_name("rule.svg"), ("epsilon2", "gain", "independence"))
+    return "\n".join(f"{PROPERTIES[k]:50s} {r:+.2f} (p = {p:.2g})" for k, (r, p) in found.items())

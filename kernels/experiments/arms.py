@@ -103,7 +103,9 @@ class Arm:
         Of the model; 0 for the experiment's own.
     mixer : bool
         A depthwise convolution over three neighbouring tokens before each block.
-    group, start
+    rate : float
+        Times the learning rate of the experiment.
+    group
         Where the codec came from, for the table.
     """
 
@@ -116,6 +118,7 @@ class Arm:
     train_codec: bool = True
     width: int = 0
     mixer: bool = False
+    rate: float = 1.0
     group: str = ""
 
     def linear(self, inputs: int, outputs: int) -> nn.Module:
@@ -150,6 +153,10 @@ class Arm:
             row |= {"rows": self.rows, "format": "x".join(map(str, codec.format)), "rank": codec.rank,
                     "epsilon2": round(codec.epsilon2, 5), "kappa2": round(codec.kappa2, 2)}  # fmt: skip
         return row
+
+    def faster(self, rate: float) -> Arm:
+        """The same arm trained at another rate."""
+        return replace(self, rate=rate, name=f"{self.name}, rate × {rate:g}")
 
     def at(self, width: int) -> Arm:
         """The same arm in a model of another width."""

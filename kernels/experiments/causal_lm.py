@@ -113,24 +113,23 @@ def run(table: Table, folder: Path | None, texts: Path, encoders: Sequence[Path]
     tokens = [_tokens(tokenizer, part[:3] if short else part, device) for part in (train, held)]
     testing, calibration = _windows(tokens[1], size[0], 1), _windows(tokens[0], size[1], 2)[:, :-1]
     steps, batch = (2, 2) if short else (STEPS, BATCH)
-    for arm in only(_arms(encoders)):
-        model = copy.deepcopy(dense)
-        replace(model, arm, _admits)
-        model = model.to(device)
-        _report(table, arm, "black box", 0.0, 0, model, testing)
-        if arm.kind in ("sparse24", "lowrank") or (arm.kind == "stl" and arm.mode != "dense"):
-            refit(model, dense, arm, [{"input_ids": calibration}], _admits)
-            _report(table, arm, "calibrated", 0.0, 0, model, testing)
-        for seed in seeds:
-            for rate in rates:
-                if time.perf_counter() - begin > seconds:
-                    return
-                if (arm.name, "fine-tuned", f"{rate:g}", str(seed)) in table.done():
-                    continue
-                tuned = copy.deepcopy(model)
-                last = _tune(tuned, tokens[0], seed, steps, batch, rate)
-                _report(table, arm, "fine-tuned", rate, seed, tuned, testing, last)
-                del tuned
+    ready: dict[str, nn.Module] = {}
+    for seed, rate, arm in ((seed, rate, arm) for seed in seeds for rate in rates for arm in only(_arms(encoders))):
+        if time.perf_counter() - begin > seconds:
+            return
+        if (arm.name, "fine-tuned", f"{rate:g}", str(seed)) in table.done():
+            continue
+        if arm.name not in ready:
+            model = ready[arm.name] = copy.deepcopy(dense)
+            replace(model, arm, _admits)
+            model.to(device)
+            _report(table, arm, "black box", 0.0, 0, model, testing)
+            if arm.kind in ("sparse24", "lowrank") or (arm.kind == "stl" and arm.mode != "dense"):
+                refit(model, dense, arm, [{"input_ids": calibration}], _admits)
+                _report(table, arm, "calibrated", 0.0, 0, model, testing)
+        tuned = copy.deepcopy(ready[arm.name])
+        last = _tune(tuned, tokens[0], seed, steps, batch, rate)
+        _report(table, arm, "fine-tuned", rate, seed, tuned, testing, last)
 
 
 def _tune(model: nn.Module, tokens: torch.Tensor, seed: int, steps: int, batch: int, rate: float) -> float:

@@ -58,8 +58,8 @@ def best(folders: Sequence[Path], rank: int, noise: float = 8.25e-6) -> tuple[Co
     return min(found, key=lambda pair: pair[0].epsilon2 + noise * pair[0].kappa2, default=None)
 
 
-def equal_gains(codec: Codec) -> Codec:
-    """The same map with its terms scaled alike: ‖E_X[l]‖ = ‖D[:, l]‖, and Σ_l ‖E_X[l]‖²‖D[:, l]‖² / np = 4.
+def equal_gains(codec: Codec, gain: float = GAIN) -> Codec:
+    """The same map with its terms scaled alike: ‖E_X[l]‖ = ‖D[:, l]‖, and Σ_l ‖E_X[l]‖²‖D[:, l]‖² / np = ``gain``.
 
     Adam moves every encoded weight by the learning rate, whatever its scale. In the output such a step is multiplied by
     ‖E_X[l]‖‖D[:, l]‖, so a codec with large and cancelling terms (large κ²) trains at a larger rate. Four is the gain
@@ -72,7 +72,7 @@ def equal_gains(codec: Codec) -> Codec:
     (0.0, True)
     """
     n, _, p = codec.format
-    size = (GAIN * n * p / codec.rank) ** 0.25
+    size = (gain * n * p / codec.rank) ** 0.25
     left, right = size / np.linalg.norm(codec.e_x, axis=1), size / np.linalg.norm(codec.d, axis=0)
     return Codec(codec.format, codec.e_x * left[:, None], codec.e_w / (left * right)[:, None], codec.d * right)
 

@@ -20,7 +20,7 @@ from .training import Ensemble
 
 __all__ = ["start_arms", "train_arms", "vit_arms"]
 
-BATCH, WIDTH, DEPTH = 500, 48, 4
+BATCH, WIDTH, DEPTH, PEAK = 500, 48, 4, 2e-3
 KEY = ("arm", "seed", "epochs", "images")
 
 
@@ -31,15 +31,26 @@ def start_arms(seed: int, ranks: Sequence[int], folders: Sequence[Path]) -> list
         found = {name: make(seed) for name, make in starts.plain_starts(rank).items() if rank == ranks[0]}
         names = {f"{name}, r={rank}": (codec, name) for name, codec in found.items()}
         names |= starts.catalogue(folders, rank)
-        names |= {f"{name}, equal gains": (starts.equal_gains(codec), group) for name, (codec, group) in names.items()}
+        names |= {f"{name}, gains {gain:g}": (starts.equal_gains(codec, gain), group)
+                  for name, (codec, group) in names.items() for gain in (starts.GAIN, 32.0)}  # fmt: skip
         arms += [Arm(name, "stl", codec=codec, group=group, width=WIDTH) for name, (codec, group) in names.items()]
-    return [Arm("dense", width=WIDTH), Arm("exact Strassen², r=49", "stl", codec=starts.exact(), width=WIDTH), *arms]
+    dense = Arm("dense", width=WIDTH)
+    return [
+        dense,
+        dense.faster(2),
+        dense.faster(4),
+        Arm("exact Strassen², r=49", "stl", codec=starts.exact(), width=WIDTH),
+        *arms,
+    ]
 
 
 def vit_arms(seed: int, ranks: Sequence[int], folders: Sequence[Path]) -> list[Arm]:
     """STL at several widths and ranks against its rivals."""
     found = {rank: starts.best(folders, rank, starts.TRAINING_NOISE) for rank in ranks}
     arms = [Arm("dense").at(w) for w in (32, 48, 64, 84, 96, 128)]
+    again = [Arm("dense"), Arm("dense + token mixer", mixer=True), Arm("2:4", "sparse24")]
+    again += [Arm("STL r=24", "stl", codec=pair[0], group=pair[1]) for pair in [found.get(24)] if pair is not None]
+    arms += [arm.at(w).faster(rate) for arm in again for w in (48, 64, 96) for rate in (0.5, 2, 4)]
     for width in (48, 96):
         arms += [Arm("2:4", "sparse24").at(width), Arm("low rank 0.375", "lowrank", 0.375).at(width),
                  Arm("dense + token mixer", mixer=True).at(width),
@@ -99,7 +110,7 @@ def train_arms(
                 F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view(len(which), -1).mean(1)
             )
 
-        training = Ensemble(models, loss, steps=per_epoch * epochs, peak=2e-3, warm_up=0.15)
+        training = Ensemble(models, loss, steps=per_epoch * epochs, peak=PEAK * group[0][1].rate, warm_up=0.15)
         training.run()
         longest = max(longest, time.perf_counter() - start)
         for index, (seed, arm) in enumerate(group):
@@ -128,7 +139,7 @@ def _groups(arms_of: Callable[[int], list[Arm]], seeds: Sequence[int], done: set
             arm = arms[seed][position]
             if (arm.name, str(seed)) not in done:
                 codec = arm.codec
-                shape = (arm.kind, arm.share, arm.width, arm.rows, arm.mode, arm.train_codec, arm.mixer,
+                shape = (arm.kind, arm.share, arm.width, arm.rate, arm.rows, arm.mode, arm.train_codec, arm.mixer,
                          codec and (codec.format, codec.rank))  # fmt: skip
                 shapes.setdefault(shape, []).append((seed, arm))
     return [work[k : k + at_once] for work in shapes.values() for k in range(0, len(work), at_once)]

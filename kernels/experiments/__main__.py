@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--encoders", type=Path, nargs="+", default=[], help="folders of ⟨4,4,4⟩ encoders (.safetensors)")
     p.add_argument("--model", type=Path, help="folder of a checkpoint (minilm, smollm)")
     p.add_argument("--ranks", default="", help="comma-separated; default by experiment")
-    p.add_argument("--arms", default="", help="only arms whose name contains one of these, separated by |")
+    p.add_argument("--arms", default="", metavar="REGEX", help="only arms whose name matches")
     p.add_argument("--epochs", type=int, default=12, help="of the vision experiments (default 12)")
     p.add_argument("--seconds", type=float, default=float("inf"), help="begin no training after this")
     p.add_argument("--at-once", type=int, default=25, help="vision models in an ensemble (default 25)")
@@ -64,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
         wanted = {"seeds": range(a.seeds), "device": a.device, "seconds": a.seconds}
 
         def only(arms: list[Arm]) -> list[Arm]:
-            return [arm for arm in arms if any(part in arm.name for part in a.arms.split("|"))]
+            return [arm for arm in arms if re.search(a.arms, arm.name)]
 
         if a.name in ("starts", "vit"):
             make = vision.start_arms if a.name == "starts" else vision.vit_arms

@@ -30,7 +30,8 @@ def _combine(terms: list[tuple[float, str]]) -> str:
     """Σ c·v as source text; coefficients ±1 become signs."""
     text = ""
     for c, name in terms:
-        magnitude = name if abs(c) == 1 else f"{abs(c)!r} * {name}"
+        size = abs(c)
+        magnitude = name if size == 1 else f"{int(size) if size == int(size) else size!r} * {name}"
         if not text:
             text = magnitude if c > 0 else f"-{magnitude}"
         else:
@@ -45,7 +46,7 @@ class _Writer:
         self.lines: list[str] = []
         self.count = 0
         self.indent = "    "
-        self.halves = False  # a channel is stored as the sum of two numbers
+        self.leaf = "tl.store(out + {at}, {value}.to(EL), mask=inside)"
 
     def let(self, expression: str) -> str:
         name = f"v{self.count}"
@@ -56,8 +57,12 @@ class _Writer:
     def do(self, line: str) -> None:
         self.lines.append(self.indent + line)
 
-    def loop(self, times: int) -> None:
-        self.do(f"for l in range({times}):")
+    def store(self, at: str, value: str) -> None:
+        """What becomes of an encoded channel."""
+        self.do(self.leaf.format(at=at, value=value))
+
+    def loop(self, times: int | str, how: str = "") -> None:
+        self.do(f"for l in tl.range(0, {times}, {how}):" if how else f"for l in range({times}):")
         self.indent += "    "
 
     def end(self) -> None:
@@ -155,11 +160,7 @@ def _encode_walk(
 ) -> None:
     """Store every channel of a tile held as planes, one factor at a time, depth first."""
     if level == len(factors):
-        at, value = f"({channel}) * step", tile[0, 0]
-        if w.halves:
-            w.do(f"store_halves(out + {at}, lo + {at}, {value}, inside)")
-        else:
-            w.do(f"tl.store(out + {at}, {value}.to(EL), mask=inside)")
+        w.store(f"({channel}) * step", tile[0, 0])
         return
     s, n1, m1, values = factors[level]
     n2 = (1 + max(i for i, _ in tile)) // n1
@@ -189,7 +190,7 @@ def _decode_walk(
 ) -> Tile:
     """Load channels and accumulate the planes of a tile, depth first; returns (i, k) → name."""
     if level == len(factors):
-        return {(0, 0): w.let(f"tl.load(p + ({channel}) * step, mask=inside, other=0.0).to(ACC)")}
+        return {(0, 0): w.let(f"tl.load(p + ({channel}) * step, mask=inside, other=0).to(ACC)")}
     s, n1, m1, values = factors[level]
     n2, m2, rest = (_product(factors[level + 1 :], i) for i in (1, 2, 0))
     tile: Tile = {}
@@ -249,7 +250,8 @@ def encode_source(
     rows = int(np.prod([f[1] for f in factors]))
     cols = int(np.prod([f[2] for f in factors]))
     w = _Writer()
-    w.halves = split
+    if split:
+        w.leaf = "store_halves(out + {at}, lo + {at}, {value}, inside)"
     planes: Tile = {}
     wide = contiguous and cols & (cols - 1) == 0
     if split:

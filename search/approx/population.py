@@ -19,7 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -61,11 +61,29 @@ def removal_costs_of(slots: Sequence[Tensor]) -> Tensor:
         both = grams[(s + 1) % 3] * grams[(s + 2) % 3]
         size = both.diagonal(dim1=1, dim2=2).clamp(min=1e-300)
         scaled = both / (size[:, :, None] * size[:, None, :]).sqrt() + 1e-9 * eye
-        inverse = torch.linalg.inv(scaled).diagonal(dim1=1, dim2=2)
+        inverse = torch.linalg.inv_ex(scaled).inverse.diagonal(dim1=1, dim2=2)
         cost = slots[s].square().sum(2) * size / inverse.clamp(min=1e-300)
         least = cost if least is None else torch.minimum(least, cost)
     assert least is not None
     return least
+
+
+@dataclass
+class Memory:
+    """What the captured steps of a population share, as they are replayed one after another."""
+
+    matrices: Tensor | None = None
+    pool: Any = None
+
+    def stepper(self, rows: int, size: int, device: torch.device) -> CapturedSteps:
+        """Steps of `rows` rows of `size` unknowns that are captured into this memory."""
+        stepper = CapturedSteps(rows)
+        shape = (8 * stepper.unit, size + 1, size)
+        need = shape[0] * shape[1] * shape[2]
+        if self.matrices is None or self.matrices.numel() < need:
+            self.matrices = torch.empty(need, dtype=torch.float64, device=device)
+        stepper.buffer, stepper.pool = self.matrices[:need].view(shape), self.pool
+        return stepper
 
 
 @dataclass
@@ -75,10 +93,11 @@ class Space:
     par: Parametrisation
     model: Model
     columns: list[Tensor]  # per orbit type the unknowns of its copies, (count, unknowns)
-    steppers: dict[tuple[str, int, int], Any]
+    memory: Memory
+    steppers: dict[tuple[str, int, int], Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, par: Parametrisation, target: Array, device: str) -> Space:
+    def of(cls, par: Parametrisation, target: Array, device: str, memory: Memory) -> Space:
         """Lay out a parametrisation."""
         model = Model(par, target, device)
         columns = []
@@ -88,23 +107,23 @@ class Space:
                 for at, width in zip(starts, orbit.widths, strict=True)
             ]
             columns.append(torch.cat(blocks, dim=1).to(model.device))
-        return cls(par, model, columns, {})
+        return cls(par, model, columns, memory)
 
     def descend(self, theta: Tensor, name: str, schedule: Schedule, steps: int) -> tuple[Tensor, Tensor, Tensor]:
         """`steps` iterations of every row under a schedule: parameters, ε² and κ²."""
         model, key = self.model, (name, len(theta), steps)
         if key not in self.steppers:
+            stepper: Any = None
             if model.device.type == "cpu":
-                stepper: Any = Stepper(self.par, model.target.numpy(), schedule, steps)
-            else:
-                stepper = CapturedSteps(len(theta)) if model.capturable else None
-                other = next((s for k, s in self.steppers.items() if k[1] == len(theta)), None)
-                if stepper is not None and other is not None:  # replayed one after another, so they share their memory
-                    stepper.pool, stepper.buffer = other.pool, other.buffer
+                stepper = Stepper(self.par, model.target.numpy(), schedule, steps)
+            elif model.capturable:
+                stepper = self.memory.stepper(len(theta), self.par.size, model.device)
             self.steppers[key] = stepper
         state = SlotState(model, schedule, steps, self.steppers[key])
         state.load(theta.clone(), torch.arange(len(theta)))
         state.advance(steps)
+        if isinstance(state.stepper, CapturedSteps):
+            self.memory.pool = state.stepper.pool
         return (state.theta, *self.scores(state.theta))
 
     def scores(self, theta: Tensor) -> tuple[Tensor, Tensor]:
@@ -170,8 +189,11 @@ class Population:
     ) -> None:
         self.target, self.size, self.device, self.weight, self.steps = target, size, device, weight, steps
         self.slack, self.log, self.moves = slack, log, list(moves)
-        self.space = Space.of(par, target, device)
         self.where = torch.device(device)
+        self.memory = Memory()
+        if self.where.type == "cuda":  # room for two more orbits at once
+            self.memory.stepper(size, par.size + 2 * max(o.unknowns for o, _ in par.orbits), self.where)
+        self.space = Space.of(par, target, device, self.memory)
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator(self.where).manual_seed(seed)
         warm = WARM.with_(kappa_weight=weight, stall=0.0)
@@ -229,7 +251,9 @@ class Population:
         if (kind, change) not in self.others:
             par = self.space.par
             orbits = [(o, k + change * (i == kind)) for i, (o, k) in enumerate(par.orbits)]
-            self.others[kind, change] = Space.of(Parametrisation(par.dims, orbits), self.target, self.device)
+            self.others[kind, change] = Space.of(
+                Parametrisation(par.dims, orbits), self.target, self.device, self.memory
+            )
         return self.others[kind, change]
 
     def _cheap(self, space: Space, theta: Tensor, kind: int, k: int) -> Tensor:
@@ -350,8 +374,13 @@ class Population:
             order = self.total.argsort()
             some = len(order) // 8
             if some:
-                self.theta[order[-some:]], self.total[order[-some:]] = self.theta[order[:some]], self.total[order[:some]]
-        self.log(f"{self.generation} {move[0]} {move[1]}: {float(self.total.min()):.5f}, {float(better.double().mean()):.0%}")
+                self.theta[order[-some:]], self.total[order[-some:]] = (
+                    self.theta[order[:some]],
+                    self.total[order[:some]],
+                )
+        self.log(
+            f"{self.generation} {move[0]} {move[1]}: {float(self.total.min()):.5f}, {float(better.double().mean()):.0%}"
+        )
 
     def best(self, most: int = 1) -> Array:
         """The best distinct scores; :meth:`ends` gives their parameters."""

@@ -137,7 +137,7 @@ class Space:
         flat = removal_costs_of(self.model.flat(self.model.terms(theta)))
         at = sum(orbit.size * count for orbit, count in self.par.orbits[:kind])
         orbit, count = self.par.orbits[kind]
-        return flat[:, at : at + orbit.size * count].unflatten(1, (count, orbit.size)).sum(2)  # type: ignore[no-untyped-call]
+        return flat[:, at : at + orbit.size * count].reshape(len(theta), count, orbit.size).sum(2)
 
 
 class Population:
@@ -267,7 +267,7 @@ class Population:
         """Parameters in `goal` with the copies of a type in `order`, and `new` (R, k, unknowns) after them."""
         out = torch.empty(len(theta), goal.par.size, dtype=theta.dtype, device=theta.device)
         for i, columns in enumerate(source.columns):
-            held = theta[:, columns.flatten()].unflatten(1, columns.shape)  # type: ignore[no-untyped-call]
+            held = theta[:, columns.flatten()].reshape(len(theta), *columns.shape)
             if i == kind:
                 held = held.gather(1, order[:, :, None].expand(-1, -1, held.shape[2]))
                 held = held if new is None else torch.cat([held, new], dim=1)

@@ -64,7 +64,7 @@ def run(unit: Unit, context: Context) -> Iterator[Encoder]:
         for end in pool.ends.get(rank, [])[: int(own["keep"])]:
             context.statistics.setdefault(f"total_{rank}", round(end.total, 5))
             if end.total < line:
-                about = {k: end.origin[k] for k in ("label", "move", "trail") if k in end.origin}
+                about: dict[str, Any] = {k: end.origin[k] for k in ("label", "move", "trail")}
                 yield Encoder.build(matmul(*unit.format), *end.factors, ring="R64", origin=about)
 
 

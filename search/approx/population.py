@@ -164,14 +164,14 @@ class Population:
 
     Examples
     --------
-    >>> from ..lm.parametrisation import CyclicZ3
+    >>> from ..lm.parametrisation import Free
     >>> from ..lm.problem import matmul_tensor
-    >>> crowd = Population(matmul_tensor(2, 2, 2), CyclicZ3(2, 1, 2), size=8, seed=1)
+    >>> crowd = Population(matmul_tensor(2, 2, 2), Free(matmul_tensor(2, 2, 2), 5), size=8, seed=1)
     >>> crowd.begin()
     >>> crowd.run(4)
     4
-    >>> bool(crowd.best()[0] < 1e-3)  # Strassen's rank 7 = 1 + 2·3
-    True
+    >>> round(float(crowd.best()[0]), 3)  # ¼ is the limit over the border
+    0.252
     """
 
     def __init__(

@@ -108,7 +108,7 @@ def _points(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             "file": name, "format": "x".join(map(str, fmt)), "rank": encoder.rank, "epsilon2": eps2, "kappa2": kappa2,
             "monte_carlo": measured, "standard_errors_off": (measured - eps2) / error,
             **{f"total_{k}": eps2 + u * kappa2 for k, u in FORMATS.items()}, "dropping": 1 - encoder.rank / prod(fmt),
-            "bound": float(cost.bound), "traffic": cost.traffic_x, "distinct_x": cost.distinct_x,
+            "bound": float(cost.bound), "time": cost.time, "traffic": cost.traffic_x, "distinct_x": cost.distinct_x,
             "distinct_d": cost.distinct_d, "adds_x": cost.adds_x, "adds_d": cost.adds_d, "entries": cost.entries,
             "group": str(encoder.origin.get("group", "")),
         }  # fmt: skip

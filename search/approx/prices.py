@@ -150,8 +150,8 @@ def price(encoder: Encoder, fmt: tuple[int, int, int]) -> Price:
     r = encoder.rank
     adds = [int(np.maximum((np.abs(f) > 1e-12).sum(1) - 1, 0).sum()) for f in (e_x, d)]
     return Price(
-        r / prod(fmt), r / (n * m), r / (n * p), relative_time(fmt, r, 8192), distinct_rows(e_x),
-        distinct_rows(d.T), adds[0], adds[1], entries(encoder), epsilon2(encoder), kappa2(encoder), epsilon2_lower_bound(fmt, r).value,
+        r / prod(fmt), r / (n * m), r / (n * p), relative_time(fmt, r, 8192), distinct_rows(e_x), distinct_rows(d.T),
+        adds[0], adds[1], entries(encoder), epsilon2(encoder), kappa2(encoder), epsilon2_lower_bound(fmt, r).value,
     )  # fmt: skip
 
 

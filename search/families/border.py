@@ -107,7 +107,8 @@ def _told(path: list[Any], par: Any) -> dict[str, Any]:
     grows = [round(float(g / fall), 2) if abs(fall) > 1e-3 else 0.0 for g in growth[firsts]]
     return {
         "floor": float(last.epsilon2), "mu": float(last.mu), "kappa2": float(last.kappa2),
-        "slope": round(float(slope), 4), "fit_over_penalty": round(float(last.ratio), 3), "gradient": float(last.gradient), "exponents": grows,
+        "slope": round(float(slope), 4), "fit_over_penalty": round(float(last.ratio), 3),
+        "gradient": float(last.gradient), "exponents": grows,
     }  # fmt: skip
 
 

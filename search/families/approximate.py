@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 #: groups: symmetries besides the unit's own.
 #: population: lineages that search the unit's own subspace (`search.approx.population`), none by default ·
 #: generations, steps: of it · from: encoders it begins with (`search.approx.sources`), of any rank if there is no
-#: symmetry · fresh: share of the lineages that begin at random · keep: best ends yielded.
+#: symmetry · fresh: share of the lineages that begin at random.
+#: keep: best ends of every rank that are yielded · above: whether those above the lines are too.
 SETTINGS: dict[str, Any] = {
     "counts": None, "runs": 16, "ranks": [], "restarts": 1, "widest": 800, "explore": 0.25,
     "release": None, "groups": [], "population": 0, "generations": 40, "steps": 50, "from": [], "fresh": 0.5, "keep": 1,
+    "above": False,
 }  # fmt: skip
 #: What was learnt about ⟨4,4,4⟩ under the cyclic shift and a rotation of three coordinates (order 9): multisets from
 #: which random starts reach below the lines, and neighbouring ranks are reached by dropping and adding orbits.
@@ -52,7 +54,7 @@ KINDS: dict[str, dict[Format, tuple[str, ...]]] = {
 
 
 def run(unit: Unit, context: Context) -> Iterator[Encoder]:
-    """Search; the best ends of every rank that lie below both lines, least rank first."""
+    """Search; the best ends of every rank, those below both lines unless all are asked for, least rank first."""
     own = {**SETTINGS, **unit.parameters}
     ranks = sorted({unit.rank, *own["ranks"]})
     if any(not isinstance(r, int) or not 1 <= r <= prod(unit.format) for r in ranks):
@@ -63,7 +65,7 @@ def run(unit: Unit, context: Context) -> Iterator[Encoder]:
         line = 1 - rank / min(prod(unit.format), exact or prod(unit.format))
         for end in pool.ends.get(rank, [])[: int(own["keep"])]:
             context.statistics.setdefault(f"total_{rank}", round(end.total, 5))
-            if end.total < line:
+            if end.total < line or own["above"]:
                 about: dict[str, Any] = {k: end.origin[k] for k in ("label", "move", "trail")}
                 yield Encoder.build(matmul(*unit.format), *end.factors, ring="R64", origin=about)
 

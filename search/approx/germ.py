@@ -1,10 +1,10 @@
-"""Border algorithms as polynomials: from a path of growing terms to t^h·T = Σ t^(h−p_l) u_l(t)⊗v_l(t)⊗w_l(t) mod t^(h+1).
+"""Border algorithms as polynomials: t^h·T = Σ t^(h−p_l) u_l(t)⊗v_l(t)⊗w_l(t) mod t^(h+1), begun from a path.
 
 :class:`search.lm.border.Series` is that system in the coordinates of an invariant subspace and solves it by singular
 values; this one is without symmetry, for thousands of unknowns on a GPU, and begins where a path of
-:mod:`search.approx.stiff` leads: terms of exponent p grow as t^−p, so t^(p/3)·(factor) is a power series in t along the
-path, and its first coefficients are the start.  Entries can be *pinned*: fixed one batch after another to multiples of a
-step as long as the rest can follow, until what is left is a rational point to be checked exactly.
+:mod:`search.approx.stiff` leads: terms of exponent p grow as t^−p, so t^(p/3)·(factor) is a power series in t along
+the path, and its first coefficients are the start.  Entries can be *pinned*: fixed one batch after another to multiples
+of a step as long as the rest can follow, until what is left is a rational point to be checked exactly.
 """
 
 from __future__ import annotations
@@ -191,9 +191,8 @@ class Germ:
                 damping *= 8
             if not taken:
                 break
-            log(
-                f"{turn} {reached:.3e} fit {float(trial.square().sum()):.3e} damping {damping:.1e} norm {float(new.norm()):.4f}"
-            )
+            fit = float(trial.square().sum())
+            log(f"{turn} {reached:.3e} fit {fit:.3e} damping {damping:.1e} norm {float(new.norm()):.4f}")
             stuck = reached > value * (1 - 1e-6)
             x, f, value, damping = new, trial, reached, max(damping / 5, least)
             if stuck:

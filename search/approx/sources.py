@@ -50,7 +50,10 @@ def encoder_from(expression: Any) -> Encoder:
     if kind in ("rotate", "transpose"):
         inner = encoder_from(expression[kind])
         return inner.rotate() if kind == "rotate" else inner.transpose()
-    whole, *rest = [encoder_from(e).to_ring("R64") for e in expression[kind]]
+    parts = expression[kind]
+    if not isinstance(parts, Sequence) or isinstance(parts, str) or not parts:
+        raise StlError("from", expression, f"a list of expressions under {kind}")
+    whole, *rest = [encoder_from(e).to_ring("R64") for e in parts]
     for part in rest:
         whole = whole.kron(part) if kind == "kron" else whole.direct_sum(part, expression.get("axis", "n"))
     return whole

@@ -106,6 +106,66 @@ class Problem:
         strength = (x.square().sum(1) * w.square().sum(1) * d.square().sum(1)).sum()
         return float(self.residual(y).square().sum()) / self.norm2, float(strength) / self.norm2
 
+    def curvature(self, y: Tensor, f: Tensor, p: Tensor) -> Tensor:
+        """What JᵀJ leaves out of half the Hessian of ‖residual‖² along p: Σ_i f_i ∇²f_i·p."""
+        x, q = self.terms(y), self.terms(p)
+        gap = f.view(self.target.shape)
+        rules = (("abc,lb,lc->la", 1, 2), ("abc,la,lc->lb", 0, 2), ("abc,la,lb->lc", 0, 1))
+        out = torch.zeros_like(y)
+        for (rule, i, j), m in zip(rules, self.maps, strict=True):
+            part = torch.einsum(rule, gap, q[i], x[j]) + torch.einsum(rule, gap, x[i], q[j])
+            out += m @ part.flatten()
+        return out
+
+    def newton(
+        self, y: Tensor, mu: float, iterations: int = 8, products: int = 60, goal: float = 1e-10
+    ) -> tuple[Tensor, float]:
+        """Newton steps for ‖residual‖² + μ‖y‖² near a minimum: the end and its gradient in units of the penalty's.
+
+        The system is solved by conjugate gradients in the coordinates R·y of the factorisation JᵀJ + μ = RᵀR, in which
+        only the curvature of the residual differs from the identity.
+        """
+        eye = mu**0.5 * torch.eye(self.size, dtype=y.dtype, device=y.device)
+        size = float("inf")
+        for _ in range(iterations):
+            f = self.residual(y)
+            jacobian = self.jacobian(y)
+            upper = torch.linalg.qr(torch.cat([jacobian, eye]), mode="r").R
+            gradient = jacobian.T @ f + mu * y
+            del jacobian
+
+            def back(v: Tensor, upper: Tensor = upper) -> Tensor:
+                solution: Tensor = torch.linalg.solve_triangular(upper, v[:, None], upper=True)[:, 0]
+                return solution
+
+            def forth(v: Tensor, upper: Tensor = upper) -> Tensor:
+                solution: Tensor = torch.linalg.solve_triangular(upper.T, v[:, None], upper=False)[:, 0]
+                return solution
+
+            rest = -forth(gradient)
+            size, step, along = float(rest.norm()) / (mu * float(y @ y)) ** 0.5, torch.zeros_like(y), rest
+            if size < goal:
+                break
+            first = float(rest @ rest)
+            for _ in range(products):
+                image = along + forth(self.curvature(y, f, back(along)))
+                bend, old = float(along @ image), float(rest @ rest)
+                if bend <= 0:
+                    step = along if not step.any() else step
+                    break
+                step, rest = step + old / bend * along, rest - old / bend * image
+                if float(rest @ rest) < 1e-12 * first:
+                    break
+                along = rest + float(rest @ rest) / old * along
+            move, here, share = back(step), float(f @ f + mu * y @ y), 1.0
+            while share > 1e-3:
+                trial = self.residual(y + share * move)
+                if float(trial @ trial + mu * (y + share * move).square().sum()) <= here * (1 + 1e-15):
+                    break
+                share /= 2
+            y = y + share * move
+        return y, size
+
     def descend(
         self, y: Tensor, mu: float, iterations: int, damping: float = 1.0, tolerance: float = 1e-7
     ) -> tuple[Tensor, float, float]:

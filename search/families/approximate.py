@@ -31,11 +31,12 @@ if TYPE_CHECKING:
 #: population: lineages that search the unit's own subspace (`search.approx.population`), none by default ·
 #: generations, steps: of it · from: encoders it begins with (`search.approx.sources`), of any rank if there is no
 #: symmetry · fresh: share of the lineages that begin at random.
+#: caps: with encoders to begin from, the least ε² under each of these bounds on κ², as rounding weighs more.
 #: keep: best ends of every rank that are yielded · above: whether those above the lines are too.
 SETTINGS: dict[str, Any] = {
     "counts": None, "runs": 16, "ranks": [], "restarts": 1, "widest": 800, "explore": 0.25,
     "release": None, "groups": [], "population": 0, "generations": 40, "steps": 50, "from": [], "fresh": 0.5, "keep": 1,
-    "above": False,
+    "above": False, "caps": [],
 }  # fmt: skip
 #: What was learnt about ⟨4,4,4⟩ under the cyclic shift and a rotation of three coordinates (order 9): multisets from
 #: which random starts reach below the lines, and neighbouring ranks are reached by dropping and adding orbits.
@@ -59,7 +60,10 @@ def run(unit: Unit, context: Context) -> Iterator[Encoder]:
     ranks = sorted({unit.rank, *own["ranks"]})
     if any(not isinstance(r, int) or not 1 <= r <= prod(unit.format) for r in ranks):
         raise StlError("ranks", ranks, f"whole numbers from 1 to {prod(unit.format)}")
-    pool = _deep(unit, own, context) if own["population"] else _explored(unit, own, ranks, context)
+    if own["caps"]:
+        pool = _capped(unit, own, context)
+    else:
+        pool = _deep(unit, own, context) if own["population"] else _explored(unit, own, ranks, context)
     exact = best_rank(unit.format)
     for rank in ranks:
         line = 1 - rank / min(prod(unit.format), exact or prod(unit.format))
@@ -102,6 +106,29 @@ def _explored(unit: Unit, own: dict[str, Any], ranks: list[int], context: Contex
         if context.left() > 0:
             explorer.release(rank, str(own["release"]))
     context.statistics |= {"runs": explorer.runs, "moves": {k: f"{g} of {n}" for k, (n, g) in explorer.gains.items()}}
+    return pool
+
+
+def _capped(unit: Unit, own: dict[str, Any], context: Context) -> Pool:
+    """Bounded κ² from the encoders named: the path over weights of κ² in the unit's symmetry."""
+    from ..approx.pool import Pool, scored
+    from ..approx.sources import encoders_from
+    from ..approx.tradeoff import FINE, capped_ends, path
+
+    if not all(isinstance(c, (int, float)) and c > 0 for c in own["caps"]) or not own["from"]:
+        raise StlError("caps", own["caps"], "positive bounds on κ², with encoders to begin from")
+    parents = encoders_from(own["from"], unit.format)
+    context.parents += parents
+    if any(p.rank != unit.rank for p in parents):
+        raise StlError("from", own["from"], f"encoders of rank {unit.rank}")
+    ends = [scored(unit.format, p.floats(), {}) for p in parents]
+    points = path(
+        unit.format, ends, FINE, unit.symmetry, context.device, int(own["steps"]), context.left() / len(FINE), unit.seed
+    )
+    pool = Pool()
+    for cap, end in capped_ends([e for _, e in points], own["caps"]).items():
+        end.origin = {"label": f"κ² ≤ {cap:g}", "move": "rounding weighs more", "trail": []}
+        pool.offer(end)
     return pool
 
 

@@ -119,6 +119,9 @@ def report(summary: Summary, out: Path) -> None:
             f"{len(summary.resisting)} finds still to be made exact: python -m search.exact {out}/finds/* "
             f"--out {out}/encoders", markup=False,
         )  # fmt: skip
+    notes = {str(o["statistics"]["note"]) for o in summary.outcomes.values() if "note" in o["statistics"]}
+    for note in sorted(notes)[:6]:
+        console.print(f"  {note}", markup=False)
     for message, count in sorted(summary.messages.items(), key=lambda v: -v[1])[:3]:
         console.print(f"  {count} × {message[:200]}", markup=False)
 

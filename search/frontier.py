@@ -59,7 +59,12 @@ def _table(points: list[Point], fmt: Format, dtype: str, details: bool) -> Table
             f"{float(cost.bound):.3f}" if cost.bound else "", ", ".join(x.kind for x in same) if details else p.group,
         ]  # fmt: skip
         if details:
-            row += [f"{cost.time:.2f}", f"{cost.traffic_x:.2f}", f"{cost.distinct_x}/{cost.distinct_d}", f"{cost.adds_x}/{cost.adds_d}"]
+            row += [
+                f"{cost.time:.2f}",
+                f"{cost.traffic_x:.2f}",
+                f"{cost.distinct_x}/{cost.distinct_d}",
+                f"{cost.adds_x}/{cost.adds_d}",
+            ]
         table.add_row(*row, style=None if p.below else "dim")
     return table
 

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lm.orbits import Invariant
+from ..lm.invariant import Invariant
 from ..lm.parametrisation import Parametrisation
 from ..lm.problem import matmul_tensor
-from .explore import action_of
 from .pool import Format
 from .population import Population
 
@@ -30,8 +29,8 @@ LEARNT: dict[Format, dict[int, tuple[str, tuple[int, ...]]]] = {
     (4, 4, 4): {
         36: ("Z3*c:(123)", (4, 0, 0, 0, 0, 0)),
         40: ("Z3*c:(123)", (4, 0, 0, 1, 0, 1)),
-        44: ("Z3*c:(123)", (4, 1, 0, 1, 0, 2)),
-        46: ("Z3*c:(123)", (4, 1, 0, 1, 0, 4)),
+        44: ("Z3*c:(123)", (4, 0, 1, 1, 0, 2)),
+        46: ("Z3*c:(123)", (4, 0, 1, 1, 0, 4)),
     },
 }
 
@@ -51,8 +50,7 @@ class Trial:
 
 
 def _space(fmt: Format, group: str, counts: Sequence[int]) -> Parametrisation:
-    action, types = action_of(group, fmt)
-    return Invariant(action, counts, types=types)
+    return Invariant(group, fmt, counts)
 
 
 def _lineages(unknowns: int, device: str) -> int:

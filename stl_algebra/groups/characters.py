@@ -18,7 +18,7 @@ import numpy as np
 
 from stl_algebra._html import table_html
 from stl_algebra.errors import StlError
-from stl_algebra.groups.cyclotomic import Cyclotomic, power_basis
+from stl_algebra.groups.cyclotomic import Cyclotomic, format_number, power_basis
 from stl_algebra.groups.large import PermutationGroup
 from stl_algebra.groups.modular import (
     eigenvectors,

@@ -51,6 +51,11 @@ class PackedGroup:
     signs : tuple of three (|G|, d_s) int64 arrays
         The sign it gets (1 over GF(2)).
     mul : (|G|, |G|) int64
+
+    Examples
+    --------
+    >>> packed("E32/1", (4, 4, 4), "Z").order
+    2
     """
 
     name: str
@@ -140,6 +145,11 @@ class OrbitScheme:
     signs : (m,) int64
     sizes : (m,) int64
         Terms of each orbit.
+
+    Examples
+    --------
+    >>> standard_orbits("c:(12)", (3, 3, 3), "Z").encoder()
+    Encoder⟨3,3,3;27⟩ over Z, exact, κ²=1
     """
 
     group: PackedGroup

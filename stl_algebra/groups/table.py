@@ -58,6 +58,11 @@ class FiniteGroup:
     StlError
         If the table is not square, has entries out of range, is larger than `MAX_ORDER`, or is not a group;
         the message names the failing identity.
+
+    Examples
+    --------
+    >>> FiniteGroup(np.array([[0, 1], [1, 0]])).exponent
+    2
     """
 
     table: IntArray

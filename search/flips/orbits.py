@@ -32,7 +32,7 @@ MOST = 64
 #: Flips between two looks at the clock, and orbits for which plus transitions find room.
 CHUNK, HEADROOM = 200_000, 8
 #: Of a walk: under a group one orbit is several terms, and climbing two is what opens the way down.
-WALK = Schedule(flips=10_000_000, plus_after=30_000, plus_diff=2, patience=12)
+WALK = Schedule(flips=10_000_000, plus_after=2_000, plus_diff=2, patience=12)
 #: Schemes of the lowest rank that are walked on from.
 POOL = 64
 

@@ -22,7 +22,7 @@ def direct_product(*groups: FiniteGroup) -> FiniteGroup:
 
     Examples
     --------
-    >>> direct_product(cyclic(2), symmetric(3)).order
+    >>> direct_product(cyclic(2), cyclic(6)).order
     12
     """
     return reduce(_direct_product, groups) if groups else cyclic(1)

@@ -17,6 +17,7 @@ import numpy as np
 
 from stl_algebra._html import table_html
 from stl_algebra.errors import StlError
+from stl_algebra.groups.classes import ConjugacyClasses, conjugacy_classes
 
 if TYPE_CHECKING:
     from stl_algebra.groups.characters import CharacterTable
@@ -28,34 +29,6 @@ __all__ = ["MAX_ORDER", "ConjugacyClasses", "FiniteGroup"]
 
 IntArray = np.ndarray[Any, np.dtype[Any]]
 MAX_ORDER = 8192  # a 128 MiB int16 table; every derived quantity stays within a few seconds below it
-
-
-@dataclass(frozen=True, eq=False)
-class ConjugacyClasses:
-    """Conjugacy classes, ordered by element order, then size, then smallest element (identity first).
-
-    Attributes
-    ----------
-    of : int array, shape (|G|,)
-        Class index of every element.
-    representatives, sizes, orders : int arrays, shape (k,)
-        Smallest element, number of elements and common element order of each class.
-    inverse : int array, shape (k,)
-        Class of the inverses.
-    """
-
-    of: IntArray
-    representatives: IntArray
-    sizes: IntArray
-    orders: IntArray
-    inverse: IntArray
-
-    def __len__(self) -> int:
-        return len(self.sizes)
-
-    def members(self, index: int) -> IntArray:
-        """Sorted elements of one class."""
-        return np.flatnonzero(self.of == index)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +58,11 @@ class FiniteGroup:
     StlError
         If the table is not square, has entries out of range, is larger than `MAX_ORDER`, or is not a group;
         the message names the failing identity.
+
+    Examples
+    --------
+    >>> FiniteGroup(np.array([[0, 1], [1, 0]])).exponent
+    2
     """
 
     table: IntArray
@@ -325,24 +303,8 @@ class FiniteGroup:
     @cached_property
     def classes(self) -> ConjugacyClasses:
         """Conjugacy classes."""
-        n = self.order
-        least = np.arange(n)
-        moves = [self.conjugate(s, np.arange(n)) for s in self.generators]
-        while True:  # every element learns the least element of its orbit; pointer jumping keeps rounds few
-            new = least
-            for move in moves:
-                new = np.minimum(new, new[move])
-                np.minimum.at(new, move, new[np.arange(n)])
-            new = new[new]
-            if np.array_equal(new, least):
-                break
-            least = new
-        reps, of, sizes = np.unique(least, return_inverse=True, return_counts=True)
-        order = np.lexsort((reps, sizes, self.element_orders[reps]))
-        place = np.empty_like(order)
-        place[order] = np.arange(len(order))
-        of, reps, sizes = place[of], reps[order], sizes[order]
-        return ConjugacyClasses(of, reps, sizes, self.element_orders[reps], of[self.inverse[reps]])
+        moves = [self.conjugate(s, np.arange(self.order)) for s in self.generators]
+        return conjugacy_classes(moves, self.element_orders, self.inverse)
 
     def power_map(self, k: int) -> IntArray:
         """Class of the k-th powers of each class, shape (number of classes,)."""

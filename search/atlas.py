@@ -30,10 +30,11 @@ from .cli import Json, Out, announced, console, friendly, print_json
 
 __all__ = ["Card", "Line", "atlas", "cards", "lines"]
 
-#: Formulas of larger encoders are longer than anybody reads.
-FORMULAS_UP_TO = 64
+#: Nonzero entries beyond which formulas are longer than anybody reads, and programs take long to be made short.
+SHORT = 1000
+PROGRAMS = (".py", ".c")
 #: Bytes of a file beyond which other layouts are left to `search.catalog export`.
-LARGEST_LINK = 100_000
+LARGEST_LINK = 16_000
 TEMPLATE = Path(__file__).parent / "data" / "atlas.html"
 
 
@@ -97,7 +98,10 @@ def cards(files: Sequence[Path]) -> Iterator[Card]:
 
 def _layouts(encoder: Encoder, stem: str) -> Iterator[tuple[str, str]]:
     """Download links of the layouts that can hold the encoder."""
+    long = _nonzeros(encoder) > SHORT
     for suffix, writer in WRITERS.items():
+        if long and suffix in PROGRAMS:
+            continue
         try:
             written = writer(encoder)
         except StlError:  # a layout that cannot hold this ring or target
@@ -107,8 +111,12 @@ def _layouts(encoder: Encoder, stem: str) -> Iterator[tuple[str, str]]:
             yield stem + suffix, f"data:application/octet-stream;base64,{base64.b64encode(data).decode()}"
 
 
+def _nonzeros(encoder: Encoder) -> int:
+    return sum(int((f.num != 0).sum()) for f in encoder.factors)
+
+
 def _formulas(encoder: Encoder) -> str:
-    if not encoder.ring.exact or encoder.ring.characteristic or encoder.rank > FORMULAS_UP_TO:
+    if not encoder.ring.exact or encoder.ring.characteristic or _nonzeros(encoder) > SHORT:
         return ""
     from stl_algebra.symbolic import formulas
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .convert import ConversionReport, convert_linear, unconvert
     from .dispatch import DenseFallback, Plan, deepen, plan_matmul
     from .exact import exact_matmul
+    from .fp64 import Fp64Weight, fp64_weight, matmul_fp64
     from .functional import encode_weight, stl_matmul, stl_matmul_encoded
     from .fused import mlp
     from .leak import LeakReport, leak_test
@@ -30,6 +31,7 @@ _HOMES = {
     "convert": "ConversionReport convert_linear unconvert",
     "dispatch": "DenseFallback Plan deepen plan_matmul",
     "exact": "exact_matmul",
+    "fp64": "Fp64Weight fp64_weight matmul_fp64",
     "functional": "encode_weight stl_matmul stl_matmul_encoded",
     "fused": "mlp",
     "leak": "LeakReport leak_test",
@@ -46,6 +48,7 @@ __all__ = [
     "Codec",
     "ConversionReport",
     "DenseFallback",
+    "Fp64Weight",
     "LeakReport",
     "Plan",
     "STLAttention",
@@ -59,8 +62,10 @@ __all__ = [
     "encode_weight",
     "exact_matmul",
     "fast_matmul",
+    "fp64_weight",
     "layout",
     "leak_test",
+    "matmul_fp64",
     "matmul_split",
     "mlp",
     "plan_matmul",

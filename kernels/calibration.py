@@ -43,10 +43,12 @@ class Moments:
         self.layer = layer
         n, _, p = layer.format
         r, a, b = layer.encoded_shape
-        where = {"device": layer.e_x.device, "dtype": torch.float32}
-        self.gram = torch.zeros(r * a, r * a, **where)
-        self.cross = torch.zeros(r * a, n * p * b, **where)
-        self.sum_u, self.sum_y = torch.zeros(r * a, **where), torch.zeros(n * p * b, **where)
+
+        def zeros(*shape: int) -> torch.Tensor:
+            return torch.zeros(*shape, device=layer.e_x.device, dtype=torch.float32)
+
+        self.gram, self.cross = zeros(r * a, r * a), zeros(r * a, n * p * b)
+        self.sum_u, self.sum_y = zeros(r * a), zeros(n * p * b)
         self.energy, self.tiles = 0.0, 0
 
     def add(self, x: torch.Tensor, y: torch.Tensor, keep: torch.Tensor | None = None) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from stl_algebra._html import table_html
 from stl_algebra.errors import StlError
 
-from .causal import causal_reason
+from .causal import causal_reason, future_share
 from .codec import Codec, EncoderLike, as_codec
 from .devices import load_device
 from .dispatch import predict_ms
@@ -139,8 +139,9 @@ def convert_linear(
     ------
     StlError
         If ``model`` itself is an `nn.Linear` (there is no parent to put the new layer into), the encoder is refused,
-        or a causal model would leak: an inexact encoder, or encoded weights that learn, with more than one row in
-        a tile along time. Individual layers that cannot be converted are reported instead.
+        or a causal model would leak: more than one row in a tile along time with an encoder that is not causal
+        (`kernels.causal.future_share`) or with encoded weights that learn. Individual layers that cannot be converted
+        are reported instead.
 
     Examples
     --------
@@ -161,11 +162,13 @@ def convert_linear(
     report.causal = "" if causal is False else "causal=True was passed" if causal else causal_reason(model)
     if causal is None and not report.causal and report.leak_before is not None and report.leak_before.is_causal:
         report.causal = "the example shows it"
-    if report.causal and report.mixes and rows == "tokens":
-        what = "an inexact encoder" if codec.epsilon2 > EXACT else "an encoder whose weights or codec learn"
+    learns = train_codec or mode == "trainable"
+    if report.causal and report.mixes and rows == "tokens" and (learns or future_share(codec) > 0):
+        what = "an encoder whose weights or codec learn" if learns else "an encoder that is not causal"
         raise StlError(
             "encoder", f"{what} with tiles of {codec.format[0]} rows along time in a causal model ({report.causal})",
-            "an exact encoder with mode='frozen' or 'dense', a format ⟨1,m,p⟩ with rows='none', or rows='batch'",
+            "an exact (or causal) encoder with mode='frozen' or 'dense', a format ⟨1,m,p⟩ with rows='none', or "
+            "rows='batch'",
             "Rows of a tile read each other, so the model would see the future. causal=False insists.")  # fmt: skip
     if example is not None:
         seen = _rows_seen(model, example)
@@ -225,9 +228,10 @@ def _why_not(name: str, child: nn.Module, filter_fn: Callable[[str, nn.Module], 
         return f"smaller than {smallest}" if child.embed_dim < smallest else ""
     if isinstance(child, nn.Linear) and type(child) is not nn.Linear:
         return f"{type(child).__name__} is not a plain nn.Linear"
-    if id(child.weight) in tied:
-        return f"its weight is shared with {tied[id(child.weight)]}"
-    return f"smaller than {smallest}" if min(child.weight.shape) < smallest else ""
+    weight = child.get_parameter("weight")
+    if id(weight) in tied:
+        return f"its weight is shared with {tied[id(weight)]}"
+    return f"smaller than {smallest}" if min(weight.shape) < smallest else ""
 
 
 def _convert(child: nn.Module, codec: Codec, options: dict[str, Any]) -> nn.Module:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from stl_algebra import Encoder, StlError
 from stl_algebra.files import load, save
+from stl_algebra.symmetry import action
 
 from ..cli import Group, Json, Seconds, Seed, announced, console, fail, friendly, print_json
 from .road import RINGS, ExactReport, exact
@@ -46,10 +47,8 @@ def _group(find: Encoder, wanted: str | None) -> Any:
     name = find.origin.get("group", "") if wanted is None else wanted
     if name in NONE or not isinstance(name, str) or find.target.format is None:
         return None
-    from ..lm.groups import named_action
-
     try:
-        return named_action(name, find.format)
+        return action(name, find.format)
     except StlError:
         if wanted is None:
             return None  # a family that spells its groups in another way

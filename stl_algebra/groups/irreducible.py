@@ -119,8 +119,8 @@ def irreps(group: FiniteGroup, form: str = "monomial") -> tuple[Irrep, ...]:
     Examples
     --------
     >>> from stl_algebra.groups import group
-    >>> [(rho.dimension, rho.type) for rho in irreps(group("Q8"))][-1]
-    (2, 'quaternionic')
+    >>> [rho.dimension for rho in irreps(group("A5"))]
+    [1, 3, 3, 4, 5]
     """
     return tuple(irrep(group, i, form) for i in range(len(character_table(group))))
 
@@ -132,8 +132,8 @@ def irrep(group: FiniteGroup, index: int, form: str = "monomial") -> Irrep:
     Examples
     --------
     >>> from stl_algebra.groups import group
-    >>> irrep(group("S3"), 2).is_homomorphism
-    True
+    >>> irrep(group("S3"), 2).dimension
+    2
     """
     if form not in ("monomial", "field"):
         raise StlError("form", form, "'monomial' or 'field'")

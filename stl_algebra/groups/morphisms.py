@@ -177,7 +177,14 @@ def _invariants(group: FiniteGroup) -> Any:
 
 
 def isomorphism(source: FiniteGroup, target: FiniteGroup) -> IntArray | None:
-    """An isomorphism source → target as an index array, or None when there is none."""
+    """An isomorphism source → target as an index array, or None when there is none.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> isomorphism(group("D4"), group("Q8")) is None
+    True
+    """
     if source.order != target.order or _invariants(source) != _invariants(target):
         return None
     search = _Search(source, target)
@@ -190,7 +197,7 @@ def is_isomorphic(a: FiniteGroup, b: FiniteGroup) -> bool:
     Examples
     --------
     >>> from stl_algebra.groups import group
-    >>> is_isomorphic(group("S3"), group("D3")), is_isomorphic(group("Q8"), group("D4"))
+    >>> is_isomorphic(group("C6"), group("C2xC3")), is_isomorphic(group("D4"), group("Q8"))
     (True, False)
     """
     return isomorphism(a, b) is not None
@@ -202,8 +209,8 @@ def small_group_id(group: FiniteGroup) -> tuple[int, int]:
     Examples
     --------
     >>> from stl_algebra.groups import group
-    >>> small_group_id(group("Q8")), small_group_id(group("D4"))
-    ((8, 4), (8, 3))
+    >>> small_group_id(group("Q8"))
+    (8, 4)
     """
     mine = None if group.order > MAX_SMALL_ORDER else _invariants(group)
     for index in range(1, number_of_small_groups(group.order) + 1):
@@ -264,9 +271,8 @@ def automorphism_group(group: FiniteGroup, limit: int = MAX_AUTOMORPHISM_ORDER) 
     Examples
     --------
     >>> from stl_algebra.groups import group
-    >>> found = automorphism_group(group("C2xC2"))
-    >>> found.order, found.outer_order
-    (6, 6)
+    >>> automorphism_group(group("Q8")).order
+    24
     """
     if group.order > limit:
         raise StlError("group", group, f"order at most {limit}", "Raise `limit`: the search takes longer, that is all.")

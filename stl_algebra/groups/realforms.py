@@ -168,7 +168,7 @@ def real_irreps(group: FiniteGroup) -> tuple[RealForm, ...]:
     Examples
     --------
     >>> from stl_algebra.groups import group
-    >>> [form.dimension for form in real_irreps(group("C3"))]
+    >>> [rho.dimension for rho in real_irreps(group("C3"))]
     [1, 2]
     """
     from stl_algebra.groups.characters import character_table

@@ -99,8 +99,8 @@ def subgroup_classes(group: FiniteGroup, limit: int = MAX_SUBGROUPS) -> tuple[Su
     Examples
     --------
     >>> from stl_algebra.groups import group
-    >>> [(c.order, c.length, c.is_normal) for c in subgroup_classes(group("S3"))]
-    [(1, 1, True), (2, 3, False), (3, 1, True), (6, 1, True)]
+    >>> [(c.order, c.length) for c in subgroup_classes(group("S3"))]
+    [(1, 1), (2, 3), (3, 1), (6, 1)]
     """
     orders, line = group.element_orders, np.arange(group.order)
     moves = [np.asarray(group.conjugate(s, line)) for s in group.generators]
@@ -167,8 +167,8 @@ def normal_subgroups(group: FiniteGroup, limit: int = MAX_SUBGROUPS) -> tuple[In
     Examples
     --------
     >>> from stl_algebra.groups import group
-    >>> [len(n) for n in normal_subgroups(group("S4"))]
-    [1, 4, 12, 24]
+    >>> [len(n) for n in normal_subgroups(group("A4"))]
+    [1, 4, 12]
     """
     closures = {}
     for r in group.classes.representatives:
@@ -195,7 +195,14 @@ def normal_subgroups(group: FiniteGroup, limit: int = MAX_SUBGROUPS) -> tuple[In
 
 
 def sylow_subgroup(group: FiniteGroup, p: int) -> IntArray:
-    """Sorted elements of a Sylow p-subgroup, grown inside normalisers."""
+    """Sorted elements of a Sylow p-subgroup, grown inside normalisers.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> len(sylow_subgroup(group("S4"), 2))
+    8
+    """
     if prime_factors(p) != [p]:
         raise StlError("p", p, "a prime")
     target = 1

@@ -150,8 +150,8 @@ def equivalent(
 
     Examples
     --------
-    >>> from stl_algebra.schemes import strassen, winograd
-    >>> bool(equivalent(strassen(), winograd()))  # de Groote: there is one orbit
+    >>> from stl_algebra import schemes
+    >>> bool(equivalent(schemes.strassen(), schemes.winograd()))
     True
     """
     if one.rank != two.rank:
@@ -192,8 +192,8 @@ def stabiliser(encoder: Encoder, seed: int = 0, skip_primes: int = 0) -> Stabili
 
     Examples
     --------
-    >>> from stl_algebra.schemes import strassen
-    >>> stabiliser(strassen()).order
+    >>> from stl_algebra import schemes
+    >>> stabiliser(schemes.strassen()).order
     36
     """
     view, p = prime_view(encoder, skip_primes)

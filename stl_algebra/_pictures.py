@@ -52,7 +52,7 @@ def encoder_html(encoder: Encoder, page: bool = False) -> str:
         if page and np.count_nonzero(values) <= MAX_HOVER:
             image = factor_svg(values, name)
         else:
-            data = base64.b64encode(factor_png(values)).decode()
+            data = base64.b64encode(factor_png(values, 9 if np.count_nonzero(values) <= MAX_HOVER else 6)).decode()
             image = f"<img alt='{name}' src='data:image/png;base64,{data}'>"
         pictures.append(f"<div style='margin-right:16px'><div>{name}</div>{image}</div>")
     row = f"<div style='display:flex;flex-wrap:wrap;margin-top:4px'>{''.join(pictures)}</div>"

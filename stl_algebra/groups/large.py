@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from stl_algebra.errors import StlError
+from stl_algebra.groups.generate import cycles
 from stl_algebra.groups.table import ConjugacyClasses
 
 __all__ = ["PermutationGroup", "clifford", "symplectic"]
@@ -48,6 +49,10 @@ class PermutationGroup:
     rank: IntArray
     generators: tuple[int, ...]
     identity: int = 0
+
+    def label(self, g: int) -> str:
+        """Element g in cycle notation."""
+        return cycles(self.elements[g])
 
     @classmethod
     def from_generators(cls, generators: Sequence[Sequence[int]], name: str = "") -> PermutationGroup:

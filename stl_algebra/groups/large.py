@@ -50,6 +50,10 @@ class PermutationGroup:
     generators: tuple[int, ...]
     identity: int = 0
 
+    def label(self, g: int) -> str:
+        """Element g in cycle notation."""
+        return cycles(self.elements[g])
+
     @classmethod
     def from_generators(cls, generators: Sequence[Sequence[int]], name: str = "") -> PermutationGroup:
         """The group that some permutations of 0 … n−1 generate, of at most `MAX_LARGE` elements.

@@ -15,8 +15,8 @@ __all__ = ["residue_decode_source", "residue_encode_source"]
 _HEAD_ENCODE = (
     """
 @triton.jit
-def {name}(x, out, moduli, inverses, exponents, height, width, tile_cols, sx0, so0, so1, plane,
-           BT: tl.constexpr, ACC: tl.constexpr, COUNT: tl.constexpr, SCALED: tl.constexpr):
+def {name}(x, out, moduli, inverses, exponents, height, width, tile_cols, sx0, so0, so1, plane, count,
+           BT: tl.constexpr, ACC: tl.constexpr, SCALED: tl.constexpr):
 """
     + _PLACE
     + """    x += row * {rows} * sx0
@@ -32,7 +32,7 @@ _HEAD_DECODE = (
     """
 @triton.jit
 def {name}(base, y, moduli, inverses, first, second, constants, rows_by, cols_by, height, width, tile_cols,
-           sp0, sp1, plane, sy0, BT: tl.constexpr, ACC: tl.constexpr, COUNT: tl.constexpr, KIND: tl.constexpr,
+           sp0, sp1, plane, sy0, count, BT: tl.constexpr, ACC: tl.constexpr, KIND: tl.constexpr,
            SECOND: tl.constexpr, UNROLL: tl.constexpr):
 """
     + _PLACE
@@ -61,11 +61,11 @@ class _Residues(_Writer):
             self.flush()
 
     def flush(self) -> None:
-        """Integers below 2⁵⁵: their float64 is off by two at most, and so is the remainder from its quotient."""
+        """Integers below 2⁵⁴: float64 and the reciprocal move the remainder by five at most."""
         found = [(at, self.let(f"{v}.to(tl.int32)"), self.let(f"{v}.to(tl.float64)")) for at, v in self.waiting]
         self.waiting = []
         if found:
-            self.do("for l in range(COUNT):")
+            self.do("for l in range(count):")
             self.do("    m, inverse = tl.load(moduli + l), tl.load(inverses + l)")
             for at, low, number in found:
                 self.do(f"    tl.store(out + l * plane + {at}, residue({number}, {low}, m, inverse), mask=inside)")
@@ -100,7 +100,7 @@ def residue_decode_source(factors: tuple[Factor, ...], name: str) -> str:
     for i, k in entries:
         w.do(f"s{i}_{k} = tl.zeros((BT,), dtype=tl.float64)")
         w.do(f"u{i}_{k} = tl.zeros((BT,), dtype=SECOND)")
-    w.loop("COUNT", "loop_unroll_factor=UNROLL")
+    w.loop("count", "loop_unroll_factor=UNROLL")
     w.do("p = base + l * plane")
     w.do("m, inverse = tl.load(moduli + l), tl.load(inverses + l).to(tl.float32)")
     w.do("f, g = tl.load(first + l), tl.load(second + l)")

@@ -182,7 +182,7 @@ def encode(
 
     Parameters
     ----------
-    x : integers, or float64 to be multiplied by 2^``by`` and rounded; unit last stride, encoded entries below 2⁵⁵
+    x : integers, or float64 to be multiplied by 2^``by`` and rounded; unit last stride, encoded entries below 2⁵⁴
     text : recipe with integer coefficients
     moduli, inverses : (L,) int32 and their reciprocals in float64
     by : (N,) int32, optional
@@ -198,7 +198,7 @@ def encode(
         _kernel(text, "encode")[(-(-b // block), min(GRID, a - at))](
             x[at * rows :], out[:, at:], moduli, inverses,
             by[at * rows :] if by is not None else moduli, height - at * rows, width, b, x.stride(0), out.stride(0),
-            out.stride(1), s * out.stride(0), BT=block, ACC=tl.int64, COUNT=len(moduli), SCALED=by is not None,
+            out.stride(1), s * out.stride(0), len(moduli), BT=block, ACC=tl.int64, SCALED=by is not None,
             num_warps=warps,
         )  # fmt: skip
     return out
@@ -226,7 +226,7 @@ def decode(
         _kernel(text, "decode")[(-(-b // block), min(GRID, a - at))](
             p[:, at:], out[at * rows :], moduli, inverses, first, second, constants,
             rows_by[at * rows :] if by is not None else rows_by, cols_by, height - at * rows, width, b, p.stride(0),
-            p.stride(1), s * p.stride(0), out.stride(0), BT=block, ACC=tl.int32, COUNT=len(moduli), KIND=kind,
+            p.stride(1), s * p.stride(0), out.stride(0), len(moduli), BT=block, ACC=tl.int32, KIND=kind,
             SECOND=tl.int64 if kind else tl.float64, UNROLL=unroll or (1 if s > 16 else 2), num_warps=warps,
         )  # fmt: skip
     return out

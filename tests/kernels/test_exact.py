@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels import exact_matmul, residues
+from kernels import exact_matmul, reference, residues
 from kernels.residues import FLOAT, MODULAR, WRAP, Compiled, Plain, moduli_for
 from stl_algebra import Encoder, files, schemes
 from stl_algebra.errors import StlError
@@ -123,7 +123,7 @@ def test_kernels_take_the_same_steps(encoder: Encoder | None, kind: int) -> None
     device = "cuda" if torch.cuda.is_available() else "cpu"
     codec = residues.integral(encoder)
     moduli = moduli_for(2**43, residues.LARGEST, 1, True)
-    n, k, m = 21, 37, 18
+    n, k, m = 10, 17, 11
     a, bt = (torch.randint(-(2**18), 2**18, (size, k), device=device) for size in (n, m))
     by = None
     if kind == FLOAT:
@@ -148,6 +148,22 @@ def test_kernels_take_the_same_steps(encoder: Encoder | None, kind: int) -> None
     torch.testing.assert_close(found[3], plain[3], rtol=1e-15, atol=0, equal_nan=True)
 
 
+@pytest.mark.parametrize("kernel", [True, False])
+def test_encoding_at_the_end_of_the_range(kernel: bool) -> None:
+    """Entries near 2⁵³ that an encoder adds up to 2⁵⁴: congruent, and within 8 bits."""
+    pytest.importorskip("triton")
+    path = Compiled if kernel else Plain
+    codec = residues.integral(S)
+    moduli = tuple(residues.coprimes(residues.LARGEST, 1, True))[:14]
+    x = 2**53 - torch.randint(1, 2**20, (64, 64))
+    x[::2] *= -1
+    found = path.encode(x.cuda() if torch.cuda.is_available() else x, codec, 0, moduli).cpu().reshape(14, 7, -1)
+    exact = codec.e_x.astype(object) @ reference.tiles(x, 2, 2).flatten(1).numpy().astype(object)
+    assert np.abs(exact).max() > 2**53.9
+    for l, m in enumerate(moduli):
+        assert ((found[l].numpy().astype(object) - exact) % m == 0).all()
+
+
 @pytest.mark.parametrize(("modulus", "inner", "shift"), [
     (2, 96, 0), (7, 96, 0), (255, 96, -1), (251, 96, 0), (256, 96, 0), (245, 2048, 3), (197, 2048, 3), (241, 1040, 2),
     (245, 2048, -1), (253, 4096, -1), (256, 2048, 3),
@@ -161,11 +177,11 @@ def test_residue_products(modulus: int, inner: int, shift: int) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     half, wide = min(modulus // 2 + 1, 127), -(-inner // 16) * 16
     assert kernel.shift_for(inner, min(modulus, 246)) == shift or shift < 0 or inner < 100
-    a = torch.randint(-half, half + 1, (2, 20, wide), device=device).to(torch.int8)
-    b = torch.randint(-half, half + 1, (2, 16, wide), device=device).to(torch.int8)
+    a = torch.randint(-half, half + 1, (2, 150, wide), device=device).to(torch.int8)
+    b = torch.randint(-half, half + 1, (2, 144, wide), device=device).to(torch.int8)
     a[0, :10], b[0, :8] = half, half
-    config = gemm.Config(bm=32, bn=32, bk=32 if inner < 100 else 128, stages=2, warps=4, sub=1)
-    out = torch.full((2, 20, 16), 99, dtype=torch.int8, device=device)
+    config = gemm.Config(bm=64, bn=64, bk=32 if inner < 100 else 128, stages=2, warps=4, sub=1)
+    out = torch.full((2, 150, 144), 99, dtype=torch.int8, device=device)
     tables = residues._tables((modulus,), torch.device(device))
     found = kernel.multiply(a, b, *tables, modulus, config=config, out=out, shift=shift)
     exact = a.cpu().long() @ b.cpu().long().transpose(1, 2)

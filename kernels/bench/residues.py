@@ -61,7 +61,8 @@ def row_maker(head: dict[str, Any], run_id: str) -> Make:
 
 def residue_rows(device: torch.device, head: dict[str, Any], run_id: str, small: bool) -> list[measure.Row]:
     """Both parts at all sizes."""
-    make, rows = row_maker(head, run_id), []
+    make = row_maker(head, run_id)
+    rows: list[measure.Row] = []
     for n in (64,) if small else (4096, 8192, 16384):
         rows += float64_rows(make, n, device)
     for n in (64,) if small else (4096, 8192):

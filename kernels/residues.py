@@ -34,7 +34,7 @@ __all__ = [
 
 FLOAT, WRAP, MODULAR = 0, 1, 2  #: what is assembled: float64, int64 modulo 2⁶⁴, int64 modulo a number
 EXACT = 54  #: encoded integers stay below 2^EXACT in absolute value
-LARGEST = 246  #: largest odd modulus of the int8 units: leaves room for sums that are reduced from their upper bits
+LARGEST = 243  #: largest odd modulus of the int8 units: leaves room for sums that are reduced from their upper bits
 BAD = 1 << 20  #: exponent of a row that holds a NaN or an infinity
 
 

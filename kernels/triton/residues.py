@@ -39,16 +39,35 @@ def residue(number, low, m, inverse):
 
 
 @triton.jit
-def _quotient(v, inverse):
-    """The bits of 1.5·2²³ + v/m rounded, for |v| < 2²²."""
-    exact = (v + _MAGIC32).to(tl.float32, bitcast=True) - 12582912.0
+def _quotient(exact, inverse):
+    """The bits of 1.5·2²³ + v/m rounded, for an integer |v| < 2²² in float32."""
     return (exact * inverse + 12582912.0).to(tl.int32, bitcast=True)
 
 
 @triton.jit
-def raised(v, m, inverse):
-    """The residue of smallest absolute value of |v| < 2²², plus 2¹²."""
-    return (v + (_MAGIC32 * m + 4096)) - _quotient(v, inverse) * m
+def spread(pair):
+    """Two bytes, read as one int16, as two numbers r + 128 in the halves of an int32."""
+    wide = pair.to(tl.int32)
+    return ((wide & 0xFF) | ((wide & 0xFF00) << 8)) ^ 0x800080
+
+
+@triton.jit
+def low(pair):
+    """The lower half of a pair of sums in [0, 2¹⁶), as the end of the float32 1.5·2²³ + v."""
+    return (pair & 0xFFFF) | _MAGIC32
+
+
+@triton.jit
+def high(pair):
+    """The upper half."""
+    return (pair >> 16) | _MAGIC32
+
+
+@triton.jit
+def raised(bits, m, inverse):
+    """The residue of smallest absolute value of v, plus 2¹², from the bits of 1.5·2²³ + v + `BIAS`."""
+    quotient = _quotient(bits.to(tl.float32, bitcast=True) - 12599296.0, inverse)
+    return bits - quotient * m + (_MAGIC32 * m - (_MAGIC32 + 12288))
 
 
 @triton.jit
@@ -65,7 +84,7 @@ def reduced(v, m, inverse, SHIFT: tl.constexpr, AGAIN: tl.constexpr):
     scale = top * 0.0 + inverse * (1 << SHIFT)
     v -= (tl.fma(top, scale, top * 0.0 + 12582912.0).to(tl.int32, bitcast=True) - _MAGIC32) * m
     if AGAIN:
-        v = raised(v, m, inverse) - 4096
+        v -= (_quotient((v + _MAGIC32).to(tl.float32, bitcast=True) - 12582912.0, inverse) - _MAGIC32) * m
     return v
 
 
@@ -162,6 +181,7 @@ def _kernel(text: str, direction: str) -> Any:
     filename = f"<stl {name}>"
     linecache.cache[filename] = (len(code), None, code.splitlines(keepends=True), filename)
     scope: dict[str, Any] = {"triton": triton, "tl": tl, "residue": residue, "raised": raised, "lowered": lowered,
+                             "spread": spread, "low": low, "high": high,
                              "rounded": rounded, "unscaled": unscaled, "assembled": assembled,
                              "__name__": __name__}  # fmt: skip
     exec(compile(code, filename, "exec"), scope)  # our own generated text, numbers only
@@ -218,14 +238,16 @@ def decode(
     out = torch.empty((height, width), device=p.device, dtype=torch.int64 if kind else torch.float64)
     if out.numel() == 0:
         return out
-    _, a, b = p.shape
+    count, a, b = p.shape
+    pairs = -(-b // 2)
+    p = p.as_strided((count, a, 2 * pairs), p.stride()).view(torch.int16)  # rows are padded to 16 bytes
     block = block or max(16, min(256, triton.next_power_of_2(b)))
     rows_by, cols_by = by if by is not None else (moduli, moduli)
     for at in range(0, a, GRID):
         _kernel(text, "decode")[(-(-b // block), min(GRID, a - at))](
             p[:, at:], out[at * rows :], moduli, inverses, first, second, constants,
-            rows_by[at * rows :] if by is not None else rows_by, cols_by, height - at * rows, width, b, p.stride(0),
-            p.stride(1), s * p.stride(0), out.stride(0), len(moduli), BT=block, ACC=tl.int32, KIND=kind,
+            rows_by[at * rows :] if by is not None else rows_by, cols_by, height - at * rows, width, pairs, p.stride(0),
+            p.stride(1), s * p.stride(0), out.stride(0), len(moduli), BT=block, KIND=kind,
             SECOND=tl.int64 if kind else tl.float64, UNROLL=unroll or (1 if s > 16 else 2), num_warps=warps,
         )  # fmt: skip
     return out

@@ -117,7 +117,7 @@ def test_moduli_hold_the_bound() -> None:
 
 @pytest.mark.parametrize(("encoder", "kind"), [
     (None, FLOAT), (None, WRAP), (None, MODULAR), (S, FLOAT), (S, WRAP), (schemes.laderman(), MODULAR),
-], ids=str)  # fmt: skip
+], ids=["1-0", "1-1", "1-2", "2x2x2-0", "2x2x2-1", "3x3x3-2"])  # fmt: skip
 def test_kernels_take_the_same_steps(encoder: Encoder | None, kind: int) -> None:
     """Every step of the compiled path, congruent to the plain one's; sizes that divide nothing."""
     pytest.importorskip("triton")

@@ -27,9 +27,10 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 )
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
-__all__ = ["BK", "bmm_split", "specialises"]
+from ..rounding import PROMOTION
 
-BK = 64  #: columns between promotions
+__all__ = ["Ring", "bmm_split", "specialises"]
+
 fetch = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared  # renamed after Triton 3.6
 send = getattr(tma, "async_store", None) or tma.async_copy_shared_to_global
 
@@ -38,7 +39,7 @@ send = getattr(tma, "async_store", None) or tma.async_copy_shared_to_global
 class Ring:
     """Columns a stage holds, stages, and rows of tiles that are walked together."""
 
-    bk: int = BK
+    bk: int = PROMOTION
     stages: int = 2
     group: int = 8
 

@@ -54,8 +54,8 @@ def split_error(codec: Codec, inner: int, promoted: bool) -> float:
 
     *Held numbers*: two halves of float16 leave u₁₆² relative to the number, and the product of the low halves that is
     left out as much again; encoding and decoding round to float32 at every addition, as many as the rows of the
-    factors have entries. All of it is independent and grows with κ². *Promoted* sums add a rounding every 64 columns, measured to grow with
-    the power 0.65 of their number.
+    factors have entries. All of it is independent and grows with κ². *Promoted* sums add a rounding every 64 columns,
+    which was measured to grow with the power 0.65 of their number.
     *Others* are truncated: a partial sum after s of S steps of 16 columns has variance s, and each step loses the
     fraction β = `TRUNCATION` of it on average. The mean loss points the same way in every channel, so the
     decoder adds it up like the product itself, without κ²: β·S/√3, of which the part that is proportional to

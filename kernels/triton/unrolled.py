@@ -18,13 +18,14 @@ import triton.language as tl
 
 from stl_algebra.errors import StlError
 
-from ..recipes import parse, tile_of
+from ..recipes import operations, parse, tile_of
 from .codegen import decode_source, encode_source, transcode_source
 from .dense import ACTIVATIONS, _activate
 from .scaling import finite, scaled, store_halves
 
 __all__ = ["decode", "encode", "encode_halves", "source", "transcode"]
 
+SHORT = 200  # operations of a recipe up to which a thread has the registers for two tiles
 GRID = 65535  # a launch's second axis, over tile rows, ends here
 
 
@@ -109,7 +110,7 @@ def encode_halves(
     a, b = -(-height // rows), -(-width // cols)
     if out.numel() == 0:
         return out
-    if block is None and rows * cols <= 16 and b >= 256:
+    if block is None and operations(parse(text)) <= SHORT and b >= 256:
         block = 256  # two tiles a thread: stores of four bytes
     fixed = _fixed(x.dtype, b, block)
     kernel, table = _kernel(text, "encode_split", x.stride(1) == 1), _table(text, str(x.device), x.dtype)

@@ -108,7 +108,7 @@ MUTANTS = [
     ),
     M(
         "kernels/dispatch.py",
-        "plain * plan.promoted",
+        "plain * PIECES",
         "budget",
         "tests/kernels/test_matmul.py",
         "a split product less accurate than float32, unasked",

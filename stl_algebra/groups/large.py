@@ -141,10 +141,6 @@ class PermutationGroup:
             moves.append(self.index(row[self.elements[:, back]]))
         return conjugacy_classes(moves, self.element_orders, self.inverse)
 
-    def label(self, g: int) -> str:
-        """Cycles of element g."""
-        return cycles(self.elements[g])
-
     def quotients(self) -> IntArray:
         """Class of x⁻¹·z for every element x and class representative z, shape (|G|, k)."""
         out = np.empty((self.order, len(self.classes)), dtype=np.int64)

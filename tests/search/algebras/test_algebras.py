@@ -186,6 +186,12 @@ def test_matching_is_the_definition(rows):
     assert not is_puzzle(rows, "local") or is_puzzle(rows)
 
 
+def test_strong_asks_for_exactly_two():
+    """Of three that hold in one column nothing follows: these are uniquely solvable and not strong."""
+    for rows in (["231", "313", "322"], ["133", "223", "231", "312"]):
+        assert not is_puzzle(rows) and not brute_force(rows)
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.sets(st.text("123", min_size=2, max_size=3).filter(lambda r: len(r) == 3), min_size=2, max_size=2))
 def test_local_puzzles_are_simultaneous_products(rows):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -20,6 +21,9 @@ from .core.unit import parse_format
 
 __all__ = ["FINDS", "console", "fail", "friendly", "parse_format", "parse_settings", "parsed_format", "print_json"]
 
+for _name in ("stdout", "stderr"):  # a program that closed them must not have our files in their places
+    if getattr(sys, _name) is None:
+        setattr(sys, _name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 for _stream in (sys.stdout, sys.stderr):
     if isinstance(_stream, TextIOWrapper):  # a terminal without ⟨ and κ shows ? instead of a traceback
         _stream.reconfigure(errors="replace")
@@ -29,6 +33,12 @@ FINDS = Path("found")
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
 #: Exit codes: 1 something was refuted or not found, 2 the request itself is wrong.
 REFUTED, BAD_REQUEST = 1, 2
+#: What to do about the file system's refusals.
+ADVICE = {
+    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): " Free some space or pass another --out; everything found so far is "
+    "kept, the same command continues.",
+    (errno.EROFS, errno.EACCES, errno.EPERM): " Pass a place that can be written.",
+}  # fmt: skip
 
 
 def fail(message: str, code: int = BAD_REQUEST) -> NoReturn:
@@ -48,7 +58,8 @@ def friendly() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except OSError as error:  # a folder that cannot be written, a full disk
-        fail(f"{error.filename or 'file system'}: {error.strerror or error}", 1)
+        advice = next((text for numbers, text in ADVICE.items() if error.errno in numbers), "")
+        fail(f"{error.filename or 'file system'}: {error.strerror or error}.{advice}", 1)
     except KeyboardInterrupt:
         fail("interrupted; everything found so far is saved, the same command continues", 130)
 

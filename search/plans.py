@@ -6,7 +6,6 @@ python -m search.plans run rediscovery 222-z3 333-z3-11 444-48-e32
 
 from __future__ import annotations
 
-import csv
 import os
 from dataclasses import replace
 from math import inf, isfinite
@@ -21,7 +20,7 @@ from stl_algebra import StlError
 from stl_algebra.known import best_rank
 
 from .cli import FINDS, console, fail, friendly, print_json
-from .core import plans
+from .core import plans, tables
 from .core.catalogue import Catalogue
 from .core.executors import checked_device, make_slots
 from .core.runner import Summary, Task, run
@@ -65,24 +64,17 @@ def row(task: Task, summary: Summary, catalogue: Catalogue, plan: str, device: s
 
 def record(rows: list[dict[str, Any]], path: Path, order: list[str]) -> None:
     """Merge rows into a table: a unit found before is replaced only by a faster find on the same device."""
-    held: dict[str, dict[str, Any]] = {}
-    if path.exists():
-        with path.open(newline="", encoding="utf-8") as stream:
-            held = {f"{r['name']} {r['device']}": dict(r) for r in csv.DictReader(stream)}
-    for new in rows:
-        key = f"{new['name']} {new['device']}"
-        old = held.get(key)
-        faster = old is not None and new["found"] and new["seconds"] < float(old["seconds"])
-        if old is None or str(old["found"]) != "True" or faster:
-            held[key] = new
-    place = {name: i for i, name in enumerate(order)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(sorted(held.values(), key=lambda r: (place.get(r["name"], 10**6), r["device"])))
-    os.replace(part, path)
+    with tables.locked(path.parent):
+        told = tables.read(path, ("name", "device", "found", "seconds")) if path.exists() else []
+        held: dict[str, dict[str, Any]] = {f"{r['name']} {r['device']}": dict(r) for r in told}
+        for new in rows:
+            key = f"{new['name']} {new['device']}"
+            old = held.get(key)
+            faster = old is not None and new["found"] and new["seconds"] < tables.number(old["seconds"])
+            if old is None or str(old["found"]) != "True" or faster:
+                held[key] = new
+        place = {name: i for i, name in enumerate(order)}
+        tables.write(path, COLUMNS, sorted(held.values(), key=lambda r: (place.get(r["name"], 10**6), r["device"])))
 
 
 @app.command("list", epilog="Example: python -m search.plans list rediscovery")

@@ -152,7 +152,8 @@ def folder() -> Path:
     for place in (here / "encoders", here.parent / "results" / "encoders"):
         if place.is_dir():
             return place
-    raise StlError("catalogue", str(here), "an installation with its encoder files", "Reinstall stl-algebra.")
+    cure = "Reinstall stl-algebra." if here.is_dir() else "Install the archive (pip install FILE) or unpack it."
+    raise StlError("catalogue", str(here), "an installation with its encoder files", cure)
 
 
 def _entries() -> Iterator[Entry]:

@@ -163,3 +163,12 @@ def test_scaled_rows_keep_gradients_and_bias(strassen2: Codec) -> None:
     g1, g2 = (torch.autograd.grad(y.square().sum(), x)[0] for y in (layer(x), expected))
     assert torch.allclose(g1, g2)
     assert bool(torch.isfinite(layer(torch.zeros(1, 4, 9, dtype=torch.float64))).all())
+
+
+@pytest.mark.parametrize("size", [6e-8, 1e-6, 1.0, 6e4])
+def test_scales_fit_float16(size: float, strassen2: Codec) -> None:
+    """2^16 and more is infinite in float16, so tiny rows are scaled as far as the format goes."""
+    x = torch.full((1, 4, 8), size, dtype=torch.float16)
+    scales = power_of_two_scales(x)
+    assert bool(torch.isfinite(scales).all()) and bool((scales > 0).all())
+    assert bool(torch.isfinite(x * scales).all()) and torch.equal(x * scales / scales, x)

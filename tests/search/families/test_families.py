@@ -208,7 +208,7 @@ def test_finds_under_the_shift_are_invariant():
 
 
 def test_counts_of_another_rank_are_refused():
-    unit = small_unit("orbit", "cyclic").with_(counts={"C3": 1, "1": 1})
+    unit = small_unit("orbit", "cyclic").with_(counts={"3": 1, "1:<a>:+": 1})
     with pytest.raises(StlError, match="rank"):
         next(family("orbit").run(unit, Context()))
 
@@ -216,7 +216,7 @@ def test_counts_of_another_rank_are_refused():
 def test_solutions_come_with_least_kappa_first():
     from stl_algebra.scores import epsilon2, kappa2
 
-    unit = Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": {"C3": 4, "1": 1}, "restarts": 24, "iterations": 100})
+    unit = Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": {"3": 1, "1:<a>:+": 4}, "restarts": 24, "iterations": 100})
     scores = [kappa2(e) for e in family("orbit").run(unit, Context())]
     assert len(scores) > 2 and scores == sorted(scores) and scores[0] < scores[-1]
     rough = Unit("orbit", "none", (2, 2, 2), 6, {"restarts": 12, "iterations": 60, "approximate": True}, 3)

@@ -10,7 +10,7 @@ from search.algebras.indexmaps import METHODS, Collisions, collisions, index_map
 from search.algebras.polish import decoder, kept_polish, truncated
 from search.algebras.puzzles import LARGEST_STRONG, Tie, find_puzzle, is_puzzle, read_puzzle, triples_of
 from search.algebras.wedderburn import FIELDS, algebra, channels, hamilton, matrix_encoder, real_field
-from stl_algebra import Encoder, StlError, group, target
+from stl_algebra import Encoder, StlError, group, load, save, target
 from stl_algebra.groups import convolve, has_triple_product_property
 from stl_algebra.scores import epsilon2, kappa2
 from stl_algebra.targets import direct_sum_target, matmul
@@ -242,6 +242,12 @@ def test_sums_of_products_have_names():
     assert matmul(2, 2, 2).parts == [matmul(2, 2, 2)]
     with pytest.raises(StlError):
         direct_sum_target([target("symmetric:2x2")])
+
+
+def test_sums_of_products_are_filed_and_read(tmp_path):
+    side = simultaneous(*triples_of(["123", "312"], "C2^2"))
+    path = save(side, tmp_path)
+    assert load(path) == side and load(path).is_exact and "matmul-3x3x3" in path.name
 
 
 def test_joined_products_multiply_one_long_pair():

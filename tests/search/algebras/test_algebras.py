@@ -324,12 +324,24 @@ def test_families_benchmark_compares_at_equal_time(tmp_path):
 
 
 def test_questions_about_puzzles_cover_the_known_sizes():
-    from search.benchmarks.puzzles import answer, questions, ties
+    from search.benchmarks.puzzles import answer, questions
 
-    plain = {(kind, width, size) for kind, width, size, tie in questions(6) if tie is None}
-    assert {("strong", w, LARGEST_STRONG[w] + more) for w in range(1, 7) for more in (0, 1)} <= plain
-    for tie in ties(6, 14):
-        assert sorted(tie.rows) == list(range(14)) and sorted(tie.columns) == list(range(6))
+    asked = {(kind, width, size) for kind, width, size, method, _ in questions(6, 1)}
+    assert {("strong", w, LARGEST_STRONG[w]) for w in range(1, 7)} <= asked
+    assert {("strong", w, LARGEST_STRONG[w] + 1) for w in range(1, 6)} <= asked
+    assert answer(("strong", 4, 5, "growth", 0), 20.0)["answer"] == "found"
     pytest.importorskip("pysat")
-    assert answer(("strong", 2, 3, None), 5.0)["answer"] == "none"
-    assert is_puzzle(answer(("local", 3, 2, None), 5.0)["answer"].split(), "local")
+    assert answer(("strong", 2, 3, "sat", 0), 5.0)["answer"] == "none"
+    assert is_puzzle(answer(("local", 3, 2, "sat", 0), 5.0)["rows"].split(), "local")
+
+
+def test_grown_puzzles_are_strong_and_reach_the_known_sizes():
+    """The compiled matching agrees with the definition, and width 5 is reached in a second."""
+    from search.algebras.growing import _is_strong, grow_puzzle
+
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        rows = np.unique(rng.integers(0, 3, (4, 3)), axis=0)
+        words = ["".join(str(v + 1) for v in row) for row in rows]
+        assert _is_strong(rows, np.zeros((len(rows),) * 3, bool)) == is_puzzle(words)
+    assert len(grow_puzzle(5, 8, 30.0)) == 8

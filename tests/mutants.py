@@ -414,7 +414,7 @@ MUTANTS = [
         "search/algebras/puzzles.py",
         "return ~(count == 2).any(axis=-1)",
         "return ~(count >= 2).any(axis=-1)",
-        f"{ALGEBRAS}::test_matching_is_the_definition",
+        f"{ALGEBRAS}::test_strong_asks_for_exactly_two",
         "puzzles that are only unique called strong",
     ),
     M(

@@ -78,5 +78,5 @@ def power_of_two_scales(x: torch.Tensor) -> torch.Tensor:
     large row's rounding errors reaching the small ones of its tile. They are constants to every derivative.
     """
     most = 15 if x.dtype == torch.float16 else 120  # 2^16 is beyond float16
-    exponent = torch.frexp(x.detach().abs().amax(-1, keepdim=True).float()).exponent
+    exponent = torch.frexp(torch.linalg.vector_norm(x.detach(), float("inf"), -1, True).float()).exponent
     return torch.exp2(-exponent.clamp(-most, most).to(torch.float32)).to(x.dtype)

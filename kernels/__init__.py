@@ -10,6 +10,7 @@ from .codec import Codec, as_codec
 from .convert import ConversionReport, convert_linear, unconvert
 from .dispatch import DenseFallback, Plan, deepen, plan_matmul
 from .exact import exact_matmul
+from .fp64 import Fp64Weight, fp64_weight, matmul_fp64
 from .functional import encode_weight, stl_matmul, stl_matmul_encoded
 from .fused import mlp
 from .leak import LeakReport, leak_test
@@ -24,6 +25,7 @@ __all__ = [
     "Codec",
     "ConversionReport",
     "DenseFallback",
+    "Fp64Weight",
     "LeakReport",
     "Plan",
     "STLAttention",
@@ -37,8 +39,10 @@ __all__ = [
     "encode_weight",
     "exact_matmul",
     "fast_matmul",
+    "fp64_weight",
     "layout",
     "leak_test",
+    "matmul_fp64",
     "matmul_split",
     "mlp",
     "plan_matmul",

@@ -218,8 +218,8 @@ def stl_matmul(
     cast = autocast(x, w, bias)
     assert cast[0] is not None and cast[1] is not None
     x, w, bias = cast[0], cast[1], cast[2]
-    rows = x.numel() // max(x.shape[-1], 1)
-    if fallback == "dense" and dispatch.declines(rows, *w.shape, codec, x.dtype, x.device, encoded_weight=False):
+    n, (k, m) = x.numel() // max(x.shape[-1], 1), w.shape
+    if fallback == "dense" and dispatch.declines(n, k, m, codec, x.dtype, x.device, encoded_weight=False):
         y = x @ w if bias is None else x @ w + bias
         return reference.activate(y, activation)
     return stl_matmul_encoded(x, encode_weight(w, codec), codec, w.shape[1], bias=bias, activation=activation)

@@ -59,7 +59,7 @@ def restore(model: nn.Module, data: Mapping[str, Any], *, device: torch.device |
     StlError
         If the layout names layers that the model does not have, or sizes that differ.
     """
-    codecs = [Codec(tuple(c["format"]), c["e_x"], c["e_w"], c["d"]) for c in data["codecs"]]  # type: ignore[arg-type]
+    codecs = [Codec(tuple(c["format"]), c["e_x"], c["e_w"], c["d"]) for c in data["codecs"]]
     modules = dict(model.named_modules())
     for name in data.get("attention", ()):
         attention = modules.get(name)

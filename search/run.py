@@ -25,7 +25,7 @@ from .cli import FINDS, console, fail, friendly, parse_settings, parsed_format, 
 from .core.catalogue import Row, naive_line
 from .core.executors import checked_device, make_slots
 from .core.ledger import Ledger
-from .core.runner import LIMIT, Summary, Task, rounds, run
+from .core.runner import LIMIT, MAX_ROUNDS, PATIENCE, Summary, Task, rounds, run
 from .core.unit import Request, Unit, families, families_of
 
 __all__ = ["best_table", "follow"]
@@ -119,6 +119,9 @@ def report(summary: Summary, out: Path) -> None:
             f"{len(summary.resisting)} finds still to be made exact: python -m search.exact {out}/finds/* "
             f"--out {out}/encoders", markup=False,
         )  # fmt: skip
+    notes = {str(o["statistics"]["note"]) for o in summary.outcomes.values() if "note" in o["statistics"]}
+    for note in sorted(notes)[:6]:
+        console.print(f"  {note}", markup=False)
     for message, count in sorted(summary.messages.items(), key=lambda v: -v[1])[:3]:
         console.print(f"  {count} × {message[:200]}", markup=False)
 
@@ -185,6 +188,13 @@ def _exhausted(units: dict[str, list[Unit]], out: Path, as_json: bool) -> None:
         f"restarts each; solutions for {sum(len(r['solved']) for r in solved)} multisets of {len(solved)} actions. "
         "No hit is evidence, not a proof.", markup=False,
     )  # fmt: skip
+
+
+def _patience(group: str | None) -> int:
+    """Rounds without an improvement after which a search stops: none under a finite group, where no two are alike."""
+    from .families.action import accepts
+
+    return MAX_ROUNDS if group and accepts(group) else PATIENCE
 
 
 def _list_registry(as_json: bool) -> None:
@@ -272,7 +282,7 @@ def main(
             source = rounds(request, limit) if unit is None else iter([_one(unit)])
         slots = make_slots(backend, workers, checked_device(device))
         with follow(json, seconds) as progress:
-            summary = run(source, out, slots, seconds, progress=progress)
+            summary = run(source, out, slots, seconds, _patience(group), progress=progress)
     if whole:
         _exhausted(whole, out, json)
     elif json:

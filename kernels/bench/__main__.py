@@ -2,7 +2,8 @@
 
 Sections: ``table`` (the cells the project set out to pass), ``shapes`` (language-model shapes), ``growth`` (cost
 against n, r and t), ``train`` (backward passes and peak memory), ``pair`` (two layers, apart and fused),
-``precision`` (float32 and float64 against everything that could be used instead),
+``precision`` (float32 against everything that could be used instead), ``dropin`` (`fast_matmul` as called),
+``residues`` (float64 and exact integers likewise), ``merged`` (channels that share operands),
 ``outliers`` (rows a hundred times larger than their tile neighbours, and what scaling rows costs),
 ``calibrate`` (rates of this device for the cost model). Example::
 
@@ -35,14 +36,20 @@ from stl_algebra.errors import StlError
 from .. import devices
 from . import measure
 from .cases import SECTIONS, file_cases
+from .dropin import dropin_rows
+from .merged import merged_rows
 from .precision import precision_rows
+from .residues import residue_rows
 from .run import Outcome, run_case
 from .studies import calibrate, outlier_rows, pair_rows, training_rows
 
 __all__ = ["main", "rows_of"]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-STUDIES = {"train": training_rows, "pair": pair_rows, "precision": precision_rows, "outliers": outlier_rows}
+STUDIES = {
+    "train": training_rows, "pair": pair_rows, "precision": precision_rows, "dropin": dropin_rows,
+    "residues": residue_rows, "merged": merged_rows, "outliers": outlier_rows,
+}  # fmt: skip
 
 
 def rows_of(outcome: Outcome, head: dict[str, Any], run_id: str) -> list[measure.Row]:

@@ -58,6 +58,11 @@ def _gelu(y: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.gelu(y, approximate="tanh")
 
 
+def _apart(x: torch.Tensor, first: STLLinear, second: STLLinear) -> torch.Tensor:
+    y: torch.Tensor = second(first(x))
+    return y
+
+
 def _in_float64(x: torch.Tensor, linear: torch.nn.Linear, codec: Codec) -> torch.Tensor:
     """The layer's own bilinear map, weight and bias in float64."""
     e_x, e_w, d = codec.tensors(x.device, torch.float64)
@@ -82,8 +87,8 @@ def pair_rows(device: torch.device, head: dict[str, Any], run_id: str, small: bo
         exact = _in_float64(_gelu(_in_float64(x[:512].double(), up, codec)), down, codec)
         runs: dict[str, Callable[[], torch.Tensor]] = {
             "dense": lambda: down(_gelu(up(x))),
-            "stl": lambda first=first, second=second: second(first(x)),
-            "stl_fused": lambda fused=fused, second=second: mlp(x, fused, second, "gelu"),
+            "stl": functools.partial(_apart, x, first, second),
+            "stl_fused": functools.partial(mlp, x, fused, second, "gelu"),
         }
         errors = {name: measure.compare(run()[:512], exact).rms for name, run in runs.items() if name != "dense"}
         times = measure.steady(runs, device, rounds=1, rep=100)

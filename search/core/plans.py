@@ -27,7 +27,13 @@ _EXTRA = ("name", "seconds", "reason")
 
 
 def names() -> list[str]:
-    """The shipped plans."""
+    """The shipped plans.
+
+    Examples
+    --------
+    >>> names()
+    ['rediscovery', 'symmetries']
+    """
     return sorted(p.name.removesuffix(".jsonl") for p in SHIPPED.iterdir() if p.name.endswith(".jsonl"))
 
 

@@ -62,7 +62,7 @@ class Unit:
     ----------
     family : str
     symmetry : str
-        In the grammar of `search.lm.groups`; ``"none"`` for no symmetry.
+        In the grammar of `stl_algebra.symmetry.grammar`; ``"none"`` for no symmetry.
     format : (n, m, p)
     rank : int
         Number of products.
@@ -75,7 +75,7 @@ class Unit:
 
     Examples
     --------
-    >>> unit = Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": {"C3": 4, "1": 1}})
+    >>> unit = Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": {"3": 1, "1:<a>:+": 4}})
     >>> Unit.parse(json.loads(json.dumps(unit.plain()))) == unit
     True
     """

@@ -15,9 +15,9 @@ from rich.table import Table
 
 from stl_algebra import Encoder, StlError
 from stl_algebra.files import load, save
+from stl_algebra.symmetry import action
 
 from ..cli import console, fail, friendly, print_json
-from ..lm.groups import named_action
 from .road import RINGS, ExactReport, exact
 
 __all__ = ["main"]
@@ -47,7 +47,7 @@ def _group(find: Encoder, wanted: str | None) -> Any:
     if name in NONE or not isinstance(name, str) or find.target.format is None:
         return None
     try:
-        return named_action(name, find.format)
+        return action(name, find.format)
     except StlError:
         if wanted is None:
             return None  # a family that spells its groups in another way

@@ -18,6 +18,7 @@ import numpy as np
 
 from stl_algebra.errors import StlError
 from stl_algebra.groups.cyclotomic import Cyclotomic, power_basis
+from stl_algebra.groups.large import PermutationGroup
 from stl_algebra.groups.modular import (
     eigenvectors,
     matmul,
@@ -51,7 +52,7 @@ class CharacterTable:
     Characters are sorted by degree, then by the size of their field, then by values; χ_0 is trivial.
     """
 
-    group: FiniteGroup
+    group: FiniteGroup | PermutationGroup
     values: Cyclotomic
     modular: IntArray
     prime: int
@@ -150,12 +151,12 @@ class CharacterTable:
 
 
 @lru_cache(maxsize=256)
-def character_table(group: FiniteGroup, seed: int = 0) -> CharacterTable:
+def character_table(group: FiniteGroup | PermutationGroup, seed: int = 0) -> CharacterTable:
     """Character table of a finite group.
 
     Parameters
     ----------
-    group : FiniteGroup
+    group : FiniteGroup or PermutationGroup
     seed : int
         Seed of the random combinations; it changes the time, never the result.
 
@@ -163,6 +164,12 @@ def character_table(group: FiniteGroup, seed: int = 0) -> CharacterTable:
     ------
     StlError
         When the table would hold more than `MAX_TABLE_ENTRIES` integers.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> character_table(group("S4")).degrees.tolist()
+    [1, 1, 2, 3, 3]
     """
     classes, n, e = group.classes, group.order, group.exponent
     k = len(classes)
@@ -190,13 +197,12 @@ def character_table(group: FiniteGroup, seed: int = 0) -> CharacterTable:
     return CharacterTable(group, values[order], modular[order], p, root)
 
 
-def _central_characters(group: FiniteGroup, p: int, seed: int) -> IntArray:
+def _central_characters(group: FiniteGroup | PermutationGroup, p: int, seed: int) -> IntArray:
     """Rows ω_χ(class sum) modulo p, one per irreducible character, up to scale."""
     classes, rng = group.classes, np.random.default_rng(seed)
     k = len(classes)
     # y = x⁻¹·z: how often class(x)·class(y) hits the representative z
-    y_class = classes.of[group.table[np.ix_(group.inverse, classes.representatives)]]
-    slot = (y_class * k + np.arange(k)).ravel()
+    slot = (group.quotients() * k + np.arange(k)).ravel()
 
     def random_class_matrix() -> IntArray:
         weights = rng.integers(0, p, size=k)[classes.of]
@@ -230,7 +236,7 @@ def _central_characters(group: FiniteGroup, p: int, seed: int) -> IntArray:
     return np.concatenate(done)
 
 
-def _lift(group: FiniteGroup, modular: IntArray, p: int, root: int) -> Cyclotomic:
+def _lift(group: FiniteGroup | PermutationGroup, modular: IntArray, p: int, root: int) -> Cyclotomic:
     """Cyclotomic values from values modulo p, class by class through eigenvalue multiplicities."""
     classes, e = group.classes, group.exponent
     basis = power_basis(e)

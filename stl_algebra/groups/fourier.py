@@ -41,6 +41,12 @@ def abelian_basis(group: FiniteGroup) -> tuple[tuple[int, ...], tuple[int, ...]]
     """Independent generators of an abelian group and their orders (each order divides the one before).
 
     Every element is s_0^i_0 · s_1^i_1 · … for exactly one tuple with 0 ≤ i_k < order_k.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> abelian_basis(group("C2xC4"))
+    ((1, 4), (4, 2))
     """
     if not group.is_abelian:
         raise StlError("group", group, "an abelian group")

@@ -192,7 +192,14 @@ def canonical_form(encoder: Encoder) -> Encoder:
 
 
 def same_up_to_order(one: Encoder, two: Encoder) -> bool:
-    """Prove that two exact encoders consist of the same rank-one tensors in some order (exact comparison)."""
+    """Prove that two exact encoders consist of the same rank-one tensors in some order (exact comparison).
+
+    Examples
+    --------
+    >>> from stl_algebra import schemes
+    >>> same_up_to_order(schemes.strassen(), schemes.strassen().keep_terms([6, 5, 4, 3, 2, 1, 0]))
+    True
+    """
     return sorted(_normal_terms(one)) == sorted(_normal_terms(two))
 
 

@@ -49,7 +49,7 @@ def test_strassen_from_the_simplex_group():
 
 
 def test_an_impossible_rank_is_not_found():
-    outcome = work(PROGRAMME["222-z3"].unit.with_(rank=6, counts={"C3": 3, "1": 1}))
+    outcome = work(PROGRAMME["222-z3"].unit.with_(rank=6, counts={"3": 1, "1:<a>:+": 3}))
     assert outcome.encoders == [] and outcome.statistics["converged"] == 0 and outcome.status == "done"
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from stl_algebra._html import table_html
 from stl_algebra.errors import StlError
 from stl_algebra.schemes import strassen
 
@@ -41,7 +42,7 @@ class DenseFallback(UserWarning):
     """The cost model declined an encoder and the dense product ran instead."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """A way to multiply, with what the model expects of it.
 
@@ -60,6 +61,20 @@ class Plan:
     def speedup(self) -> float:
         """Predicted dense time over predicted time."""
         return self.dense_milliseconds / self.milliseconds
+
+    def __repr__(self) -> str:
+        return (
+            f"Plan({self.label}, {self.milliseconds:.3g} ms expected, dense {self.dense_milliseconds:.3g} ms, "
+            f"relative error {self.error:.1e})"
+        )
+
+    def _repr_html_(self) -> str:
+        stages = " · ".join(f"⟨{','.join(map(str, c.format))};{c.rank}⟩" for c in self.stages) or "none: dense"
+        return table_html(("plan", self.label), [
+            ("stages", stages + (", in float16 halves" if self.split else "")),
+            ("time expected", f"{self.milliseconds:.3g} ms, {self.speedup:.2f} × as fast as dense"),
+            ("relative error, closed form", f"{self.error:.1e}"),
+        ])  # fmt: skip
 
 
 def predict_ms(n: int, k: int, m: int, stages: Sequence[Codec], dtype: torch.dtype, data: DeviceData, *,

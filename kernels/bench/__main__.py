@@ -75,14 +75,14 @@ def rows_of(outcome: Outcome, head: dict[str, Any], run_id: str) -> list[measure
     return rows
 
 
-@app.command(help=__doc__)
+@app.command(help=__doc__, epilog="Example: python -m kernels.bench table shapes --out results/measurements.csv")
 def main(
     sections: Annotated[list[str] | None, typer.Argument(help="see above; default: table")] = None,
-    out: Annotated[Path | None, typer.Option(help="append rows to this CSV")] = None,
+    out: Annotated[Path | None, typer.Option(help="what is written: a CSV file that rows are appended to")] = None,
     data: Annotated[Path | None, typer.Option(help="calibrate: write the device file into this folder")] = None,
     encoder: Annotated[list[Path] | None, typer.Option(help="encoder files to add to the cases; repeatable")] = None,
     only: Annotated[str, typer.Option(help="cases whose label contains this")] = "",
-    as_json: Annotated[bool, typer.Option("--json")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON document instead of tables")] = False,
 ) -> None:
     """Measure and append; exit code 1 when a correctness gate fails, 2 for bad input."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -24,7 +24,7 @@ from search.core import plans, tables
 from search.core.catalogue import Catalogue
 from search.core.ledger import Ledger
 from search.core.runner import Task
-from search.core.unit import RINGS, Request, Unit, families_of, parse_format
+from search.core.unit import RINGS, Request, Unit, families, families_of, parse_format
 from search.core.work import Outcome
 from stl_algebra import StlError
 from stl_algebra.groups.names import group
@@ -32,7 +32,7 @@ from stl_algebra.schemes import strassen, winograd
 from tests.fuzz_files import SECONDS, mutate_bytes, mutate_tokens, mutate_value
 
 UNITS = [
-    Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": {"C3": 4, "1": 1}, "restarts": 24}, 0, "Z"),
+    Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": {"1:<a>:+": 4, "3": 1}, "restarts": 24}, 0, "Z"),
     Unit("flips", "none", (2, 2, 2), 7, {"start": {"file": "x.safetensors"}, "tries": 3}, 5, "GF(2)"),
     Unit(
         "orbit",
@@ -159,6 +159,7 @@ def fuzz(count: int, seed: int, folder: Path) -> Counter[tuple[str, str]]:
     """Outcomes of ``count`` mutations, by kind of input."""
     rng = random.Random(seed)
     outcomes: Counter[tuple[str, str]] = Counter()
+    families()  # importing them is no reader's time
     for number in range(count):
         name = list(KINDS)[number % len(KINDS)]
         state = rng.getstate()

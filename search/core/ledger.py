@@ -150,7 +150,7 @@ class Ledger:
             if "disk" in str(error) or "readonly" in str(error) or "unable to open" in str(error):
                 raise StlError("ledger", str(self.path), f"a writable place ({error})", "Pass another --out.") from None
             raise self._unusable(str(error)) from None
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # even messages about damage may be damaged
             raise self._unusable(str(error)) from None
 
     @contextmanager

@@ -180,9 +180,9 @@ def worker_killed(rng: random.Random, out: Path) -> None:
     """kill -9 of one worker: its unit is tried again, the run goes on."""
     process = start(out)
     some_done(rng, out, process)
-    workers = [p for p in family_of(process.pid) if p != process.pid]
+    workers = [p for p in family_of(process.pid) if b"spawn_main" in Path(f"/proc/{p}/cmdline").read_bytes()]
     if workers and process.poll() is None:
-        os.kill(rng.choice(workers), signal.SIGKILL)  # a worker, or the helper of the queues
+        os.kill(rng.choice(workers), signal.SIGKILL)
     ended(process, 0, 1)
     resumed(out, {})
 
@@ -266,8 +266,8 @@ def _whole(out: Path) -> None:
     ended(start(out), 0, 1)
 
 
-def _verb(out: Path, *words: str) -> str:
-    process = subprocess.Popen([sys.executable, "-m", *words, "--out", str(out)], cwd=ROOT, text=True,
+def _verb(out: Path, *words: str, option: str = "--out") -> str:
+    process = subprocess.Popen([sys.executable, "-m", *words, option, str(out)], cwd=ROOT, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
     return ended(process, 0, 1, 2)
 
@@ -306,7 +306,7 @@ def encoder_damaged(rng: random.Random, out: Path) -> None:
     _whole(out)
     path = rng.choice(sorted(out.rglob("*.safetensors")))
     _damaged(rng, path)
-    said = _verb(out, "search.catalog", "list")
+    said = _verb(out, "search.catalog", "list", option="--catalogue")
     if said:
         assert path.name in said, said
         path.unlink()

@@ -45,7 +45,7 @@ def parse_format(text: object) -> Format:
     >>> parse_format("2x3x4"), parse_format("3")
     ((2, 3, 4), (3, 3, 3))
     """
-    if isinstance(text, (list, tuple)):
+    if isinstance(text, (list, tuple)) and all(isinstance(v, (int, str)) for v in text):
         text = "x".join(map(str, text))
     if isinstance(text, str) and re.fullmatch(r"\s*\d{1,2}(\s*[x,×]\s*\d{1,2}){0,2}\s*", text):
         sizes = [int(v) for v in re.split(r"[x,×]", text)] * (1 if re.search(r"[x,×]", text) else 3)

@@ -155,7 +155,7 @@ def groups(names: str) -> Iterator[FiniteGroup]:
             continue
         if word[1] not in KINDS:
             raise StlError("names", part, "one of " + ", ".join(KINDS) + ", as in all<=16")
-        bound = int(word[3] or DEFAULT_BOUND) - (word[2] == "<")
+        bound = int((word[3] or str(DEFAULT_BOUND))[:9]) - (word[2] == "<")
         if bound > MAX_SMALL_ORDER:
             raise StlError("names", part, f"orders up to {MAX_SMALL_ORDER}", "Name larger groups one by one.")
         for order in range(bound if word[2] in ("=", "==") else 1, bound + 1):

@@ -15,17 +15,18 @@ from ..codec import Codec
 from . import vision
 from .table import Table, interval
 
-__all__ = ["correlations", "figure", "means", "properties", "run", "write"]
+__all__ = ["correlations", "figure", "fit", "means", "properties", "run", "write"]
 
 PROPERTIES = {
     "epsilon2": "squared error ε²",
     "kappa2": "rounding amplification κ²",
     "independence": "independent terms, tr(H)²/‖H‖² over r",
-    "smallest": "least eigenvalue of H",
     "gain": "step of a weight in the output, Σ‖E_X‖²‖D‖²/np",
-    "balance": "largest over mean norm of a term",
     "mixing": "share of the terms' energy that crosses rows",
+    "weights": "size of encoded weights, mean ‖E_W‖²",
 }
+LOGARITHMIC = ("kappa2", "gain", "weights")
+RULE = ("epsilon2", "mixing", "weights")  # the best three by leave-one-out among all subsets, rank 24
 
 
 def properties(codec: Codec) -> dict[str, float]:
@@ -50,10 +51,9 @@ def properties(codec: Codec) -> dict[str, float]:
         "epsilon2": codec.epsilon2,
         "kappa2": codec.kappa2,
         "independence": float(len(h) / (h**2).sum()),
-        "smallest": float(np.linalg.eigvalsh(h)[0]),
         "gain": float(norms.sum() / (n * p)),
-        "balance": float(norms.max() / norms.mean()),
         "mixing": 1 - float((rows_in * rows_out).sum() / norms.sum()),
+        "weights": float((codec.e_w**2).sum(1).mean()),
     }
 
 
@@ -105,28 +105,54 @@ def write(rows: Sequence[dict[str, Any]], path: Path) -> None:
             writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()})
 
 
-def figure(rows: Sequence[dict[str, Any]], path: Path, keys: Sequence[str]) -> None:
-    """Accuracy against properties, a panel each, with the seeds' intervals; needs matplotlib."""
+def fit(rows: Sequence[dict[str, Any]], keys: Sequence[str] = RULE) -> tuple[list[float], np.ndarray, float]:
+    """Accuracy as a linear function of properties (ε² up to 1.5, sizes by their logarithm to base 10).
+
+    Returns
+    -------
+    The constant and a coefficient a key; what each start is predicted to reach by a fit without it; and the share of
+    the variance that these predictions explain (1 at best, below 0 when worse than the mean).
+    """
+
+    def value(row: dict[str, Any], key: str) -> float:
+        raw = float(row[key])
+        return float(np.log10(raw)) if key in LOGARITHMIC else min(raw, 1.5)
+
+    y = np.array([row["accuracy"] for row in rows])
+    x = np.array([[1.0, *(value(row, key) for key in keys)] for row in rows])
+    hat = x @ np.linalg.pinv(x)
+    missed = (y - hat @ y) / (1 - np.diag(hat))
+    share = 1 - float((missed**2).sum() / ((y - y.mean()) ** 2).sum())
+    return [float(v) for v in np.linalg.pinv(x) @ y], y - missed, share
+
+
+def figure(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Accuracy against the properties of `RULE` and against the rule's prediction; needs matplotlib."""
     import matplotlib
 
     matplotlib.use("svg")
     matplotlib.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "rule"}  # small, and the same file each time
     from matplotlib import pyplot
 
-    found = correlations(rows)
-    fig, axes = pyplot.subplots(1, len(keys), figsize=(4.2 * len(keys), 3.6), sharey=True, layout="constrained")
-    for axis, key in zip(np.atleast_1d(axes), keys, strict=True):
+    found, (_, predicted, share) = correlations(rows), fit(rows)
+    fig, axes = pyplot.subplots(1, len(RULE) + 1, figsize=(14, 3.4), sharey=True, layout="constrained")
+    panels: list[tuple[str, Sequence[float], str]] = [
+        (PROPERTIES[key], [row[key] for row in rows], f"Spearman {found[key][0]:+.2f} (p = {found[key][1]:.2g})")
+        for key in RULE]  # fmt: skip
+    panels.append(("predicted without this start, %", list(predicted), f"leave-one-out R² {share:.2f}"))
+    found_by_search = np.array([str(row["arm"]).startswith("4x4x4") for row in rows])
+    for axis, key, (label, values, title) in zip(axes, (*RULE, ""), panels, strict=True):
         for kind, marker in ((True, "o"), (False, "^")):
-            chosen = [row for row in rows if str(row["arm"]).startswith("4x4x4") == kind]
-            axis.errorbar([row[key] for row in chosen], [row["accuracy"] for row in chosen],
-                          [row["half"] for row in chosen], fmt=marker, capsize=2, lw=0.8, ms=4,
-                          label="optimised" if kind else "without a search")  # fmt: skip
-        if key in ("kappa2", "gain", "balance"):
+            chosen = np.flatnonzero(found_by_search == kind)
+            axis.errorbar([values[k] for k in chosen], [rows[k]["accuracy"] for k in chosen],
+                          [rows[k]["half"] for k in chosen], fmt=marker, capsize=2, lw=0.8, ms=4,
+                          label="found by search" if kind else "without a search")  # fmt: skip
+        if key in LOGARITHMIC:
             axis.set_xscale("log")
-        axis.set_xlabel(PROPERTIES[key])
-        axis.set_title(f"Spearman {found[key][0]:+.2f} (p = {found[key][1]:.2g})", fontsize=10)
-    np.atleast_1d(axes)[0].set_ylabel("test accuracy, %")
-    np.atleast_1d(axes)[0].legend(fontsize=8)
+        axis.set_xlabel(label)
+        axis.set_title(title, fontsize=10)
+    axes[0].set_ylabel("test accuracy, %")
+    axes[0].legend(fontsize=8)
     fig.savefig(path, metadata={"Date": None})
     pyplot.close(fig)
 
@@ -149,5 +175,9 @@ def run(table: Table, encoders: Sequence[Path], rank: int) -> str:
     chosen = [row for row in rows if row["rank"] == rank]
     found = correlations(chosen)
     write(rows, table.path.with_name("rule.csv"))
-    figure(chosen, table.path.with_name("rule.svg"), ("epsilon2", "gain", "independence"))
-    return "\n".join(f"{PROPERTIES[k]:50s} {r:+.2f} (p = {p:.2g})" for k, (r, p) in found.items())
+    figure(chosen, table.path.with_name("rule.svg"))
+    (constant, *slopes), _, share = fit(chosen)
+    terms = " ".join(f"{slope:+.3f} {'log10 ' * (key in LOGARITHMIC)}{key}"
+                     for key, slope in zip(RULE, slopes, strict=True))  # fmt: skip
+    lines = [f"{PROPERTIES[k]:50s} {r:+.2f} (p = {p:.2g})" for k, (r, p) in found.items()]
+    return "\n".join([*lines, f"accuracy = {constant:.3f} {terms}, leave-one-out R² {share:.2f}"])

@@ -13,9 +13,9 @@ from stl_algebra.errors import StlError
 
 from ..codec import Codec
 from . import vision
-from .table import Table, interval
+from .table import Table, interval, markdown
 
-__all__ = ["correlations", "figure", "fit", "means", "properties", "run", "write"]
+__all__ = ["correlations", "figure", "means", "properties", "run", "write"]
 
 PROPERTIES = {
     "epsilon2": "squared error ε²",
@@ -26,7 +26,7 @@ PROPERTIES = {
     "weights": "size of encoded weights, mean ‖E_W‖²",
 }
 LOGARITHMIC = ("kappa2", "gain", "weights")
-RULE = ("epsilon2", "mixing", "weights")  # the best three by leave-one-out among all subsets, rank 24
+SHOWN = ("epsilon2", "kappa2", "mixing")  # in the figure
 
 
 def properties(codec: Codec) -> dict[str, float]:
@@ -77,7 +77,7 @@ def means(table: Table, codecs: dict[str, list[Codec]], **where: str) -> list[di
 
 
 def correlations(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[float, float]]:
-    """Spearman's rank correlation of each property with accuracy, and its p-value.
+    """Spearman's rank correlation of each property with accuracy, and its p-value; nan for a constant property.
 
     Raises
     ------
@@ -91,7 +91,11 @@ def correlations(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[float, float
     accuracy = [row["accuracy"] for row in rows]
     out = {}
     for key in PROPERTIES:
-        result = spearmanr([row[key] for row in rows], accuracy)
+        values = [float(row[key]) for row in rows]
+        if max(values) - min(values) < 1e-6 * abs(max(values)):
+            out[key] = float("nan"), float("nan")
+            continue
+        result = spearmanr(values, accuracy)
         out[key] = float(result.statistic), float(result.pvalue)
     return out
 
@@ -105,60 +109,38 @@ def write(rows: Sequence[dict[str, Any]], path: Path) -> None:
             writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()})
 
 
-def fit(rows: Sequence[dict[str, Any]], keys: Sequence[str] = RULE) -> tuple[list[float], np.ndarray, float]:
-    """Accuracy as a linear function of properties (ε² up to 1.5, sizes by their logarithm to base 10).
-
-    Returns
-    -------
-    The constant and a coefficient a key; what each start is predicted to reach by a fit without it; and the share of
-    the variance that these predictions explain (1 at best, below 0 when worse than the mean).
-    """
-
-    def value(row: dict[str, Any], key: str) -> float:
-        raw = float(row[key])
-        return float(np.log10(raw)) if key in LOGARITHMIC else min(raw, 1.5)
-
-    y = np.array([row["accuracy"] for row in rows])
-    x = np.array([[1.0, *(value(row, key) for key in keys)] for row in rows])
-    hat = x @ np.linalg.pinv(x)
-    missed = (y - hat @ y) / (1 - np.diag(hat))
-    share = 1 - float((missed**2).sum() / ((y - y.mean()) ** 2).sum())
-    return [float(v) for v in np.linalg.pinv(x) @ y], y - missed, share
-
-
-def figure(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Accuracy against the properties of `RULE` and against the rule's prediction; needs matplotlib."""
+def figure(groups: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """Accuracy against properties, a row of panels for each group of starts; needs matplotlib."""
     import matplotlib
 
     matplotlib.use("svg")
     matplotlib.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "rule"}  # small, and the same file each time
     from matplotlib import pyplot
 
-    found, (_, predicted, share) = correlations(rows), fit(rows)
-    fig, axes = pyplot.subplots(1, len(RULE) + 1, figsize=(14, 3.4), sharey=True, layout="constrained")
-    panels: list[tuple[str, Sequence[float], str]] = [
-        (PROPERTIES[key], [row[key] for row in rows], f"Spearman {found[key][0]:+.2f} (p = {found[key][1]:.2g})")
-        for key in RULE]  # fmt: skip
-    panels.append(("predicted without this start, %", list(predicted), f"leave-one-out R² {share:.2f}"))
-    found_by_search = np.array([str(row["arm"]).startswith("4x4x4") for row in rows])
-    for axis, key, (label, values, title) in zip(axes, (*RULE, ""), panels, strict=True):
-        for kind, marker in ((True, "o"), (False, "^")):
-            chosen = np.flatnonzero(found_by_search == kind)
-            axis.errorbar([values[k] for k in chosen], [rows[k]["accuracy"] for k in chosen],
-                          [rows[k]["half"] for k in chosen], fmt=marker, capsize=2, lw=0.8, ms=4,
-                          label="found by search" if kind else "without a search")  # fmt: skip
-        if key in LOGARITHMIC:
-            axis.set_xscale("log")
-        axis.set_xlabel(label)
-        axis.set_title(title, fontsize=10)
-    axes[0].set_ylabel("test accuracy, %")
-    axes[0].legend(fontsize=8)
+    size = (3.6 * len(SHOWN), 3.0 * len(groups))
+    fig, grid = pyplot.subplots(len(groups), len(SHOWN), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for (name, rows), axes in zip(groups.items(), grid, strict=True):
+        found = correlations(rows)
+        for axis, key in zip(axes, SHOWN, strict=True):
+            for kind, marker in ((True, "o"), (False, "^")):
+                chosen = [row for row in rows if str(row["arm"]).startswith("4x4x4") == kind]
+                axis.errorbar([row[key] for row in chosen], [row["accuracy"] for row in chosen],
+                              [row["half"] for row in chosen], fmt=marker, capsize=2, lw=0.8, ms=4,
+                              label="found by search" if kind else "without a search")  # fmt: skip
+            if key in LOGARITHMIC:
+                axis.set_xscale("log")
+            axis.set_xlabel(PROPERTIES[key], fontsize=8)
+            axis.set_title(f"Spearman {found[key][0]:+.2f} (p = {found[key][1]:.2g})", fontsize=9)
+        axes[0].set_ylabel(f"{name}\ntest accuracy, %", fontsize=9)
+    grid[0][0].legend(fontsize=8)
     fig.savefig(path, metadata={"Date": None})
     pyplot.close(fig)
 
 
 def run(table: Table, encoders: Sequence[Path], rank: int) -> str:
     """Write ``rule.csv`` (all starts of ``table``) and ``rule.svg`` (those of one rank) beside it; the correlations.
+
+    The starts are taken as they were found, and again with their gains made equal (`starts.equal_gains`).
 
     Raises
     ------
@@ -172,12 +154,17 @@ def run(table: Table, encoders: Sequence[Path], rank: int) -> str:
                 if arm.codec is not None and arm.codec.rank == each:
                     codecs.setdefault(arm.name, []).append(arm.codec)
     rows = means(table, codecs, images="mnist")
-    chosen = [row for row in rows if row["rank"] == rank]
-    found = correlations(chosen)
     write(rows, table.path.with_name("rule.csv"))
-    figure(chosen, table.path.with_name("rule.svg"))
-    (constant, *slopes), _, share = fit(chosen)
-    terms = " ".join(f"{slope:+.3f} {'log10 ' * (key in LOGARITHMIC)}{key}"
-                     for key, slope in zip(RULE, slopes, strict=True))  # fmt: skip
-    lines = [f"{PROPERTIES[k]:50s} {r:+.2f} (p = {p:.2g})" for k, (r, p) in found.items()]
-    return "\n".join([*lines, f"accuracy = {constant:.3f} {terms}, leave-one-out R² {share:.2f}"])
+    chosen = [row for row in rows if row["rank"] == rank]
+    groups = {"as found": [row for row in chosen if ", gains" not in row["arm"]],
+              "gains 32": [row for row in chosen if row["arm"].endswith(", gains 32")]}  # fmt: skip
+    groups = {name: rows for name, rows in groups.items() if rows}
+    found = {name: correlations(rows) for name, rows in groups.items()}
+    figure(groups, table.path.with_name("rule.svg"))
+    heads = [f"Spearman with accuracy, rank {rank}", *(f"{name} ({len(rows)} starts)" for name, rows in groups.items())]
+    return markdown([dict(zip(heads, [label.replace("|", "\\|"), *(_cell(*each[key]) for each in found.values())],
+                              strict=True)) for key, label in PROPERTIES.items()])  # fmt: skip
+
+
+def _cell(correlation: float, p: float) -> str:
+    return "the same" if np.isnan(correlation) else f"{correlation:+.2f} (p = {p:.2g})"

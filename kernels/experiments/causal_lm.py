@@ -29,8 +29,8 @@ from .training import Training
 __all__ = ["KEY", "run"]
 
 KEY = ("arm", "stage", "rate", "seed")
-CONTEXT, BATCH, STEPS = 512, 8, 120
-RATES = (3e-4, 1e-3)
+CONTEXT, BATCH, STEPS = 512, 8, 100
+RATES = (3e-4,)
 
 
 def _arms(folders: Sequence[Path]) -> list[Arm]:
@@ -115,7 +115,7 @@ def run(table: Table, folder: Path | None, texts: Path, encoders: Sequence[Path]
     train, held = documents(texts)
     dense, tokenizer = _load(folder)
     dense = dense.eval().to(device)
-    size = (2, 4) if short else (64, 24)
+    size = (2, 4) if short else (64, 16)
     tokens = [_tokens(tokenizer, part[:3] if short else part, device) for part in (train, held)]
     testing, calibration = _windows(tokens[1], size[0], 1), _windows(tokens[0], size[1], 2)[:, :-1]
     steps, batch = (2, 2) if short else (STEPS, BATCH)

@@ -23,7 +23,7 @@ COLUMNS = {
         ("nats", "perplexity"),
         ("leak_time", "leak_batch"),
     ),
-    "minilm": (("arm", "group", "multiplications", "stage"), ("cosine", "recall"), ("leak_batch",)),
+    "minilm": (("arm", "group", "multiplications", "training", "stage"), ("cosine", "recall"), ("leak_batch",)),
 }
 
 

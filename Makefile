@@ -11,7 +11,7 @@ GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/nul
 LOCK ?= requirements.lock
 UV := $(VENV)-tools/bin/uv
 
-.PHONY: setup search test lint docs mutants notebooks lock audit licences clean
+.PHONY: setup search test lint docs mutants notebooks lab figures lock audit licences clean
 
 setup: $(VENV)/.installed
 
@@ -59,6 +59,13 @@ audit: $(UV)
 
 licences: setup
 	$(BIN)/python .ci/licences.py requirements.lock results/runs/licences.csv
+
+lab: setup
+	$(BIN)/jupyter lab notebooks
+
+figures: setup
+	$(BIN)/python -m search.figures
+	$(BIN)/python -m kernels.bench.figures
 
 clean:
 	rm -rf $(VENV) $(VENV)-tools .pytest_cache .mypy_cache .ruff_cache

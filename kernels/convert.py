@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from stl_algebra._html import table_html
 from stl_algebra.errors import StlError
 
 from .causal import causal_reason, future_share
@@ -25,7 +26,7 @@ __all__ = ["ConversionReport", "convert_linear", "unconvert"]
 EXACT = 1e-9  # ε² below this is rounding
 
 
-@dataclass
+@dataclass(repr=False)
 class ConversionReport:
     """What `convert_linear` did; printing it gives the same numbers as its attributes.
 
@@ -80,6 +81,19 @@ class ConversionReport:
         lines += [f"  skipped   {name}: {why}" for name, why in self.skipped]
         return "\n".join(lines)
 
+    def __repr__(self) -> str:
+        return f"ConversionReport({len(self.converted)} converted, {len(self.skipped)} skipped, ε²={self.epsilon2:.3g})"
+
+    def _repr_html_(self) -> str:
+        """The same as printed: facts as a table, then the layers."""
+        facts = [line.strip().partition(": ") for line in str(self).splitlines()[1:] if ": " in line]
+        rows = [(name, text) for name, _, text in facts if not name.startswith("skipped ")]
+        layers = [(name, "converted") for name in self.converted] + list(self.skipped)
+        return (
+            table_html((str(self).splitlines()[0], ""), rows)
+            + f"<details><summary>{len(layers)} layers</summary>{table_html(('layer', ''), layers)}</details>"
+        )
+
 
 def convert_linear(
     model: nn.Module,
@@ -128,6 +142,14 @@ def convert_linear(
         or a causal model would leak: more than one row in a tile along time with an encoder that is not causal
         (`kernels.causal.future_share`) or with encoded weights that learn. Individual layers that cannot be converted
         are reported instead.
+
+    Examples
+    --------
+    >>> from stl_algebra.schemes import strassen
+    >>> model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))
+    >>> report = convert_linear(model, strassen(), rows="batch")
+    >>> report.converted, type(model[0]).__name__
+    (['0', '2'], 'STLLinear')
     """
     if isinstance(model, nn.Linear):
         raise StlError("model", "nn.Linear", "a module that contains linear layers",
@@ -286,6 +308,14 @@ def unconvert(model: nn.Module) -> list[str]:
 
     Returns the names. For an exact encoder the model is the original to rounding; otherwise what rows of a tile read
     from each other is lost.
+
+    Examples
+    --------
+    >>> from stl_algebra.schemes import strassen
+    >>> model = nn.Sequential(nn.Linear(8, 8))
+    >>> report = convert_linear(model, strassen(), rows="batch")
+    >>> unconvert(model), type(model[0]).__name__
+    (['0'], 'Linear')
     """
     made: dict[int, nn.Linear] = {}
     names = []

@@ -19,14 +19,14 @@ from rich.table import Table
 from stl_algebra import StlError
 from stl_algebra.known import best_rank
 
-from .cli import FINDS, console, fail, friendly, print_json
+from .cli import FINDS, Device, Json, Out, Seconds, Seed, Workers, console, fail, friendly, print_json
 from .core import plans, tables
 from .core.catalogue import Catalogue
 from .core.executors import checked_device, make_slots
 from .core.runner import Summary, Task, run
 from .run import follow, report
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, help=__doc__)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Plans: lists of named units with budgets.")
 
 COLUMNS = (
     "name", "format", "rank", "best_known", "ring", "family", "symmetry", "found", "restarts", "converged", "tried",
@@ -80,7 +80,7 @@ def record(rows: list[dict[str, Any]], path: Path, order: list[str]) -> None:
 @app.command("list", epilog="Example: python -m search.plans list rediscovery")
 def list_(
     plan: Annotated[str | None, typer.Argument(help="name of a shipped plan, or a file")] = None,
-    json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False,
+    json: Json = False,
 ) -> None:
     """Show the plans there are, or the units of one."""
     with friendly():
@@ -108,25 +108,27 @@ def list_(
 def run_(
     plan: Plan,
     units: Annotated[list[str] | None, typer.Argument(help="names of units (default: all)")] = None,
-    seed: Annotated[int, typer.Option(help="added to every unit's seed")] = 0,
-    limit: Annotated[float | None, typer.Option(help="budget of each unit instead of its own")] = None,
+    seed: Seed = 0,
+    unit_seconds: Annotated[float | None, typer.Option(help="what each unit may take (default: its own)")] = None,
     longest: Annotated[float | None, typer.Option(help="leave out units with larger budgets")] = None,
-    seconds: Annotated[float, typer.Option(help="budget of the whole")] = inf,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 … or all")] = "cpu",
+    seconds: Seconds = inf,
+    device: Device = "cpu",
     backend: Annotated[str, typer.Option(help="processes, thread or ray")] = "processes",
-    workers: Annotated[int | None, typer.Option(help="parallel units (default: one per core or GPU)")] = None,
+    workers: Workers = None,
     again: Annotated[bool, typer.Option("--again", help="also units the ledger has as done")] = False,
     table: Annotated[Path | None, typer.Option(help="merge the rows into this CSV file")] = None,
-    out: Annotated[Path, typer.Option(help="results folder")] = FINDS,
-    json: Annotated[bool, typer.Option("--json", help="one JSON document instead of a table")] = False,
+    out: Out = FINDS,
+    json: Json = False,
 ) -> None:
     """Run the units of a plan, each with its own budget; exit code 1 if one of those run found nothing exact."""
     with friendly():
-        for name, value in (("seconds", seconds), ("limit", limit), ("longest", longest)):
+        for name, value in (("seconds", seconds), ("unit-seconds", unit_seconds), ("longest", longest)):
             if value is not None and not value > 0:
                 raise StlError(name, value, "a positive number")
         tasks = _chosen(plan, units or [], longest)
-        tasks = [replace(t, unit=t.unit.with_(seed=t.unit.seed + seed), seconds=limit or t.seconds) for t in tasks]
+        tasks = [
+            replace(t, unit=t.unit.with_(seed=t.unit.seed + seed), seconds=unit_seconds or t.seconds) for t in tasks
+        ]
         slots = make_slots(backend, workers, checked_device(device))
         with follow(json, sum(t.seconds for t in tasks)) as progress:
             summary = run(iter([tasks]), out, slots, seconds, progress=progress, again=again)

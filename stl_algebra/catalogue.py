@@ -107,6 +107,11 @@ class Catalogue(Sequence[Entry]):
         ------
         StlError
             For a format or a ring that is none.
+
+        Examples
+        --------
+        >>> {e.ring for e in catalogue().where("4x4x4", rank=47, exact=True)}
+        {'GF(2)'}
         """
         goal = None if format is None else _target_name(format)
         base = None if ring is None else named_ring(ring).name

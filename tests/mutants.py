@@ -193,7 +193,7 @@ MUTANTS = [
         "layers: the fused path multiplies by the dense views",
     ),
     M(
-        "kernels/calibrate.py",
+        "kernels/calibration.py",
         "h = (gram * mixed[:, None, :, None])",
         "h = (gram * mixed.abs()[:, None, :, None])",
         "tests/kernels/test_calibration.py",

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..calibrate import calibrate, execution_order, pairs
+from ..calibration import calibrate, execution_order, pairs
 from ..convert import convert_linear
 from .arms import Arm, LowRankLinear, keep_two_of_four
 

@@ -46,7 +46,7 @@ class _Writer:
         self.lines: list[str] = []
         self.count = 0
         self.indent = "    "
-        self.leaf = "tl.store(out + {at}, {value}.to(EL), mask=inside)"
+        self.leaf = "tl.store(high + {at}, {value}.to(EL), mask=inside)"
 
     def let(self, expression: str) -> str:
         name = f"v{self.count}"
@@ -104,12 +104,20 @@ def _zip(w: _Writer, names: list[str]) -> str:
     return level[0]
 
 
-_PLACE = """    t = tl.program_id(0) * BT + tl.arange(0, BT)
-    row = tl.program_id(1).to(tl.int64)
+_TILES = """    t = {at} + tl.arange(0, BT)
     inside = t < tile_cols
     rows_at = row * {rows} + tl.zeros_like(t)
     ZERO = tl.zeros((BT,), dtype=ACC)
-"""  # one block of tiles of one tile row; offsets that multiply a stride are 64-bit through ``row``
+"""
+
+_PLACE = """    row = tl.program_id(1).to(tl.int64)
+""" + _TILES.replace("{at}", "tl.program_id(0) * BT")  # one block of tiles of one tile row
+# offsets that multiply a stride are 64-bit through ``row``
+
+_OUTPUT = """    high = out + row * so1 + t
+    step = row * 0 + so0
+    EL: tl.constexpr = out.dtype.element_ty
+"""
 
 _HEAD_ENCODE = (
     """
@@ -118,11 +126,17 @@ def {name}(x, table, out, {extra}height, width, tile_cols, sx0, sx1, so0, so1, B
 """
     + _PLACE
     + """    x += row * {rows} * sx0
-    out += row * so1 + t
-    step = row * 0 + so0
-    EL: tl.constexpr = out.dtype.element_ty
 """
+    + _OUTPUT
 )
+
+_HEAD_WHOLE = """
+@triton.jit
+def {name}(x, table, out, lo, er, ec, flags, some, height, width, tile_cols, sx0, sx1, so0, so1,
+           BT: tl.constexpr, ACC: tl.constexpr, TARGET: tl.constexpr, NOTHING: tl.constexpr, NONE: tl.constexpr):
+    row = tl.program_id(1).to(tl.int64)
+    x += row * {rows} * sx0
+"""
 
 _HEAD_DECODE = (
     """
@@ -148,7 +162,7 @@ def {name}(p, bias, out, height, width, tile_cols, sp0, sp1, sp2, so0, so1,
 """
     + _PLACE
     + """    p += row * sp1 + t.to(tl.int64) * sp2
-    out += row * so1 + t
+    high = out + row * so1 + t
     EL: tl.constexpr = out.dtype.element_ty
     step = row * 0 + sp0
 """
@@ -221,18 +235,25 @@ def _decode_walk(
     return {(i, k): tile.get((i, k), "ZERO") for i in range(n1 * n2) for k in range(m1 * m2)}
 
 
-def _row_exponents(w: _Writer, planes: Tile, rows: int, cols: int) -> None:
-    """Exponents of whole tile rows held by one program, as `kernels.triton.scaling` finds them, into down0, down1, …"""
+def _row_exponents(w: _Writer, rows: int, cols: int) -> None:
+    """A first look at whole tile rows: their exponents, as `kernels.triton.scaling` finds them, as down0, down1, …"""
     for i in range(rows):
-        best = [f"exponent({planes[i, k]}, NOTHING) + by{k}" for k in range(cols)]
-        w.do(f"best = {best[0]}")
-        w.do(f"bad = infinite({planes[i, 0]})")
-        for k in range(1, cols):
-            w.do(f"best = tl.maximum(best, {best[k]})")
-            w.do(f"bad |= infinite({planes[i, k]})")
-        w.do("top = tl.max(best, 0)")
+        w.do(f"best{i} = tl.full((BT * {cols},), NOTHING, tl.int32)")
+        w.do(f"bad{i} = tl.zeros((BT * {cols},), tl.int32)")
+    w.do(f"for k0 in range(0, width, BT * {cols}):")
+    w.indent += "    "
+    w.do(f"k = k0 + tl.arange(0, BT * {cols})")
+    w.do("by = tl.load(ec + k, mask=k < width, other=0)")
+    for i in range(rows):
+        w.do(f"real = (k < width) & (row * {rows} + {i} + tl.zeros_like(k) < height)")
+        w.do(f"seen = tl.load(x + {i} * sx0 + k.to(tl.int64) * sx1, mask=real, other=0.0)")
+        w.do(f"best{i} = tl.maximum(best{i}, exponent(seen, NOTHING) + by)")
+        w.do(f"bad{i} |= infinite(seen)")
+    w.end()
+    for i in range(rows):
+        w.do(f"top = tl.max(best{i}, 0)")
         w.do(f"down{i} = tl.where(top < NOTHING // 2, NONE, top - TARGET)")
-        w.do("flag = tl.max(bad, 0)")
+        w.do(f"flag = tl.max(bad{i}, 0)")
         w.do(f"tl.store(er + row * {rows} + {i}, down{i}, mask=row * {rows} + {i} < height)")
         w.do(f"tl.store(flags + row * {rows} + {i}, flag, mask=row * {rows} + {i} < height)")
         w.do("if flag > 0:")
@@ -245,17 +266,23 @@ def encode_source(
     """(N, K) → channels: load a tile, combine, store each channel once.
 
     With ``split`` the entries are scaled by 2^(ec_k − er_i) first and every channel is stored as two halves; with
-    ``whole`` too, a program holds a whole row of tiles and finds er and its flags itself.
+    ``whole`` too, a program walks a whole row of tiles twice: to find er and flags, then, from the L2, to encode it.
     """
     rows = int(np.prod([f[1] for f in factors]))
     cols = int(np.prod([f[2] for f in factors]))
     w = _Writer()
     if split:
-        w.leaf = "store_halves(out + {at}, lo + {at}, {value}, inside)"
+        w.leaf = "store_halves(high + {at}, low + {at}, {value}, inside)"
     planes: Tile = {}
     wide = contiguous and cols & (cols - 1) == 0
+    if whole:
+        _row_exponents(w, rows, cols)
+        w.do("for t0 in range(0, tile_cols, BT):")
+        w.indent += "    "
+        for line in (_TILES.format(at="t0", rows=rows) + _OUTPUT).splitlines():
+            w.do(line.strip())
     if split:
-        w.do("lo += row * so1 + t")
+        w.do("low = lo + row * so1 + t")
         for k in range(cols):
             w.do(f"by{k} = tl.load(ec + t * {cols} + {k}, mask=t * {cols} + {k} < width, other=0)")
     if wide:
@@ -277,19 +304,14 @@ def encode_source(
             ]
         for k, plane in enumerate(found):
             planes[i, k] = plane
-    if whole:
-        _row_exponents(w, planes, rows, cols)
     if split:
         for (i, k), plane in planes.items():
             planes[i, k] = w.let(f"scaled(finite({plane}), by{k} - down{i})")
 
     _encode_walk(w, factors, planes)
-    extra = "lo, er, ec, " if split else ""
-    head = _HEAD_ENCODE.format(name=name, rows=rows, extra=extra + ("flags, some, " if whole else ""))
     if whole:
-        head = head.replace("BT: tl.constexpr,", "BT: tl.constexpr, TARGET: tl.constexpr, NOTHING: tl.constexpr, "
-                            "NONE: tl.constexpr,")  # fmt: skip
-    return head + "\n".join(w.lines) + "\n"
+        return _HEAD_WHOLE.format(name=name, rows=rows) + "\n".join(w.lines) + "\n"
+    return _HEAD_ENCODE.format(name=name, rows=rows, extra="lo, er, ec, " if split else "") + "\n".join(w.lines) + "\n"
 
 
 def decode_source(factors: tuple[Factor, ...], name: str, split: bool = False) -> str:

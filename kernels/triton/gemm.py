@@ -9,9 +9,12 @@ Why not always cuBLAS: the number of resident programs and the registers and sha
 ours to choose, so memory-bound passes can run beside it on the same multiprocessors.
 """
 
+# mypy: disable-error-code="no-untyped-def,untyped-decorator"
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -186,6 +189,16 @@ def _stacked(x: torch.Tensor) -> torch.Tensor:
     return x.as_strided((2 * x.shape[1], *x.shape[2:]), x.stride()[1:])
 
 
+@functools.lru_cache(maxsize=8)
+def _specialised(device: torch.device) -> ModuleType | None:
+    """`kernels.triton.hopper` where it runs."""
+    try:
+        from . import hopper
+    except ImportError:  # Gluon moves from version to version of Triton
+        return None
+    return hopper if hopper.specialises(device) else None
+
+
 def bmm_split(
     a: torch.Tensor, b: torch.Tensor, *, promoted: bool = True, out: torch.Tensor | None = None,
     config: Config | None = None,
@@ -201,15 +214,19 @@ def bmm_split(
     ----------
     a, b : what :func:`suits`, each half contiguous after the other
     promoted : bool
-        Add every ``config.bk`` columns to a second accumulator with rounding: slower, without the error above.
+        Add every ``config.bk`` columns to a second accumulator with rounding, without the error above; on Hopper,
+        unless a ``config`` is given, by `kernels.triton.hopper`.
     """
     _, r, m, k = a.shape
     n = b.shape[3]
-    config = config or (PROMOTED if promoted else SPLIT)
     if out is None:
         out = torch.empty((r, m, -(-n // 4) * 4), device=a.device, dtype=torch.float32)[..., :n]
     if out.numel() == 0 or k == 0:
         return out.zero_()
+    if promoted and config is None and a.is_cuda and (special := _specialised(a.device)):
+        special.bmm_split(a, b, out, _multiprocessors(a))
+        return out
+    config = config or (PROMOTED if promoted else SPLIT)
     programs = config.programs_per_sm * _multiprocessors(a)
     split_kernel[(min(programs, r * triton.cdiv(m, config.bm) * triton.cdiv(n, config.bn)),)](
         TensorDescriptor.from_tensor(_stacked(a), [1, config.bm, config.bk]),

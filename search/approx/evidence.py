@@ -1,21 +1,38 @@
 """Do groups help?  The same search with and without them, at equal time, repeated.
 
-Both sides run the policy of :class:`search.approx.explore.Explorer`; one may choose among groups and release to
-subgroups, the other knows only the space without symmetry.  They take turns, so that a busy machine hurts both alike.
+Both sides run a :class:`search.approx.population.Population` with the same moves from random starts.  One has all the
+time in the space without symmetry; the other spends half of it in an invariant subspace of the rank (`LEARNT`, what
+earlier searches found; a subspace drawn blindly does not pay) and releases its best ends for the other half.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .explore import Explorer
-from .pool import Format, Pool
+from ..lm.invariant import Invariant
+from ..lm.parametrisation import Parametrisation
+from ..lm.problem import matmul_tensor
+from .pool import Format
+from .population import Population
 
-__all__ = ["Trial", "interval", "trials"]
+__all__ = ["LEARNT", "Trial", "interval", "trials"]
+
+#: A good multiset of every rank: symmetry and orbit multiplicities, largest orbits first.
+LEARNT: dict[Format, dict[int, tuple[str, tuple[int, ...]]]] = {
+    (2, 2, 2): {5: ("Z3", (1, 2))},
+    (3, 3, 3): {15: ("Z3", (4, 3)), 20: ("Z3", (5, 5))},
+    (4, 4, 4): {
+        36: ("Z3*c:(123)", (4, 0, 0, 0, 0, 0)),
+        40: ("Z3*c:(123)", (4, 0, 0, 1, 0, 1)),
+        44: ("Z3*c:(123)", (4, 1, 0, 1, 0, 2)),
+        46: ("Z3*c:(123)", (4, 1, 0, 1, 0, 4)),
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -27,52 +44,53 @@ class Trial:
     side: str
     seed: int
     seconds: float
-    runs: int
+    generations: int
     total: float
     group: str
 
 
+def _space(fmt: Format, group: str, counts: Sequence[int]) -> Parametrisation:
+    return Invariant(group, fmt, counts)
+
+
+def _lineages(unknowns: int, device: str) -> int:
+    """Lineages that keep a GPU busy without filling it; few on a core."""
+    return 8 if device == "cpu" else 8 * max(4, min(64, round(1.6e7 / unknowns**2)))
+
+
+def _searched(
+    fmt: Format, par: Parametrisation, starts: NDArray[np.float64] | None, seconds: float, device: str, seed: int
+) -> tuple[Population, int]:
+    begun = time.perf_counter()
+    crowd = Population(matmul_tensor(*fmt), par, _lineages(par.size, device), device, seed)
+    crowd.begin(starts, fresh=1.0 if starts is None else 0.0)
+    return crowd, crowd.run(10**6, seconds - (time.perf_counter() - begun))
+
+
 def trials(
     fmt: Format,
-    ranks: Sequence[int],
-    groups: Sequence[str],
+    learnt: Mapping[int, tuple[str, Sequence[int]]],
     repeats: int = 5,
     seconds: float = 10.0,
     device: str = "cpu",
-    restarts: int = 1,
     first_seed: int = 0,
-    slice_seconds: float = 2.0,
 ) -> Iterator[Trial]:
-    """Both sides at every rank, `repeats` times with new seeds, each for `seconds` of its own time."""
-    clock = time.process_time if device == "cpu" else time.perf_counter
+    """Both sides at every rank, `repeats` times with new seeds, each for `seconds`."""
     for seed in range(first_seed, first_seed + repeats):
-        for rank in ranks:
-            pools = {"groups": Pool(), "none": Pool()}
-            sides = {
-                name: Explorer(
-                    fmt, [rank], list(groups) if name == "groups" else ["none"], pool, device=device, seed=seed,
-                    restarts=restarts, seconds=slice_seconds,
-                )
-                for name, pool in pools.items()
-            }  # fmt: skip
-            spent = dict.fromkeys(sides, 0.0)
-            while min(spent.values()) < seconds:
-                name = min(spent, key=lambda k: spent[k])
-                begin = clock()
-                sides[name].step(rank)
-                spent[name] += clock() - begin
-            for name, explorer in sides.items():
-                best = pools[name].ends[rank][0]
+        for rank, (group, counts) in learnt.items():
+            for side in ("groups", "none"):
+                begun, made, starts = time.perf_counter(), 0, None
+                if side == "groups":
+                    par = _space(fmt, group, counts)
+                    crowd, made = _searched(fmt, par, None, seconds / 2, device, seed)
+                    x, w, d = par.expand(np.stack([theta for _, theta in crowd.ends(8)]))
+                    starts = np.concatenate([f.reshape(len(x), -1) for f in (x, w, d.transpose(0, 2, 1))], axis=1)
+                left = seconds - (time.perf_counter() - begun)
+                crowd, more = _searched(fmt, _space(fmt, "none", (rank,)), starts, left, device, seed)
                 yield Trial(
-                    "x".join(map(str, fmt)),
-                    rank,
-                    name,
-                    seed,
-                    round(spent[name], 2),
-                    explorer.runs,
-                    best.total,
-                    str(best.origin["group"]),
-                )
+                    "x".join(map(str, fmt)), rank, side, seed, round(time.perf_counter() - begun, 2), made + more,
+                    float(crowd.best()[0]), group if side == "groups" else "none",
+                )  # fmt: skip
 
 
 def interval(values: Sequence[float], level: float = 0.95, draws: int = 4000) -> tuple[float, float, float]:

@@ -38,7 +38,6 @@ __all__ = ["PARTS", "composites", "dense_scores", "encoders_of", "monte_carlo"]
 PARTS = ("points", "causal", "tradeoff", "evidence", "composites", "figures")
 #: Unknowns of the largest space in which the trade-off is followed without a GPU.
 WIDEST_CPU = 400
-GROUPS = ("Z3", "Z3*c:(123)", "Z3*c:(12)", "Z3*d:2+2", "Z3*d:3+1*c:(12)")
 
 
 def format_of(encoder: Encoder) -> Format | None:
@@ -108,7 +107,7 @@ def _points(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             "file": name, "format": "x".join(map(str, fmt)), "rank": encoder.rank, "epsilon2": eps2, "kappa2": kappa2,
             "monte_carlo": measured, "standard_errors_off": (measured - eps2) / error,
             **{f"total_{k}": eps2 + u * kappa2 for k, u in FORMATS.items()}, "dropping": 1 - encoder.rank / prod(fmt),
-            "bound": float(cost.bound), "traffic": cost.traffic_x, "distinct_x": cost.distinct_x,
+            "bound": float(cost.bound), "time": cost.time, "traffic": cost.traffic_x, "distinct_x": cost.distinct_x,
             "distinct_d": cost.distinct_d, "adds_x": cost.adds_x, "adds_d": cost.adds_d, "entries": cost.entries,
             "group": str(encoder.origin.get("group", "")),
         }  # fmt: skip
@@ -165,13 +164,11 @@ def _tradeoff(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def _evidence(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    from .evidence import trials
+    from .evidence import LEARNT, trials
 
-    device, fmt = options.device, (4, 4, 4) if options.device != "cpu" else (3, 3, 3)
-    ranks = (24, 32, 40, 44) if device != "cpu" else (12, 15, 18, 21)
-    groups = [g for g in GROUPS if fmt == (4, 4, 4) or g in ("Z3", "Z3*c:(12)")]
-    for trial in trials(fmt, ranks, groups, options.repeats, options.seconds, device, 8 if device != "cpu" else 1):
-        yield asdict(trial)
+    fmt = (4, 4, 4) if options.device != "cpu" else (3, 3, 3)
+    for trial in trials(fmt, LEARNT[fmt], options.repeats, options.seconds, options.device):
+        yield {**asdict(trial), "device": options.device}
 
 
 def composites(points: Iterable[tuple[Format, int, float, float]], tile: int) -> list[dict[str, Any]]:

@@ -22,12 +22,14 @@ from .explore import WARM
 from .pool import BF16, End, Format, scored
 from .restrict import restricted
 
-__all__ = ["CAPS", "WEIGHTS", "capped_ends", "coordinates", "path"]
+__all__ = ["CAPS", "FINE", "WEIGHTS", "capped_ends", "coordinates", "path"]
 
 Array = NDArray[Any]
 
 #: Weights of κ², from nearly free to fp8 and beyond; 8.25e-6 is bf16, 1.4e-3 fp8.
 WEIGHTS = (1e-8, 1e-7, 1e-6, 8.25e-6, 3e-5, 1e-4, 4e-4, 1.4e-3, 5e-3, 2e-2, 6e-2)
+#: Finer, for the best encoder under a bound on κ².
+FINE = tuple(8.25e-6 * 1.7**k for k in range(17))
 #: Bounds on κ² that reports quote the best encoder under.
 CAPS = (2.0, 8.0, 30.0)
 

@@ -3,14 +3,15 @@
 A unit begins in one symmetry, from an orbit-type multiset if it names one, and makes a fixed number of runs over its
 ranks: orbits are exchanged, added and dropped, ends are released to subgroups and shaken. What it yields lies below
 both lines an approximation has to beat, dropping products (1 − r/nmp) and skipping K-tiles of an exact encoder
-(1 − r/R), in the total error of bf16.
+(1 − r/R), in the total error of bf16. A unit with a population stays in one subspace and searches it in depth, from
+encoders it names and from random ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stl_algebra import Encoder, StlError
 from stl_algebra.known import best_rank
@@ -18,14 +19,24 @@ from stl_algebra.targets import matmul
 
 from ..core.unit import Context, Format, Request, Unit, register
 
+if TYPE_CHECKING:
+    from ..approx.pool import Pool
+
 #: Settings of a unit and their defaults.
 #:
 #: counts: orbit multiplicities to begin with, largest orbits first · runs: how many in all · ranks: besides the
 #: unit's own · restarts: multiplies those of every run · widest: unknowns of the largest space entered · explore: share
-#: of runs that go to random multisets · release: a subgroup in which the ends of every rank are taken further at last.
+#: of runs that go to random multisets · release: a subgroup in which the ends of every rank are taken further at last ·
+#: groups: symmetries besides the unit's own.
+#: population: lineages that search the unit's own subspace (`search.approx.population`), none by default ·
+#: generations, steps: of it · from: encoders it begins with (`search.approx.sources`), of any rank if there is no
+#: symmetry · fresh: share of the lineages that begin at random.
+#: caps: with encoders to begin from, the least ε² under each of these bounds on κ², as rounding weighs more.
+#: keep: best ends of every rank that are yielded · above: whether those above the lines are too.
 SETTINGS: dict[str, Any] = {
     "counts": None, "runs": 16, "ranks": [], "restarts": 1, "widest": 800, "explore": 0.25,
-    "release": None,
+    "release": None, "groups": [], "population": 0, "generations": 40, "steps": 50, "from": [], "fresh": 0.5, "keep": 1,
+    "above": False, "caps": [],
 }  # fmt: skip
 #: What was learnt about ⟨4,4,4⟩ under the cyclic shift and a rotation of three coordinates (order 9): multisets from
 #: which random starts reach below the lines, and neighbouring ranks are reached by dropping and adding orbits.
@@ -44,19 +55,35 @@ KINDS: dict[str, dict[Format, tuple[str, ...]]] = {
 
 
 def run(unit: Unit, context: Context) -> Iterator[Encoder]:
-    """Search; the best end of every rank that lies below both lines, least rank first."""
-    from ..approx.explore import COLD, Explorer
-    from ..approx.pool import Pool
-
+    """Search; the best ends of every rank, those below both lines unless all are asked for, least rank first."""
     own = {**SETTINGS, **unit.parameters}
     ranks = sorted({unit.rank, *own["ranks"]})
     if any(not isinstance(r, int) or not 1 <= r <= prod(unit.format) for r in ranks):
         raise StlError("ranks", ranks, f"whole numbers from 1 to {prod(unit.format)}")
+    if own["caps"]:
+        pool = _capped(unit, own, context)
+    else:
+        pool = _deep(unit, own, context) if own["population"] else _explored(unit, own, ranks, context)
+    exact = best_rank(unit.format)
+    for rank in ranks:
+        line = 1 - rank / min(prod(unit.format), exact or prod(unit.format))
+        for end in pool.ends.get(rank, [])[: int(own["keep"])]:
+            context.statistics.setdefault(f"total_{rank}", round(end.total, 5))
+            if end.total < line or own["above"]:
+                about: dict[str, Any] = {k: end.origin[k] for k in ("label", "move", "trail")}
+                yield Encoder.build(matmul(*unit.format), *end.factors, ring="R64", origin=about)
+
+
+def _explored(unit: Unit, own: dict[str, Any], ranks: list[int], context: Context) -> Pool:
+    """Runs over the subspaces of the unit's symmetries."""
+    from ..approx.explore import COLD, Explorer
+    from ..approx.pool import Pool
+
     pool = Pool()
     explorer = Explorer(
         unit.format,
         ranks,
-        [unit.symmetry],
+        [unit.symmetry, *own["groups"]],
         pool,
         device=context.device,
         seed=unit.seed,
@@ -78,15 +105,66 @@ def run(unit: Unit, context: Context) -> Iterator[Encoder]:
     for rank in ranks if own["release"] else ():
         if context.left() > 0:
             explorer.release(rank, str(own["release"]))
-    exact = best_rank(unit.format)
     context.statistics |= {"runs": explorer.runs, "moves": {k: f"{g} of {n}" for k, (n, g) in explorer.gains.items()}}
-    for rank in ranks:
-        line = 1 - rank / min(prod(unit.format), exact or prod(unit.format))
-        for end in pool.ends.get(rank, [])[:1]:
-            context.statistics[f"total_{rank}"] = round(end.total, 5)
-            if end.total < line:
-                about = {k: end.origin[k] for k in ("label", "move", "trail")}
-                yield Encoder.build(matmul(*unit.format), *end.factors, ring="R64", origin=about)
+    return pool
+
+
+def _capped(unit: Unit, own: dict[str, Any], context: Context) -> Pool:
+    """Bounded κ² from the encoders named: the path over weights of κ² in the unit's symmetry."""
+    from ..approx.pool import Pool, scored
+    from ..approx.sources import encoders_from
+    from ..approx.tradeoff import FINE, capped_ends, path
+
+    if not all(isinstance(c, (int, float)) and c > 0 for c in own["caps"]) or not own["from"]:
+        raise StlError("caps", own["caps"], "positive bounds on κ², with encoders to begin from")
+    parents = encoders_from(own["from"], unit.format)
+    context.parents += parents
+    if any(p.rank != unit.rank for p in parents):
+        raise StlError("from", own["from"], f"encoders of rank {unit.rank}")
+    ends = [scored(unit.format, p.floats(), {}) for p in parents]
+    points = path(
+        unit.format, ends, FINE, unit.symmetry, context.device, int(own["steps"]), context.left() / len(FINE), unit.seed
+    )
+    pool = Pool()
+    for cap, end in capped_ends([e for _, e in points], own["caps"]).items():
+        end.origin = {"label": f"κ² ≤ {cap:g}", "move": "rounding weighs more", "trail": []}
+        pool.offer(end)
+    return pool
+
+
+def _deep(unit: Unit, own: dict[str, Any], context: Context) -> Pool:
+    """A population in the unit's own subspace."""
+    from ..approx.pool import Pool, scored
+    from ..approx.population import Population
+    from ..approx.sources import encoders_from, starts_in
+    from ..lm.invariant import Invariant, types_of
+    from ..lm.problem import matmul_tensor
+
+    action, types = types_of(unit.symmetry, unit.format)
+    counts = own["counts"] if own["counts"] is not None else [unit.rank] if unit.symmetry == "none" else None
+    par = None if counts is None or len(counts) != len(types) else Invariant(unit.symmetry, unit.format, counts)
+    if par is None or par.rank != unit.rank:
+        names = ", ".join(t.name for t in types)
+        raise StlError("counts", own["counts"], f"multiplicities of {names} that add up to rank {unit.rank}")
+    parents = encoders_from(own["from"], unit.format)
+    context.parents += parents
+    crowd = Population(
+        matmul_tensor(*unit.format), par, int(own["population"]), context.device, unit.seed, steps=int(own["steps"]),
+        log=context.log,
+    )  # fmt: skip
+    starts = starts_in(par, action, types, parents, unit.seed)
+    crowd.begin(starts, fresh=float(own["fresh"]) if starts is not None else 1.0)
+    first = float(crowd.best()[0])
+    made = crowd.run(int(own["generations"]), context.left())
+    context.statistics |= {
+        "generations": made, "begun": round(first, 5),
+        "moves": {f"{m} {k}": f"{g:.1f} of {n:.0f}" for (m, k), (g, n) in crowd.tally.items()},
+    }  # fmt: skip
+    pool = Pool()
+    for _, theta in crowd.ends(int(own["keep"])):
+        origin = {"group": unit.symmetry, "label": par.label, "move": "population", "trail": [f"generation {made}"]}
+        pool.offer(scored(unit.format, par.expand(theta), origin))
+    return pool
 
 
 @register(

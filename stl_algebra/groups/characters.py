@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from stl_algebra._html import table_html
 from stl_algebra.errors import StlError
-from stl_algebra.groups.cyclotomic import Cyclotomic, power_basis
+from stl_algebra.groups.cyclotomic import Cyclotomic, format_number, power_basis
 from stl_algebra.groups.large import PermutationGroup
 from stl_algebra.groups.modular import (
     eigenvectors,
@@ -32,6 +33,7 @@ from stl_algebra.groups.table import FiniteGroup
 __all__ = ["CharacterTable", "character_table"]
 
 IntArray = np.ndarray[Any, np.dtype[Any]]
+SHOWN = 24  # classes that a notebook shows
 MAX_TABLE_ENTRIES = 2**26  # integers in a character table (k² φ(e)); 512 MiB
 
 
@@ -63,6 +65,22 @@ class CharacterTable:
 
     def __repr__(self) -> str:
         return f"CharacterTable({self.group.name or 'unnamed'}, degrees {self.degrees.tolist()})"
+
+    def _repr_html_(self) -> str:
+        """The table with exact entries; the first rows and columns of a large one."""
+        g, shown = self.group, range(min(len(self), SHOWN))
+        more = ["…"] if len(self) > SHOWN else []
+        kinds = {1: "real", 0: "complex", -1: "quaternionic"}
+        head = ["", *(g.label(int(g.classes.representatives[c])) for c in shown), *more, ""]
+        rows = [
+            ["size", *(str(g.classes.sizes[c]) for c in shown), *more, ""],
+            ["order", *(str(g.classes.orders[c]) for c in shown), *more, "type"],
+        ]
+        for i in shown:
+            values = [format_number(self.values[i, c]) for c in shown]
+            rows.append([f"χ{i}", *values, *more, kinds[int(self.indicators[i])]])
+        rows += [["…"] * len(head)] if more else []
+        return table_html(head, rows)
 
     @cached_property
     def degrees(self) -> IntArray:

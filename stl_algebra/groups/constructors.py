@@ -485,6 +485,12 @@ def wreath_product(base: FiniteGroup, top: FiniteGroup, name: str = "") -> Finit
 
     φ_π moves coordinate i to π(i).  A group without permutation rows acts on itself by left multiplication.
     Cohn–Kleinberg–Szegedy–Umans use ``wreath_product(abelian(n, n, n), symmetric(2))``.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> wreath_product(group("C2"), group("C3")).order
+    24
     """
     rows = top.elements if isinstance(top.elements, np.ndarray) and _is_permutations(top.elements) else top.table
     points = rows.shape[1]

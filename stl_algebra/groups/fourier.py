@@ -142,6 +142,13 @@ class FourierTransform:
     group : FiniteGroup
     form : {"monomial", "field"}
         Which exact matrices to use; see `irreps`.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> transform = FourierTransform(group("S3"))
+    >>> transform.matrix @ transform.inverse_matrix == np.eye(6, dtype=int)
+    True
     """
 
     group: FiniteGroup
@@ -255,6 +262,13 @@ def modular_fourier(group: FiniteGroup, q: int, form: str = "monomial") -> tuple
     StlError
         If q is not a prime power, q ≢ 1 modulo the exponent, or the characteristic divides a denominator of the
         exact matrices.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> forward, backward = modular_fourier(group("S3"), 7)
+    >>> np.array_equal(forward @ backward % 7, np.eye(6, dtype=int))
+    True
     """
     from stl_algebra.groups.generate import field_tables
 

@@ -56,7 +56,7 @@ class Monomial:
         return Cyclotomic(num, values.conductor)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Irrep(Representation):
     """An irreducible representation, tied to its row of the character table.
 
@@ -76,6 +76,9 @@ class Irrep(Representation):
     indicator: int = 1
     method: str = ""
     monomial: Monomial | None = None
+
+    def __repr__(self) -> str:
+        return f"Irrep({self.group.name or 'unnamed'}, χ{self.index}, dimension {self.dimension}, {self.type})"
 
     @cached_property
     def type(self) -> str:

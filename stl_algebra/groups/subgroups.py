@@ -257,7 +257,15 @@ def subgroup_lattice(group: FiniteGroup, up_to_conjugacy: bool = True) -> networ
 
 
 def cayley_graph(group: FiniteGroup, generators: tuple[int, ...] | None = None) -> networkx.MultiDiGraph:
-    """Cayley graph: an edge g → g·s with attribute ``generator`` = s for every element g and generator s."""
+    """Cayley graph: an edge g → g·s with attribute ``generator`` = s for every element g and generator s.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> graph = cayley_graph(group("Q8"))
+    >>> graph.number_of_nodes(), graph.number_of_edges()
+    (8, 16)
+    """
     import networkx as nx
 
     graph = nx.MultiDiGraph()

@@ -19,7 +19,7 @@ __all__ = ["Transformation", "apply_modulo", "canonical_form", "intertwiner", "s
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Transformation:
     """An element of the isotropy group of a matrix-multiplication target.
 
@@ -39,6 +39,24 @@ class Transformation:
     p: list[list[Fraction]]
     q: list[list[Fraction]]
     r: list[list[Fraction]]
+
+    def __repr__(self) -> str:
+        words = [f"{name} = [{'; '.join(' '.join(map(str, row)) for row in matrix)}]" for name, matrix in self._bases()]
+        words += [f"{self.rotations} rotations"] * bool(self.rotations) + ["transposed"] * self.transposed
+        return f"Transformation({', '.join(words)})"
+
+    def _bases(self) -> list[tuple[str, list[list[Fraction]]]]:
+        return [("P", self.p), ("Q", self.q), ("R", self.r)]
+
+    def _repr_latex_(self) -> str:
+        matrices = [
+            name + r"=\begin{pmatrix}" + r"\\".join("&".join(map(str, row)) for row in m) + r"\end{pmatrix}"
+            for name, m in self._bases()
+        ]
+        before = [r"\text{transposed}"] * self.transposed + [rf"\text{{{self.rotations} rotations}}"] * bool(
+            self.rotations
+        )
+        return "$" + r",\quad ".join([*before, *matrices]) + "$"
 
     def __call__(self, encoder: Encoder) -> Encoder:
         """Return the image of an encoder."""

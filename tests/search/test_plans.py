@@ -86,7 +86,7 @@ def test_listing_and_bad_requests():
     assert "rediscovery" in runner.invoke(app, ["list"]).stdout
     for arguments in (
         ["run", "no-such"], ["run", "rediscovery", "no-such"], ["list", "/nonexistent"],
-        ["run", "rediscovery", "222-z3", "--limit", "-1"], ["run", "rediscovery", "--longest", "1"],
+        ["run", "rediscovery", "222-z3", "--unit-seconds", "-1"], ["run", "rediscovery", "--longest", "1"],
     ):  # fmt: skip
         outcome = runner.invoke(app, arguments)
         assert outcome.exit_code == 2 and "Traceback" not in outcome.output, arguments

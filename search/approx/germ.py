@@ -1,0 +1,242 @@
+"""Border algorithms as polynomials: t^h·T = Σ t^(h−p_l) u_l(t)⊗v_l(t)⊗w_l(t) mod t^(h+1), begun from a path.
+
+:class:`search.lm.border.Series` is that system in the coordinates of an invariant subspace and solves it by singular
+values; this one is without symmetry, for thousands of unknowns on a GPU, and begins where a path of
+:mod:`search.approx.stiff` leads: terms of exponent p grow as t^−p, so t^(p/3)·(factor) is a power series in t along
+the path, and its first coefficients are the start.  Entries can be *pinned*: fixed one batch after another to multiples
+of a step as long as the rest can follow, until what is left is a rational point to be checked exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stl_algebra.errors import StlError
+
+__all__ = ["Germ", "exponents", "fitted"]
+
+Array = NDArray[Any]
+
+
+def exponents(small: Array, factors: Sequence[tuple[Array, Array, Array]]) -> Array:
+    """How fast each term grows along a path: −d log‖term‖/d log t between the last two points, (r,).
+
+    Parameters
+    ----------
+    small : (P,) array
+        t, for instance the root of ε².
+    factors : sequence of P triples (E_X, E_W, D)
+    """
+    size = [
+        np.linalg.norm(x, axis=1) * np.linalg.norm(w, axis=1) * np.linalg.norm(d, axis=0) for x, w, d in factors[-2:]
+    ]
+    rate: Array = -np.log(size[1] / size[0]) / np.log(small[-1] / small[-2])
+    return rate
+
+
+def fitted(
+    small: Array, factors: Sequence[tuple[Array, Array, Array]], poles: Sequence[int], order: int, degree: int
+) -> Array:
+    """Coefficients (order + 1, 3, r, dim) of the power series of the factors, fitted over the points of a path.
+
+    A term of pole p has factors of orders t^−1 (p of them) and t^0; the fit has `degree` + 1 coefficients, of which the
+    first ``order + 1`` are returned.
+    """
+    rows = []
+    for t, (x, w, d) in zip(small, factors, strict=True):
+        slots = np.stack([x, w, d.T])
+        norms = np.maximum(np.linalg.norm(slots, axis=2), 1e-300)
+        whole = norms.prod(0) * t ** np.asarray(poles)
+        rows.append(slots / norms[:, :, None] * np.cbrt(whole)[None, :, None])
+    powers = np.stack([np.asarray(small) ** k for k in range(degree + 1)], axis=1)
+    flat = np.stack(rows).reshape(len(rows), -1)
+    found = np.linalg.lstsq(powers, flat, rcond=None)[0].reshape(degree + 1, *rows[0].shape)
+    out = np.zeros((order + 1, *rows[0].shape))
+    out[: degree + 1] = found[: order + 1]
+    return out
+
+
+class Germ:
+    """The polynomial system of a target, poles p_l and an order h, with some unknowns pinned.
+
+    A term of pole p < h is written with a first factor divisible by t^(h−p), so that the system is
+    Σ_l u_l(t)⊗v_l(t)⊗w_l(t) = t^h·T mod t^(h+1) for all.
+
+    Parameters
+    ----------
+    target : (n, n, n) array
+    poles : sequence of int
+    order : int
+    device : str
+
+    Examples
+    --------
+    >>> from ..lm.problem import matmul_tensor
+    >>> germ = Germ(matmul_tensor(1, 1, 1), [0], 0)
+    >>> x, value = germ.solve(germ.start(np.full((1, 3, 1, 1), 0.7)))
+    >>> value < 1e-20
+    True
+    """
+
+    def __init__(self, target: Array, poles: Sequence[int], order: int, device: str = "cpu") -> None:
+        self.order, self.poles, self.where = order, list(poles), torch.device(device)
+        if len(set(target.shape)) != 1 or not all(0 <= p <= order for p in self.poles):
+            raise StlError("poles", self.poles, f"whole numbers from 0 to the order {order}, of a cubic target")
+        self.target = torch.as_tensor(target, dtype=torch.float64, device=self.where)
+        self.dim, self.rank = target.shape[0], len(self.poles)
+        pole = torch.tensor(self.poles, device=self.where)[None, :]
+        power = torch.arange(order + 1, device=self.where)[:, None]
+        #: Unknowns that matter, (order + 1, 3, r, n).
+        self.used = torch.stack([power >= order - pole, power <= pole, power <= pole], dim=1)[..., None]
+        self.used = self.used.expand(-1, -1, -1, self.dim).clone()
+        self.free = self.used.clone()
+
+    def start(self, coefficients: Array) -> Tensor:
+        """A point of the system from power series (order + 1, 3, r, n) whose first factors are not yet shifted."""
+        x = torch.as_tensor(coefficients, dtype=torch.float64, device=self.where).clone()
+        for l, pole in enumerate(self.poles):
+            x[:, 0, l] = torch.roll(x[:, 0, l], self.order - pole, 0)
+        return torch.where(self.used, x, torch.zeros_like(x))
+
+    def _pairs(self, x: Tensor, p: int, q: int) -> list[Tensor]:
+        """Coefficients of the products of slots p and q of every term, each (r, n, n)."""
+        out = []
+        for m in range(self.order + 1):
+            parts = [x[b, p][:, :, None] * x[m - b, q][:, None, :] for b in range(m + 1)]
+            out.append(sum(parts[1:], parts[0]))
+        return out
+
+    def residual(self, x: Tensor) -> Tensor:
+        """Coefficients of t^0 … t^h of the sum minus t^h·T, (h + 1, n, n, n)."""
+        pairs = self._pairs(x, 1, 2)
+        out = []
+        for k in range(self.order + 1):
+            parts = [x[a, 0].T @ pairs[k - a].flatten(1) for a in range(k + 1)]
+            out.append(sum(parts[1:], parts[0]).view(self.target.shape))
+        out[self.order] = out[self.order] - self.target
+        return torch.stack(out)
+
+    def slope(self, x: Tensor, f: Tensor) -> Tensor:
+        """Half the gradient of ‖residual‖², in the shape of x."""
+        out = torch.zeros_like(x)
+        for s, (p, q, rule) in enumerate(((1, 2, "abc,lbc->la"), (0, 2, "abc,lac->lb"), (0, 1, "abc,lab->lc"))):
+            pairs = self._pairs(x, p, q)
+            for a in range(self.order + 1):
+                for k in range(a, self.order + 1):
+                    out[a, s] += torch.einsum(rule, f[k], pairs[k - a])
+        return out
+
+    def gram(self, x: Tensor) -> Tensor:
+        """JᵀJ of the free unknowns: put together from r×r Grams, with no Jacobian (see :mod:`search.lm.assembly`)."""
+        h, n, r = self.order, self.dim, self.rank
+        out = torch.zeros(h + 1, 3, r, n, h + 1, 3, r, n, dtype=x.dtype, device=x.device)
+        eye = torch.eye(n, dtype=x.dtype, device=x.device)
+        inner = [[[x[a, s] @ x[b, s].T for b in range(h + 1)] for a in range(h + 1)] for s in range(3)]
+        for s in range(3):
+            for s2 in range(3):
+                for m in range(h + 1):
+                    for m2 in range(h + 1):
+                        block = self._block(x, inner, eye, s, s2, m, m2)
+                        for k in range(max(m, m2), h + 1):
+                            out[k - m, s, :, :, k - m2, s2] += block
+        free = self.free.flatten()
+        flat = out.view(free.numel(), free.numel())
+        return flat if bool(free.all()) else flat[free][:, free]
+
+    def _block(self, x: Tensor, inner: Any, eye: Tensor, s: int, s2: int, m: int, m2: int) -> Tensor:
+        """(r, n, r, n): inner products of derivatives along slots s and s2, of orders m and m2 in the other factors."""
+        if s == s2:
+            p, q = (s + 1) % 3, (s + 2) % 3
+            parts = [inner[p][b][c] * inner[q][m - b][m2 - c] for b in range(m + 1) for c in range(m2 + 1)]
+            return sum(parts[1:], parts[0])[:, None, :, None] * eye[None, :, None, :]
+        third = 3 - s - s2
+        parts = [
+            torch.einsum("lk,ki,lj->likj", inner[third][b][c], x[m2 - c, s], x[m - b, s2])
+            for b in range(m + 1)
+            for c in range(m2 + 1)
+        ]
+        return sum(parts[1:], parts[0])
+
+    def solve(
+        self, x: Tensor, iterations: int = 30, damping: float = 1e-2, least: float = 1e-13, goal: float = 1e-26,
+        ridge: float = 0.0, log: Callable[[str], None] = lambda message: None,
+    ) -> tuple[Tensor, float]:  # fmt: skip
+        """Levenberg–Marquardt steps in the free unknowns for ‖residual‖² + ridge·‖x‖²; the end and ‖residual‖²."""
+        f = self.residual(x)
+        value = float(f.square().sum()) + ridge * float(x.square().sum())
+        for turn in range(iterations):
+            if value < goal:
+                break
+            gram, slope = self.gram(x), (self.slope(x, f) + ridge * x)[self.free]
+            gram.diagonal().add_(ridge)
+            size, taken = float(gram.diagonal().mean()), False
+            while damping < 1e6:
+                lifted = gram.clone()
+                lifted.diagonal().add_(damping * size)
+                factor, info = torch.linalg.cholesky_ex(lifted)
+                if int(info) == 0:
+                    new = x.clone()
+                    new[self.free] -= torch.cholesky_solve(slope[:, None], factor)[:, 0]
+                    trial = self.residual(new)
+                    reached = float(trial.square().sum()) + ridge * float(new.square().sum())
+                    if reached < value:
+                        taken = True
+                        break
+                damping *= 8
+            if not taken:
+                break
+            fit = float(trial.square().sum())
+            log(f"{turn} {reached:.3e} fit {fit:.3e} damping {damping:.1e} norm {float(new.norm()):.4f}")
+            stuck = reached > value * (1 - 1e-6)
+            x, f, value, damping = new, trial, reached, max(damping / 5, least)
+            if stuck:
+                break
+        return x, float(f.square().sum())
+
+    def pin(
+        self, x: Tensor, steps: Sequence[float], batch: float = 0.05, tolerance: float = 1e-20, iterations: int = 8,
+        seconds: Callable[[], float] = lambda: float("inf"), log: Callable[[str], None] = lambda message: None,
+    ) -> Tensor:  # fmt: skip
+        """Fix free unknowns to multiples of each step in turn (0 is one), nearest first, while the rest can follow.
+
+        Parameters
+        ----------
+        steps : sequence of float
+            ``inf`` for zero alone, then for instance 1 and ½.
+        batch : float
+            Share of the free unknowns fixed at once; halved when they cannot be, down to one.
+        seconds : callable
+            Time left.
+        """
+        for step in steps:
+            banned = torch.zeros_like(self.free)
+            share = batch
+            while seconds() > 0:
+                goal = torch.zeros_like(x) if step == float("inf") else (x / step).round() * step
+                gap = torch.where(self.free & ~banned, (x - goal).abs(), torch.full_like(x, torch.inf))
+                open_ = int((self.free & ~banned).sum())
+                if not open_:
+                    break
+                many = max(1, round(share * open_))
+                chosen = gap.flatten().argsort()[:many]
+                if float(gap.flatten()[chosen[0]]) > (0.3 if step == float("inf") else 0.25 * step):
+                    break
+                held, new = self.free.clone(), x.clone()
+                self.free.view(-1)[chosen] = False
+                new.view(-1)[chosen] = goal.flatten()[chosen]
+                new, value = self.solve(new, iterations, 1e-9)
+                if value < tolerance and float(new.abs().max()) < 2 * float(x.abs().max()) + 1:
+                    x, share = new, min(batch, share * 1.5)
+                    log(f"step {step}: {int(self.free.sum())} free, value {value:.1e}, norm {float(x.norm()):.3f}")
+                elif many == 1:
+                    self.free = held
+                    banned.view(-1)[chosen] = True
+                else:
+                    self.free, share = held, share / 4 if many > 8 else 0.5 / open_
+        return x

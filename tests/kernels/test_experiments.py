@@ -167,7 +167,18 @@ def test_interval_is_students() -> None:
 
 
 def test_a_run_resumes_and_reports(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    common = ["vit", "--device", "cpu", "--short", "--data", str(images), "--out", str(tmp_path), "--arms", "width 32"]
+    common = [
+        "vit",
+        "--device",
+        "cpu",
+        "--short",
+        "--data",
+        str(images),
+        "--out",
+        str(tmp_path),
+        "--arms",
+        "^dense, width 32$",
+    ]
     assert cli.main([*common, "--seeds", "1"]) == 0
     assert cli.main([*common, "--seeds", "2"]) == 0
     rows = Table(tmp_path / "vit.csv", vision.KEY).rows()

@@ -29,8 +29,8 @@ from .training import Training
 __all__ = ["KEY", "run"]
 
 KEY = ("arm", "stage", "rate", "seed")
-CONTEXT, BATCH, STEPS = 512, 16, 200
-RATES = (3e-4, 1e-3)
+CONTEXT, BATCH, STEPS = 512, 8, 100
+RATES = (3e-4,)
 
 
 def _arms(folders: Sequence[Path]) -> list[Arm]:
@@ -73,8 +73,14 @@ def _load(folder: Path | None) -> tuple[nn.Module, Any]:
     except ImportError as error:
         raise StlError("transformers", "not installed", "transformers >= 4.50", "pip install transformers") from error
     source = {"gguf_file": files[0].name} if files else {}
-    model = AutoModelForCausalLM.from_pretrained(folder, **source).float()
-    return model, AutoTokenizer.from_pretrained(folder, **source)
+    model = AutoModelForCausalLM.from_pretrained(folder, **source)
+    if files:  # dequantised, but still marked as quantised, which forbids casting and training it
+        config = copy.deepcopy(model.config)
+        del config.quantization_config
+        plain = AutoModelForCausalLM.from_config(config)
+        plain.load_state_dict(model.state_dict())
+        model = plain
+    return model.float(), AutoTokenizer.from_pretrained(folder, **source)
 
 
 def _tokens(tokenizer: Any, texts: Sequence[str], device: str) -> torch.Tensor:
@@ -109,7 +115,7 @@ def run(table: Table, folder: Path | None, texts: Path, encoders: Sequence[Path]
     train, held = documents(texts)
     dense, tokenizer = _load(folder)
     dense = dense.eval().to(device)
-    size = (2, 4) if short else (96, 24)
+    size = (2, 4) if short else (64, 16)
     tokens = [_tokens(tokenizer, part[:3] if short else part, device) for part in (train, held)]
     testing, calibration = _windows(tokens[1], size[0], 1), _windows(tokens[0], size[1], 2)[:, :-1]
     steps, batch = (2, 2) if short else (STEPS, BATCH)

@@ -38,7 +38,7 @@ def _arms(folders: Sequence[Path], ranks: Sequence[int]) -> list[Arm]:
     for rank in ranks:
         best = starts.best(folders, rank)
         if best is not None:
-            arms.append(Arm(f"STL r={rank}", "stl", codec=starts.equal_gains(best[0]), group=best[1]))
+            arms.append(Arm(f"STL r={rank}, gains 4", "stl", codec=starts.equal_gains(best[0]), group=best[1]))
     return arms
 
 
@@ -166,6 +166,7 @@ def _report(table: Table, done: set[tuple[str, ...]], arm: Arm, stage: str, seed
     leak = leak_test(model, {k: v[:4] for k, v in split.testing[0].items()})
     row = arm.describe() | {"stage": stage, "seed": seed, "cosine": round(cosine, 4), "recall": round(recall, 4),
                             "leak_batch": f"{leak.batch:.1e}", "texts": len(split.base),
+                            "training": sum(len(b["input_ids"]) for b in split.training),
                             "parameters": sum(p.numel() for p in model.parameters()),
                             "device": split.base.device.type}  # fmt: skip
     table.add(row)

@@ -23,7 +23,7 @@ COLUMNS = {
         ("nats", "perplexity"),
         ("leak_time", "leak_batch"),
     ),
-    "minilm": (("arm", "group", "multiplications", "stage"), ("cosine", "recall"), ("leak_batch",)),
+    "minilm": (("arm", "group", "multiplications", "training", "stage"), ("cosine", "recall"), ("leak_batch",)),
 }
 
 
@@ -31,7 +31,8 @@ def table(name: str, rows: Table) -> str:
     """The experiment's summary as Markdown: mean ± half of the 95 % interval over the seeds, best first."""
     by, values, worst = COLUMNS[name]
     lines = rows.summary(by, values)
-    lines.sort(key=lambda line: line[values[0]], reverse=values[0] not in ("nats", "ms_eager"))
+    sign = 1 if values[0] in ("nats", "ms_eager") else -1
+    lines.sort(key=lambda line: (line.get("images", ""), line.get("model", ""), sign * line[values[0]]))
     out = []
     for line in lines:
         kept = {k: line[k] for k in (*by, "seeds")}

@@ -13,7 +13,7 @@ from stl_algebra.errors import StlError
 
 from ..codec import Codec
 from . import vision
-from .table import Table, interval
+from .table import Table, interval, markdown
 
 __all__ = ["correlations", "figure", "means", "properties", "run", "write"]
 
@@ -21,11 +21,12 @@ PROPERTIES = {
     "epsilon2": "squared error ε²",
     "kappa2": "rounding amplification κ²",
     "independence": "independent terms, tr(H)²/‖H‖² over r",
-    "smallest": "least eigenvalue of H",
     "gain": "step of a weight in the output, Σ‖E_X‖²‖D‖²/np",
-    "balance": "largest over mean norm of a term",
     "mixing": "share of the terms' energy that crosses rows",
+    "weights": "size of encoded weights, mean ‖E_W‖²",
 }
+LOGARITHMIC = ("kappa2", "gain", "weights")
+SHOWN = ("epsilon2", "kappa2", "mixing")  # in the figure
 
 
 def properties(codec: Codec) -> dict[str, float]:
@@ -50,10 +51,9 @@ def properties(codec: Codec) -> dict[str, float]:
         "epsilon2": codec.epsilon2,
         "kappa2": codec.kappa2,
         "independence": float(len(h) / (h**2).sum()),
-        "smallest": float(np.linalg.eigvalsh(h)[0]),
         "gain": float(norms.sum() / (n * p)),
-        "balance": float(norms.max() / norms.mean()),
         "mixing": 1 - float((rows_in * rows_out).sum() / norms.sum()),
+        "weights": float((codec.e_w**2).sum(1).mean()),
     }
 
 
@@ -77,7 +77,7 @@ def means(table: Table, codecs: dict[str, list[Codec]], **where: str) -> list[di
 
 
 def correlations(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[float, float]]:
-    """Spearman's rank correlation of each property with accuracy, and its p-value.
+    """Spearman's rank correlation of each property with accuracy, and its p-value; nan for a constant property.
 
     Raises
     ------
@@ -91,7 +91,11 @@ def correlations(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[float, float
     accuracy = [row["accuracy"] for row in rows]
     out = {}
     for key in PROPERTIES:
-        result = spearmanr([row[key] for row in rows], accuracy)
+        values = [float(row[key]) for row in rows]
+        if max(values) - min(values) < 1e-6 * abs(max(values)):
+            out[key] = float("nan"), float("nan")
+            continue
+        result = spearmanr(values, accuracy)
         out[key] = float(result.statistic), float(result.pvalue)
     return out
 
@@ -105,34 +109,38 @@ def write(rows: Sequence[dict[str, Any]], path: Path) -> None:
             writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()})
 
 
-def figure(rows: Sequence[dict[str, Any]], path: Path, keys: Sequence[str]) -> None:
-    """Accuracy against properties, a panel each, with the seeds' intervals; needs matplotlib."""
+def figure(groups: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """Accuracy against properties, a row of panels for each group of starts; needs matplotlib."""
     import matplotlib
 
     matplotlib.use("svg")
     matplotlib.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "rule"}  # small, and the same file each time
     from matplotlib import pyplot
 
-    found = correlations(rows)
-    fig, axes = pyplot.subplots(1, len(keys), figsize=(4.2 * len(keys), 3.6), sharey=True, layout="constrained")
-    for axis, key in zip(np.atleast_1d(axes), keys, strict=True):
-        for kind, marker in ((True, "o"), (False, "^")):
-            chosen = [row for row in rows if str(row["arm"]).startswith("4x4x4") == kind]
-            axis.errorbar([row[key] for row in chosen], [row["accuracy"] for row in chosen],
-                          [row["half"] for row in chosen], fmt=marker, capsize=2, lw=0.8, ms=4,
-                          label="optimised" if kind else "without a search")  # fmt: skip
-        if key in ("kappa2", "gain", "balance"):
-            axis.set_xscale("log")
-        axis.set_xlabel(PROPERTIES[key])
-        axis.set_title(f"Spearman {found[key][0]:+.2f} (p = {found[key][1]:.2g})", fontsize=10)
-    np.atleast_1d(axes)[0].set_ylabel("test accuracy, %")
-    np.atleast_1d(axes)[0].legend(fontsize=8)
+    size = (3.6 * len(SHOWN), 3.0 * len(groups))
+    fig, grid = pyplot.subplots(len(groups), len(SHOWN), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for (name, rows), axes in zip(groups.items(), grid, strict=True):
+        found = correlations(rows)
+        for axis, key in zip(axes, SHOWN, strict=True):
+            for kind, marker in ((True, "o"), (False, "^")):
+                chosen = [row for row in rows if str(row["arm"]).startswith("4x4x4") == kind]
+                axis.errorbar([row[key] for row in chosen], [row["accuracy"] for row in chosen],
+                              [row["half"] for row in chosen], fmt=marker, capsize=2, lw=0.8, ms=4,
+                              label="found by search" if kind else "without a search")  # fmt: skip
+            if key in LOGARITHMIC:
+                axis.set_xscale("log")
+            axis.set_xlabel(PROPERTIES[key], fontsize=8)
+            axis.set_title(f"Spearman {found[key][0]:+.2f} (p = {found[key][1]:.2g})", fontsize=9)
+        axes[0].set_ylabel(f"{name}\ntest accuracy, %", fontsize=9)
+    grid[0][0].legend(fontsize=8)
     fig.savefig(path, metadata={"Date": None})
     pyplot.close(fig)
 
 
 def run(table: Table, encoders: Sequence[Path], rank: int) -> str:
     """Write ``rule.csv`` (all starts of ``table``) and ``rule.svg`` (those of one rank) beside it; the correlations.
+
+    The starts are taken as they were found, and again with their gains made equal (`starts.equal_gains`).
 
     Raises
     ------
@@ -146,8 +154,17 @@ def run(table: Table, encoders: Sequence[Path], rank: int) -> str:
                 if arm.codec is not None and arm.codec.rank == each:
                     codecs.setdefault(arm.name, []).append(arm.codec)
     rows = means(table, codecs, images="mnist")
-    chosen = [row for row in rows if row["rank"] == rank]
-    found = correlations(chosen)
     write(rows, table.path.with_name("rule.csv"))
-    figure(chosen, table.path.with_name("rule.svg"), ("epsilon2", "gain", "independence"))
-    return "\n".join(f"{PROPERTIES[k]:50s} {r:+.2f} (p = {p:.2g})" for k, (r, p) in found.items())
+    chosen = [row for row in rows if row["rank"] == rank]
+    groups = {"as found": [row for row in chosen if ", gains" not in row["arm"]],
+              "gains 32": [row for row in chosen if row["arm"].endswith(", gains 32")]}  # fmt: skip
+    groups = {name: rows for name, rows in groups.items() if rows}
+    found = {name: correlations(rows) for name, rows in groups.items()}
+    figure(groups, table.path.with_name("rule.svg"))
+    heads = [f"Spearman with accuracy, rank {rank}", *(f"{name} ({len(rows)} starts)" for name, rows in groups.items())]
+    return markdown([dict(zip(heads, [label.replace("|", "\\|"), *(_cell(*each[key]) for each in found.values())],
+                              strict=True)) for key, label in PROPERTIES.items()])  # fmt: skip
+
+
+def _cell(correlation: float, p: float) -> str:
+    return "the same" if np.isnan(correlation) else f"{correlation:+.2f} (p = {p:.2g})"

@@ -50,7 +50,7 @@ def vit_arms(seed: int, ranks: Sequence[int], folders: Sequence[Path]) -> list[A
     arms = [Arm("dense").at(w) for w in (32, 48, 64, 84, 96, 128)]
     again = [Arm("dense"), Arm("dense + token mixer", mixer=True), Arm("2:4", "sparse24")]
     again += [Arm("STL r=24", "stl", codec=pair[0], group=pair[1]) for pair in [found.get(24)] if pair is not None]
-    arms += [arm.at(w).faster(rate) for arm in again for w in (48, 64, 96) for rate in (0.5, 2, 4)]
+    arms += [arm.at(w).faster(rate) for arm in again for w in (32, 48, 64, 96) for rate in (0.5, 2, 4, 8)]
     for width in (48, 96):
         arms += [Arm("2:4", "sparse24").at(width), Arm("low rank 0.375", "lowrank", 0.375).at(width),
                  Arm("dense + token mixer", mixer=True).at(width),

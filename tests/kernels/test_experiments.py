@@ -123,16 +123,19 @@ def test_properties_of_starts_have_their_ends(tmp_path: Path) -> None:
     doubled = Codec(exact.format, np.repeat(exact.e_x, 2, 0), np.repeat(exact.e_w, 2, 0), np.repeat(exact.d / 2, 2, 1))
     twice = rule.properties(doubled)
     assert twice["independence"] == pytest.approx(rule.properties(exact)["independence"] / 2)
-    assert twice["smallest"] == pytest.approx(0, abs=1e-9)
+    assert twice["weights"] == pytest.approx(rule.properties(exact)["weights"])
+    scaled = rule.properties(starts.equal_gains(exact))
+    assert scaled["gain"] == pytest.approx(starts.GAIN)
+    assert (scaled["epsilon2"], scaled["kappa2"]) == (0, pytest.approx(exact.kappa2))
     table = Table(tmp_path / "starts.csv", vision.KEY)
-    codecs = {f"4x4x4_{k}": [starts.truncated(20 + k, 0)] for k in range(5)}
+    codecs = {f"4x4x4_{k}": [starts.dropped_products(20 + k, 0)] for k in range(5)}
     for k in range(5):
         for seed in range(2):
             table.add({"arm": f"4x4x4_{k}", "seed": seed, "epochs": 1, "accuracy": 90 + k + seed / 10})
     rows = rule.means(table, codecs, epochs="1")
     assert [row["rank"] for row in rows] == [24, 23, 22, 21, 20]
     found = rule.correlations(rows)
-    assert found["epsilon2"][0] == pytest.approx(-1, abs=0.4)
+    assert found["epsilon2"][0] == pytest.approx(-1)
     rule.write(rows, tmp_path / "rule.csv")
     assert len((tmp_path / "rule.csv").read_text().splitlines()) == 6
     with pytest.raises(StlError, match="four starts"):
@@ -164,7 +167,18 @@ def test_interval_is_students() -> None:
 
 
 def test_a_run_resumes_and_reports(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    common = ["vit", "--device", "cpu", "--short", "--data", str(images), "--out", str(tmp_path), "--arms", "width 32"]
+    common = [
+        "vit",
+        "--device",
+        "cpu",
+        "--short",
+        "--data",
+        str(images),
+        "--out",
+        str(tmp_path),
+        "--arms",
+        "^dense, width 32$",
+    ]
     assert cli.main([*common, "--seeds", "1"]) == 0
     assert cli.main([*common, "--seeds", "2"]) == 0
     rows = Table(tmp_path / "vit.csv", vision.KEY).rows()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["causal_reason"]
+from .codec import Codec
+
+__all__ = ["causal_reason", "future_share"]
 
 #: `model_type` of decoder-only Hugging Face models whose configuration says nothing else
 DECODERS = {
@@ -45,6 +48,27 @@ def causal_reason(model: nn.Module) -> str:
             if _is_causal_mask(buffer):
                 return f"{name}.{key} is a causal mask".lstrip(".")
     return ""
+
+
+def future_share(codec: Codec) -> float:
+    """Share of an encoder's tensor that leads from a later row of a tile to an earlier one: 0 for a causal encoder.
+
+    An exact encoder is causal; so are some inexact ones, as long as their weights are E_W times a dense matrix. (With
+    free encoded weights causality would have to hold term by term.)
+
+    Examples
+    --------
+    >>> from .experiments.starts import exact, fourier
+    >>> future_share(exact()), future_share(fourier(24, 0, tries=2)) > 0.01
+    (0.0, True)
+    """
+    n, m, p = codec.format
+    t = np.einsum("lik,lw,ljc->ikwjc", codec.e_x.reshape(-1, n, m), codec.e_w, codec.d.T.reshape(-1, n, p),
+                  optimize=True)  # fmt: skip
+    later = np.arange(n)[:, None] > np.arange(n)
+    crossing = np.moveaxis(t, 3, 1)[later]
+    largest = float(np.abs(crossing).max(initial=0.0))
+    return 0.0 if largest < 1e-9 else float((crossing**2).sum() / (t**2).sum())
 
 
 def _is_causal_mask(buffer: torch.Tensor) -> bool:

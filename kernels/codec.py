@@ -180,6 +180,13 @@ def as_codec(encoder: EncoderLike | Codec) -> Codec:
     ------
     StlError
         If the object lacks ``format`` or ``floats()``, or its factors are refused by `Codec`.
+
+    Examples
+    --------
+    >>> from stl_algebra.schemes import strassen
+    >>> codec = as_codec(strassen())
+    >>> codec.format, codec.rank, codec.epsilon2
+    ((2, 2, 2), 7, 0.0)
     """
     if isinstance(encoder, Codec):
         return encoder

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from stl_algebra._html import table_html
 from stl_algebra.errors import StlError
 
-from .causal import causal_reason
+from .causal import causal_reason, future_share
 from .codec import Codec, EncoderLike, as_codec
 from .devices import load_device
 from .dispatch import predict_ms
@@ -25,7 +26,7 @@ __all__ = ["ConversionReport", "convert_linear", "unconvert"]
 EXACT = 1e-9  # ε² below this is rounding
 
 
-@dataclass
+@dataclass(repr=False)
 class ConversionReport:
     """What `convert_linear` did; printing it gives the same numbers as its attributes.
 
@@ -80,6 +81,19 @@ class ConversionReport:
         lines += [f"  skipped   {name}: {why}" for name, why in self.skipped]
         return "\n".join(lines)
 
+    def __repr__(self) -> str:
+        return f"ConversionReport({len(self.converted)} converted, {len(self.skipped)} skipped, ε²={self.epsilon2:.3g})"
+
+    def _repr_html_(self) -> str:
+        """The same as printed: facts as a table, then the layers."""
+        facts = [line.strip().partition(": ") for line in str(self).splitlines()[1:] if ": " in line]
+        rows = [(name, text) for name, _, text in facts if not name.startswith("skipped ")]
+        layers = [(name, "converted") for name in self.converted] + list(self.skipped)
+        return (
+            table_html((str(self).splitlines()[0], ""), rows)
+            + f"<details><summary>{len(layers)} layers</summary>{table_html(('layer', ''), layers)}</details>"
+        )
+
 
 def convert_linear(
     model: nn.Module,
@@ -125,8 +139,17 @@ def convert_linear(
     ------
     StlError
         If ``model`` itself is an `nn.Linear` (there is no parent to put the new layer into), the encoder is refused,
-        or a causal model would leak: an inexact encoder, or encoded weights that learn, with more than one row in
-        a tile along time. Individual layers that cannot be converted are reported instead.
+        or a causal model would leak: more than one row in a tile along time with an encoder that is not causal
+        (`kernels.causal.future_share`) or with encoded weights that learn. Individual layers that cannot be converted
+        are reported instead.
+
+    Examples
+    --------
+    >>> from stl_algebra.schemes import strassen
+    >>> model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))
+    >>> report = convert_linear(model, strassen(), rows="batch")
+    >>> report.converted, type(model[0]).__name__
+    (['0', '2'], 'STLLinear')
     """
     if isinstance(model, nn.Linear):
         raise StlError("model", "nn.Linear", "a module that contains linear layers",
@@ -139,11 +162,13 @@ def convert_linear(
     report.causal = "" if causal is False else "causal=True was passed" if causal else causal_reason(model)
     if causal is None and not report.causal and report.leak_before is not None and report.leak_before.is_causal:
         report.causal = "the example shows it"
-    if report.causal and report.mixes and rows == "tokens":
-        what = "an inexact encoder" if codec.epsilon2 > EXACT else "an encoder whose weights or codec learn"
+    learns = train_codec or mode == "trainable"
+    if report.causal and report.mixes and rows == "tokens" and (learns or future_share(codec) > 0):
+        what = "an encoder whose weights or codec learn" if learns else "an encoder that is not causal"
         raise StlError(
             "encoder", f"{what} with tiles of {codec.format[0]} rows along time in a causal model ({report.causal})",
-            "an exact encoder with mode='frozen' or 'dense', a format ⟨1,m,p⟩ with rows='none', or rows='batch'",
+            "an exact (or causal) encoder with mode='frozen' or 'dense', a format ⟨1,m,p⟩ with rows='none', or "
+            "rows='batch'",
             "Rows of a tile read each other, so the model would see the future. causal=False insists.")  # fmt: skip
     if example is not None:
         seen = _rows_seen(model, example)
@@ -203,9 +228,10 @@ def _why_not(name: str, child: nn.Module, filter_fn: Callable[[str, nn.Module], 
         return f"smaller than {smallest}" if child.embed_dim < smallest else ""
     if isinstance(child, nn.Linear) and type(child) is not nn.Linear:
         return f"{type(child).__name__} is not a plain nn.Linear"
-    if id(child.weight) in tied:
-        return f"its weight is shared with {tied[id(child.weight)]}"
-    return f"smaller than {smallest}" if min(child.weight.shape) < smallest else ""
+    weight = child.get_parameter("weight")
+    if id(weight) in tied:
+        return f"its weight is shared with {tied[id(weight)]}"
+    return f"smaller than {smallest}" if min(weight.shape) < smallest else ""
 
 
 def _convert(child: nn.Module, codec: Codec, options: dict[str, Any]) -> nn.Module:
@@ -282,6 +308,14 @@ def unconvert(model: nn.Module) -> list[str]:
 
     Returns the names. For an exact encoder the model is the original to rounding; otherwise what rows of a tile read
     from each other is lost.
+
+    Examples
+    --------
+    >>> from stl_algebra.schemes import strassen
+    >>> model = nn.Sequential(nn.Linear(8, 8))
+    >>> report = convert_linear(model, strassen(), rows="batch")
+    >>> unconvert(model), type(model[0]).__name__
+    (['0'], 'Linear')
     """
     made: dict[int, nn.Linear] = {}
     names = []

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from stl_algebra._html import table_html
 from stl_algebra.errors import StlError
 from stl_algebra.schemes import strassen
 
@@ -34,9 +35,6 @@ MARGIN = 0.96
 #: short product waits for it.
 HOST = 15
 
-#: What a split product takes without promoted accumulators, in comparison.
-FAST = 0.82
-
 PLAIN = Codec((1, 1, 1), np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 1)))  #: no algebra: the standard product
 
 
@@ -44,13 +42,12 @@ class DenseFallback(UserWarning):
     """The cost model declined an encoder and the dense product ran instead."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """A way to multiply, with what the model expects of it.
 
     ``stages`` are the codecs applied one inside the other (empty: dense); times in milliseconds; ``error`` is
-    the closed-form relative error; ``split``: float32 by products of halves (`kernels.split`), one stage, with or
-    without ``promoted`` accumulators.
+    the closed-form relative error; ``split``: float32 by products of halves (`kernels.split`), one stage.
     """
 
     stages: tuple[Codec, ...]
@@ -59,12 +56,25 @@ class Plan:
     dense_milliseconds: float
     error: float
     split: bool = False
-    promoted: bool = False
 
     @property
     def speedup(self) -> float:
         """Predicted dense time over predicted time."""
         return self.dense_milliseconds / self.milliseconds
+
+    def __repr__(self) -> str:
+        return (
+            f"Plan({self.label}, {self.milliseconds:.3g} ms expected, dense {self.dense_milliseconds:.3g} ms, "
+            f"relative error {self.error:.1e})"
+        )
+
+    def _repr_html_(self) -> str:
+        stages = " · ".join(f"⟨{','.join(map(str, c.format))};{c.rank}⟩" for c in self.stages) or "none: dense"
+        return table_html(("plan", self.label), [
+            ("stages", stages + (", in float16 halves" if self.split else "")),
+            ("time expected", f"{self.milliseconds:.3g} ms, {self.speedup:.2f} × as fast as dense"),
+            ("relative error, closed form", f"{self.error:.1e}"),
+        ])  # fmt: skip
 
 
 def predict_ms(n: int, k: int, m: int, stages: Sequence[Codec], dtype: torch.dtype, data: DeviceData, *,
@@ -208,8 +218,8 @@ def _plan(n: int, k: int, m: int, dtype: torch.dtype, data: DeviceData, encoder:
         return best
     limit, plain = dense * MARGIN, staged_error((), dtype, k)
     for plan in _candidates(n, k, m, dtype, data, encoder, dense):
-        # without a tolerance a split product must be as accurate as float32, also for terms of one sign
-        allowed = budget if rtol is not None or not plan.split else plain * plan.promoted
+        # without a tolerance a split product must be as accurate as the float32 product it stands for
+        allowed = plain if plan.split and rtol is None else budget
         if plan.error <= allowed and plan.milliseconds < min(limit, best.milliseconds):
             best = plan
     return best
@@ -220,6 +230,7 @@ def _candidates(n: int, k: int, m: int, dtype: torch.dtype, data: DeviceData, en
     """Every way to multiply that is considered."""
     if isinstance(encoder, Codec):
         found = [c for c in (encoder, _deeper(encoder)) if c is not None]
+        ladder: list[tuple[tuple[Codec, ...], str]]
         ladder = [((c,), "⟨{},{},{};{}⟩".format(*c.format, c.rank)) for c in found]
     else:
         ladder = [(tuple(strassen_power(level) for level in levels), f"strassen^{sum(levels)}") for levels in LADDER]
@@ -235,6 +246,4 @@ def _candidates(n: int, k: int, m: int, dtype: torch.dtype, data: DeviceData, en
         if all(codec.recipes):
             host = HOST * data.launch_us / 1e3 * 13
             ms = max(host, predict_ms(n, k, m, (codec,), dtype, data, encoded_weight=False, split=True))
-            for promoted in (True, False):
-                error = split_error(codec, k, promoted)
-                yield Plan((codec,), f"split {label}", ms * (1 if promoted else FAST), dense, error, True, promoted)
+            yield Plan((codec,), f"split {label}", ms, dense, split_error(codec, k, True), True)

@@ -73,6 +73,12 @@ def encode_weight(w: torch.Tensor, encoder: EncoderLike | Codec) -> torch.Tensor
     ------
     StlError
         For a tensor that is not a float matrix.
+
+    Examples
+    --------
+    >>> from stl_algebra.schemes import strassen
+    >>> encode_weight(torch.randn(6, 4), strassen()).shape  # r, K/m, M/p
+    torch.Size([7, 3, 2])
     """
     codec = as_codec(encoder)
     check_operand("w", w)
@@ -206,6 +212,13 @@ def stl_matmul(
     ------
     StlError
         On mismatched dtype, device or shape, or unknown options.
+
+    Examples
+    --------
+    >>> from stl_algebra.schemes import strassen
+    >>> a, b = torch.randn(5, 7), torch.randn(7, 3)
+    >>> torch.allclose(stl_matmul(a, b, strassen()), a @ b, atol=1e-4)
+    True
     """
     check_operand("x", x, least=1)
     check_operand("w", w)
@@ -218,8 +231,8 @@ def stl_matmul(
     cast = autocast(x, w, bias)
     assert cast[0] is not None and cast[1] is not None
     x, w, bias = cast[0], cast[1], cast[2]
-    rows = x.numel() // max(x.shape[-1], 1)
-    if fallback == "dense" and dispatch.declines(rows, *w.shape, codec, x.dtype, x.device, encoded_weight=False):
+    n, (k, m) = x.numel() // max(x.shape[-1], 1), w.shape
+    if fallback == "dense" and dispatch.declines(n, k, m, codec, x.dtype, x.device, encoded_weight=False):
         y = x @ w if bias is None else x @ w + bias
         return reference.activate(y, activation)
     return stl_matmul_encoded(x, encode_weight(w, codec), codec, w.shape[1], bias=bias, activation=activation)

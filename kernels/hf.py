@@ -8,8 +8,7 @@ included, into the model's configuration, and ``from_pretrained`` builds them fr
     kernels.hf.mark(model).save_pretrained("folder")
     model = AutoModel.from_pretrained("folder")
 
-PEFT: LoRA refuses layers it does not know, STL layers among them, with an error that names the layer; let it target the
-dense layers that are left, or train the encoded weights themselves (``mode="trainable"``).
+PEFT: see `kernels.lora`.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ METHOD = "stl"
 
 
 @register_quantization_config(METHOD)
-class STLConfig(QuantizationConfigMixin):
+class STLConfig(QuantizationConfigMixin):  # type: ignore[misc]
     """The `layout` of a converted model as its ``quantization_config``."""
 
     def __init__(self, codecs: list[dict[str, Any]], layers: dict[str, dict[str, Any]], **_: Any) -> None:
@@ -43,7 +42,7 @@ class STLConfig(QuantizationConfigMixin):
 
 
 @register_quantizer(METHOD)
-class STLQuantizer(HfQuantizer):
+class STLQuantizer(HfQuantizer):  # type: ignore[misc]
     """Puts empty STL layers into the skeleton, and the codecs in full precision into the loaded model."""
 
     requires_calibration = True  # there is no converting while loading: load, convert, save
@@ -55,8 +54,9 @@ class STLQuantizer(HfQuantizer):
         config = self.quantization_config
         for name, spec in config.layers.items():
             layer = model.get_submodule(name)
+            assert isinstance(layer, STLLinear)
             entry = config.codecs[spec["codec"]]
-            codec = Codec(tuple(entry["format"]), entry["e_x"], entry["e_w"], entry["d"])  # type: ignore[arg-type]
+            codec = Codec(tuple(entry["format"]), entry["e_x"], entry["e_w"], entry["d"])
             wide = torch.promote_types(layer.e_x.dtype, torch.float32)
             with torch.no_grad():
                 for key, value in zip(CODEC, codec.tensors(layer.e_x.device, wide), strict=True):
@@ -91,5 +91,6 @@ def mark(model: nn.Module) -> nn.Module:
     if not any(isinstance(module, STLLinear) for module in model.modules()):
         raise StlError("model", type(model).__name__, "a model with converted layers", "Call convert_linear first.")
     data = layout(model)
-    model.config.quantization_config = STLConfig(data["codecs"], data["layers"])
+    config: Any = model.config
+    config.quantization_config = STLConfig(data["codecs"], data["layers"])
     return model

@@ -103,8 +103,8 @@ class STLLinear(nn.Module):
                            "pass weight=, or build with device='meta' and load a state.")  # fmt: skip
         dtype = dtype or torch.get_default_dtype()
         factors = codec.tensors("cpu" if meta else device or "cpu", torch.promote_types(dtype, torch.float32))
-        for name, value in zip(CODEC, factors, strict=True):
-            self._hold(name, value.clone(), train_codec and name != "e_w")
+        for name, factor in zip(CODEC, factors, strict=True):
+            self._hold(name, factor.clone(), train_codec and name != "e_w")
         self.recipes = ("", codec.recipes[1], "") if train_codec else codec.recipes
         learns = mode != "frozen"
         dense_shape, shape = (out_features, in_features), self.encoded_shape
@@ -152,6 +152,16 @@ class STLLinear(nn.Module):
             self.w_hat.copy_(self._encoded(weight.detach()))
         if self.bias is not None and bias is not None:
             self.bias.copy_(bias)
+
+    @torch.no_grad()
+    def add_weight(self, delta: torch.Tensor) -> None:
+        """Add a dense matrix (out, in) to the weight, through the encoder where the weight is held encoded."""
+        if tuple(delta.shape) != (self.out_features, self.in_features):
+            raise StlError("delta.shape", tuple(delta.shape), f"({self.out_features}, {self.in_features})")
+        if self.mode == "dense":
+            self.weight.add_(delta)
+        else:
+            self.w_hat.add_(self._encoded(delta.detach().to(self.w_hat.dtype)))
 
     def _encoded(self, weight: torch.Tensor) -> torch.Tensor:
         _, m, p = self.format
@@ -264,7 +274,7 @@ class STLLinear(nn.Module):
     def _apply(self, fn: Any, recurse: bool = True) -> STLLinear:
         """Move or cast like any module, but the codec keeps its values (``to_empty``) and float32 or wider."""
         keep = {name: getattr(self, name).detach() for name in CODEC}
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, before in keep.items():
             now = getattr(self, name)
             if before.device.type == "meta" or now.device.type == "meta":

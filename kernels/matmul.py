@@ -20,7 +20,7 @@ from .split import matmul_split, split_weight
 
 __all__ = ["fast_matmul", "routed", "staged_matmul"]
 
-SMALL = 2**27  #: multiplications below which no plan is made: nothing ever beat dense there
+SMALL = 2**42  #: entries of A times entries of B below which no plan is made (1448³): nothing ever beat dense there
 
 
 def fast_matmul(a: torch.Tensor, b: torch.Tensor, encoder: EncoderLike | Codec | str = "auto", *,
@@ -51,10 +51,11 @@ def fast_matmul(a: torch.Tensor, b: torch.Tensor, encoder: EncoderLike | Codec |
     >>> torch.equal(fast_matmul(a, b), a @ b)
     True
     """
-    if encoder == "auto" and rtol is None and _small(a, b):
+    if encoder == "auto" and rtol is None:
         try:
-            return torch.matmul(a, b, out=out)
-        except RuntimeError:
+            if a.numel() * b.numel() < SMALL:
+                return torch.matmul(a, b) if out is None else torch.matmul(a, b, out=out)
+        except (AttributeError, RuntimeError):
             _check(a, b)
             raise
     _check(a, b)
@@ -68,7 +69,7 @@ def fast_matmul(a: torch.Tensor, b: torch.Tensor, encoder: EncoderLike | Codec |
         text = encoder if isinstance(encoder, str) else _text(as_codec(encoder))
         y: torch.Tensor = _product(flat, b, text, rtol)
         return _into(y.reshape(*a.shape[:-1], b.shape[1]), out)
-    plan = plan_matmul(*flat.shape, b.shape[1], a.dtype, a.device, encoder=encoder, rtol=rtol)
+    plan = _planned(flat, b, encoder, rtol)
     if not plan.stages:
         return torch.matmul(a, b, out=out)
     if out is not None and out.shape == (*a.shape[:-1], b.shape[1]) and out.is_contiguous() and not _learning(a, b):
@@ -82,12 +83,10 @@ def fast_matmul(a: torch.Tensor, b: torch.Tensor, encoder: EncoderLike | Codec |
     return _into(y.reshape(*a.shape[:-1], b.shape[1]), out)
 
 
-def _small(a: Any, b: Any) -> bool:
-    """Tensors whose product is too small for any plan; False also for what is no tensor."""
-    try:
-        return bool(a.numel() * b.shape[-1] < SMALL)
-    except (AttributeError, IndexError):
-        return False
+def _planned(a: torch.Tensor, b: torch.Tensor, encoder: EncoderLike | Codec | str, rtol: float | None) -> Plan:
+    """The plan for one product of the last two dimensions."""
+    (n, k), m = a.shape[-2:], b.shape[-1]
+    return plan_matmul(n, k, m, a.dtype, a.device, encoder=encoder, rtol=rtol)
 
 
 def _learning(*tensors: torch.Tensor) -> bool:
@@ -114,10 +113,9 @@ def _check(a: torch.Tensor, b: torch.Tensor) -> None:
 def _batched(a: torch.Tensor, b: torch.Tensor, encoder: Any, rtol: float | None,
              out: torch.Tensor | None) -> torch.Tensor:  # fmt: skip
     """Both operands batched: matrix by matrix where one of them alone is worth a plan, else torch."""
-    if a.dim() == 1 or not plan_matmul(*a.shape[-2:], b.shape[-1], a.dtype, a.device, encoder=encoder,
-                                       rtol=rtol).stages:  # fmt: skip
+    if a.dim() == 1 or not _planned(a, b, encoder, rtol).stages:
         return torch.matmul(a, b, out=out)
-    lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # type: ignore[no-untyped-call]
     lhs, rhs = (t.expand(*lead, *t.shape[-2:]).reshape(-1, *t.shape[-2:]) for t in (a, b))
     parts = [fast_matmul(x, y, encoder, rtol=rtol) for x, y in zip(lhs, rhs, strict=True)]
     return _into(torch.stack(parts).reshape(*lead, a.shape[-2], b.shape[-1]), out)
@@ -127,7 +125,7 @@ def _run(a: torch.Tensor, b: torch.Tensor, plan: Plan, out: torch.Tensor | None 
     """(N, K), (K, M) → (N, M) as planned."""
     if plan.split:
         a, b = (t if t.stride(-1) == 1 else t.contiguous() for t in (a, b))
-        return matmul_split(a, split_weight(b, plan.stages[0]), promoted=plan.promoted, out=out)
+        return matmul_split(a, split_weight(b, plan.stages[0]), out=out)
     y = staged_matmul(a, b, plan.stages) if plan.stages else a @ b
     return y.contiguous() if out is None else out.copy_(y)
 
@@ -156,8 +154,7 @@ def _codec(text: str) -> Codec | str:
 
 @torch.library.custom_op("stl_algebra::fast_matmul", mutates_args=())
 def _product(a: torch.Tensor, b: torch.Tensor, encoder: str, rtol: float | None) -> torch.Tensor:
-    plan = plan_matmul(*a.shape, b.shape[1], a.dtype, a.device, encoder=_codec(encoder), rtol=rtol)
-    return _run(a, b, plan)
+    return _run(a, b, _planned(a, b, _codec(encoder), rtol))
 
 
 @_product.register_fake
@@ -215,7 +212,7 @@ class routed(TorchFunctionMode):
     def _takes(self, a: Any, b: Any) -> bool:
         return (isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) and a.dtype == b.dtype == self.dtype
                 and a.device == b.device and not torch.is_autocast_enabled(a.device.type)
-                and a.dim() > 0 and b.dim() > 1 and a.numel() * b.shape[-1] >= SMALL)  # fmt: skip
+                and a.dim() > 0 and b.dim() > 1 and a.numel() * b.numel() >= SMALL)  # fmt: skip
 
 
 _ROUTED = {torch.matmul, torch.mm, torch.Tensor.matmul, torch.Tensor.mm, torch.Tensor.__matmul__}
@@ -248,7 +245,7 @@ def staged_matmul(a: torch.Tensor, b: torch.Tensor, stages: Sequence[Codec]) -> 
     total = 1
     for codec in stages:
         total *= codec.rank
-    y = torch.bmm(lhs.unflatten(0, (total, -1)), rhs.unflatten(0, (total, -1)))
+    y = torch.bmm(*(t.view(total, t.shape[0] // total, t.shape[1]) for t in (lhs, rhs)))
     for codec, (height, width) in zip(reversed(stages), reversed(shapes), strict=True):
         n, _, p = codec.format
         d = codec.tensors(a.device, wide)[2]

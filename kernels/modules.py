@@ -28,8 +28,8 @@ def leave_fused_paths(model: nn.Module) -> None:
 
 def conv1d_as_linear(layer: nn.Module) -> nn.Linear:
     """GPT-2's ``Conv1D`` (weight stored (in, out)) as an `nn.Linear` that shares no memory with it."""
-    weight, bias = layer.weight, getattr(layer, "bias", None)
-    linear = nn.Linear(*weight.shape, bias is not None, weight.device, weight.dtype)
+    weight, bias = layer.get_parameter("weight"), getattr(layer, "bias", None)
+    linear = nn.Linear(weight.shape[0], weight.shape[1], bias is not None, weight.device, weight.dtype)
     with torch.no_grad():
         linear.weight.copy_(weight.t())
         if bias is not None:

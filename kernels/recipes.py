@@ -103,5 +103,4 @@ def _divisors(value: int) -> list[int]:
 
 def tile_of(factors: tuple[Factor, ...]) -> tuple[int, int, int]:
     """(channels, rows, columns) of the product of the factors."""
-    s, rows, cols = (math.prod(f[i] for f in factors) for i in range(3))
-    return s, rows, cols
+    return math.prod(f[0] for f in factors), math.prod(f[1] for f in factors), math.prod(f[2] for f in factors)

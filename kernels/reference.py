@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import torch
 
+#: of the tiles, on CUDA: the gradient of the coefficients is a sum over all tiles, and one product for an r × 16 result
+#: leaves the card idle
+PIECES = 16
+
 __all__ = ["decode", "encode", "matmul_encoded", "tiles", "untiles"]
 
 
@@ -33,7 +37,12 @@ def untiles(y: torch.Tensor, rows: int, cols: int, height: int, width: int) -> t
 def _mix(coefficients: torch.Tensor, planes: torch.Tensor) -> torch.Tensor:
     """(s, q) coefficients times (q, a, b) planes → (s, a, b), accumulated in at least float32."""
     wide = torch.promote_types(planes.dtype, torch.float32)
-    mixed = coefficients.to(wide) @ planes.to(wide).reshape(planes.shape[0], -1)
+    coefficients, flat = coefficients.to(wide), planes.to(wide).reshape(planes.shape[0], -1)
+    if flat.is_cuda and flat.shape[1] >= 2**12 and flat.shape[1] % PIECES == 0:
+        pieces = flat.view(len(flat), PIECES, -1).transpose(0, 1)
+        mixed = (coefficients.expand(PIECES, -1, -1) @ pieces).transpose(0, 1)
+    else:
+        mixed = coefficients @ flat
     return mixed.reshape(coefficients.shape[0], *planes.shape[1:]).to(planes.dtype)
 
 

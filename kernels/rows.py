@@ -77,5 +77,10 @@ def power_of_two_scales(x: torch.Tensor) -> torch.Tensor:
     Multiplying by them is exact (short of underflow), so ``STL(x·s)/s`` is ``STL(x)`` for an exact encoder, without a
     large row's rounding errors reaching the small ones of its tile. They are constants to every derivative.
     """
-    exponent = torch.frexp(x.detach().abs().amax(-1, keepdim=True).float()).exponent
-    return torch.exp2(-exponent.clamp(-120, 120).to(torch.float32)).to(x.dtype)
+    most = 15 if x.dtype == torch.float16 else 120  # 2^16 is beyond float16
+    largest = x.detach().abs().amax(-1, keepdim=True).float()
+    if torch.compiler.is_exporting():  # ONNX has no frexp; a logarithm may be off by one at a power of two
+        exponent = torch.where(largest > 0, torch.log2(largest).floor() + 1, 0.0)
+    else:
+        exponent = torch.frexp(largest).exponent.to(torch.float32)
+    return torch.exp2(-exponent.clamp(-most, most)).to(x.dtype)

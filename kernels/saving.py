@@ -22,6 +22,15 @@ def layout(model: nn.Module) -> dict[str, Any]:
 
     Put it beside the state: ``torch.save({"layout": layout(model), "state": model.state_dict()}, file)``; a Hugging
     Face model carries it in its configuration (`kernels.hf`).
+
+    Examples
+    --------
+    >>> from kernels import convert_linear
+    >>> from stl_algebra.schemes import strassen
+    >>> model = torch.nn.Sequential(torch.nn.Linear(8, 8))
+    >>> report = convert_linear(model, strassen(), rows="batch")
+    >>> sorted(layout(model)) != []
+    True
     """
     codecs: list[dict[str, Any]] = []
     known: dict[bytes, int] = {}
@@ -59,7 +68,7 @@ def restore(model: nn.Module, data: Mapping[str, Any], *, device: torch.device |
     StlError
         If the layout names layers that the model does not have, or sizes that differ.
     """
-    codecs = [Codec(tuple(c["format"]), c["e_x"], c["e_w"], c["d"]) for c in data["codecs"]]  # type: ignore[arg-type]
+    codecs = [Codec(tuple(c["format"]), c["e_x"], c["e_w"], c["d"]) for c in data["codecs"]]
     modules = dict(model.named_modules())
     for name in data.get("attention", ()):
         attention = modules.get(name)

@@ -14,9 +14,10 @@ Lipshitz and Schwartz 2016)::
 
     A = 2^r A′ 2^-s,   B = 2^s B′ 2^c,   AB = 2^r (A′B′) 2^c
 
-with s_k the mean exponent of row k of B (a mean, because one large or one missing entry must not decide), then c and
-r from the largest entries of the columns of 2^-s B and of the rows of A 2^s. Over- and underflow happen at the end
-only. An entry of the product that meets a NaN or an infinity is recomputed in plain float32.
+with s_k the mean exponent of row k of B (a mean, because one large or one missing entry must not decide; of its first
+1024 columns), then c and r from the largest entries of the columns of 2^-s B and of the rows of A 2^s. Over- and
+underflow happen at the end only. An entry of the product that meets a NaN or an infinity is recomputed in plain
+float32.
 
 The error is relative to max_k|a_ik 2^s_k| · max_k|b_kj 2^-s_k|, as for any algorithm that mixes rows, not to
 Σ_k |a_ik b_kj|: entries much smaller than their row and column allow lose relative accuracy.
@@ -40,6 +41,7 @@ from .codec import Codec, EncoderLike, as_codec
 __all__ = ["SplitWeight", "matmul_split", "reference_split", "split_weight", "supports_split"]
 
 TOP = 14  # encoded entries stay below 2^(TOP + 1), inside float16
+LEVEL = 1024  # columns whose mean exponent stands for a row
 NONE = -1000  # the exponent of rows and columns without a finite nonzero entry: what they give is scaled to zero
 
 
@@ -162,10 +164,12 @@ class Plain:
 
     @staticmethod
     def row_levels(x: torch.Tensor) -> torch.Tensor:
-        """⌊Mean exponent⌋ of the finite nonzero entries of each row; `NONE` for zero rows."""
-        known = torch.isfinite(x) & (x != 0)
-        count = known.sum(1)
-        total = torch.where(known, torch.frexp(x).exponent - 1, 0).sum(1)
+        """⌊Mean exponent⌋ of each row, of its first `LEVEL` columns that hold a finite nonzero entry; else `NONE`."""
+        count, total = (torch.zeros(x.shape[0], device=x.device, dtype=torch.int64) for _ in range(2))
+        for block in x.split(LEVEL, 1):
+            known = torch.isfinite(block) & (block != 0) & (count == 0)[:, None]
+            total = total + torch.where(known, torch.frexp(block).exponent - 1, 0).sum(1)
+            count = count + known.sum(1)
         mean = torch.div(total, count.clamp_min(1), rounding_mode="floor")
         return torch.where(count > 0, mean, NONE).to(torch.int32)
 
@@ -253,10 +257,10 @@ class Compiled(Plain):
 
     @classmethod
     def encode_rows(cls, x: torch.Tensor, codec: Codec, shift: torch.Tensor) -> tuple[Exponents, torch.Tensor]:
-        """One pass over x where a program can hold a row of tiles, else two."""
+        """One launch where rows are long, else two."""
         from .triton import unrolled
 
-        if not unrolled.holds_whole_rows(x, codec.recipes[0]):
+        if x.shape[1] < unrolled.WHOLE or max(codec.format) > 4:
             return super().encode_rows(x, codec, shift)
         halves = _empty_halves(x, codec, 0)
         return Exponents(*unrolled.encode_whole_rows(x, codec.recipes[0], shift, _headroom(codec.e_x), halves)), halves

@@ -19,6 +19,9 @@ def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
     def compiled(function: Callable[..., Any]) -> Any:
         function.__qualname__ = f"{__name__.split('.')[0]}.{function.__qualname__}"
-        return numba.njit(**options)(function)
+        try:
+            return numba.njit(**options)(function)
+        except RuntimeError:  # no folder for the cache can be written, or the package lies in an archive
+            return numba.njit(**{**options, "cache": False})(function)
 
     return compiled

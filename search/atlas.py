@@ -14,18 +14,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from stl_algebra import Encoder, StlError, load, verify
-from stl_algebra._html import encoder_html
+from stl_algebra._pictures import encoder_html
 from stl_algebra.catalogue import folder as shipped
 from stl_algebra.known import best_known, lower_bound
 from stl_algebra.layouts import WRITERS
 from stl_algebra.scores import epsilon2, kappa2, predicted_error2
 
-from .cli import console, friendly
+from . import cli
+from .cli import Json, Out, announced, console, friendly, print_json
 
 __all__ = ["Card", "Line", "atlas", "cards", "lines"]
 
@@ -89,7 +90,7 @@ def cards(files: Sequence[Path]) -> Iterator[Card]:
             epsilon2(encoder) if numeric else float("nan"), kappa2(encoder) if numeric else float("nan"),
             predicted_error2(encoder) if numeric else float("nan"), str(origin.get("family", "")),
             str(origin.get("symmetry", origin.get("group", ""))), str(origin.get("command", "")),
-            encoder_html(encoder), _formulas(encoder),
+            encoder_html(encoder, page=True), _formulas(encoder),
             ((path.name, f"data:application/octet-stream;base64,{data}"), *_layouts(encoder, path.stem)),
         )  # fmt: skip
 
@@ -208,8 +209,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command(epilog="Example: python -m search.atlas --out atlas.html")
 def main(
-    out: Annotated[Path, typer.Option(help="the page to write")] = Path("atlas.html"),
-    catalogue: Annotated[Path | None, typer.Option(help="folder of encoder files (default: those shipped)")] = None,
+    out: Out = Path("atlas.html"),
+    catalogue: cli.Catalogue = None,
+    json: Json = False,
 ) -> None:
     """Write one self-contained HTML page of a catalogue: tables, plots, every encoder with its proof and file."""
     with friendly():
@@ -219,7 +221,11 @@ def main(
         files = sorted(source.rglob("*.safetensors"))
         if not files:
             raise StlError("catalogue", str(source), "a folder with .safetensors encoder files")
-        out.write_text(atlas(files), encoding="utf-8")
+        with announced(f"proving {len(files)} encoders again and drawing them", json):
+            out.write_text(atlas(files), encoding="utf-8")
+        if json:
+            print_json({"encoders": len(files), "bytes": out.stat().st_size, "file": str(out)})
+            return
         console.print(f"{len(files)} encoders, {out.stat().st_size / 1e6:.1f} MB: {out}", markup=False)
 
 

@@ -17,7 +17,7 @@ from stl_algebra import groups as alg
 from stl_algebra.groups.names import FAMILIES
 from stl_algebra.groups.smallgroups import MAX_SMALL_ORDER
 
-from .cli import console, fail, friendly, print_json
+from .cli import Json, console, fail, friendly, print_json
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 #: Above this many classes the character table is summarised on screen (``--json`` always has it whole).
@@ -210,7 +210,7 @@ def main(
     order: Annotated[int | None, typer.Option(help=f"list all groups of an order ≤ {MAX_SMALL_ORDER}")] = None,
     times: Annotated[bool, typer.Option("--measure", help="time each stage on a list of groups")] = False,
     formats: Annotated[bool, typer.Option(help="look for triple products")] = True,
-    json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False,
+    json: Json = False,
 ) -> None:
     """Describe a group: classes, exact character table, irreps, types, subgroups, formats. Without a name, list.
 

@@ -21,9 +21,7 @@ from stl_algebra.layouts import read
 from stl_algebra.scores import additions, kappa2
 from stl_algebra.xors import xors
 
-from .bases.accuracy import accurate_encoders, most_accurate_bases, stacks
-from .bases.additions import alternative_basis, sparsest
-from .cli import console, fail, friendly, print_json
+from .cli import Json, Seconds, Seed, announced, console, fail, friendly, print_json
 from .core.catalogue import Catalogue
 from .verify import files_under
 
@@ -139,6 +137,13 @@ def improve(
     ------
     StlError
         For encoders that are not exact or whose ring is not real.
+
+    Examples
+    --------
+    >>> from stl_algebra.schemes import strassen
+    >>> found = improve(strassen(), "accuracy")
+    >>> f"{found[0][0].kappa2:.4f} {found[-1][0].kappa2:.4f}"
+    '4.0000 2.7788'
     """
     if not encoder.ring.exact or not encoder.is_exact:
         raise StlError("encoder", repr(encoder), "an exact encoder", "Rationalise it first.")
@@ -149,6 +154,9 @@ def improve(
         return _fewer_xors(encoder, seconds, seed)
     if encoder.ring.degree > 1 or encoder.ring.characteristic:
         raise StlError("ring", encoder.ring.name, "Z, Z[1/2], Q or GF(2)")
+    from .bases.accuracy import accurate_encoders, most_accurate_bases, stacks  # scipy loads when it is used
+    from .bases.additions import sparsest
+
     optimum, _ = most_accurate_bases(stacks(encoder))
     out: list[tuple[Improvement, Encoder | None]] = [(_line(encoder, "given", optimum), encoder)]
     if goal in (Objective.additions, Objective.all):
@@ -223,6 +231,8 @@ def _elementary(mats: list[Any], space: int, i: int, j: int) -> None:
 
 def _alternative(encoder: Encoder, optimum: float, seed: int) -> Improvement:
     """Return the costs of the bilinear part in sparse alternative bases."""
+    from .bases.additions import alternative_basis
+
     parts = [
         alternative_basis(encoder.e_x.num, seed),
         alternative_basis(encoder.e_w.num, seed),
@@ -257,12 +267,12 @@ def _load(path: Path) -> list[Encoder]:
 def main(
     files: Annotated[list[Path], typer.Argument(help="exact encoders, ours or published")],
     objective: Annotated[Objective, typer.Option(help="what to improve")] = Objective.all,
-    seconds: Annotated[float, typer.Option(min=0.1, max=86400, help="time per file for fewer additions")] = 10.0,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seconds: Seconds = 10.0,
+    seed: Seed = 0,
     tolerance: Annotated[float, typer.Option(min=1e-9, max=1.0, help="how close to the least κ²")] = 1e-3,
     denominator: Annotated[int, typer.Option(min=1, max=128, help="largest denominator of the bases")] = 64,
-    out: Annotated[Path | None, typer.Option(help="results folder that takes the improved encoders")] = None,
-    json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False,
+    out: Annotated[Path | None, typer.Option(help="what is written: a results folder for what improved")] = None,
+    json: Json = False,
 ) -> None:
     """Minimise κ² over the orbit, additions over unimodular bases, and find sparse alternative bases.
 
@@ -276,12 +286,16 @@ def main(
         listed = files_under(files)
         if not listed:
             fail("no file of a known layout among those named")
-        for path in listed:
-            for encoder in _load(path):
-                if not json:
-                    console.print(f"{path.name}: {encoder!r}", markup=False)
-                found = improve(encoder, objective, seconds, seed, tolerance, denominator)
-                rows += _written(found, catalogue)
+        if not seconds > 0:
+            raise StlError("seconds", seconds, "a positive number")
+        encoders = [(path, encoder) for path in listed for encoder in _load(path)]
+        for done, (path, encoder) in enumerate(encoders):
+            share = max(0.1, (seconds + start - time.perf_counter()) / (len(encoders) - done))  # of what is left
+            if not json:
+                console.print(f"{path.name}: {encoder!r}", markup=False)
+            with announced(f"{encoder.label}: {share:.0f} s for fewer additions", json):
+                found = improve(encoder, objective, share, seed, tolerance, denominator)
+            rows += _written(found, catalogue)
         if catalogue:
             catalogue.write_index()
         if json:

@@ -6,7 +6,6 @@ python -m search.plans run rediscovery 222-z3 333-z3-11 444-48-e32
 
 from __future__ import annotations
 
-import csv
 import os
 from dataclasses import replace
 from math import inf, isfinite
@@ -20,14 +19,14 @@ from rich.table import Table
 from stl_algebra import StlError
 from stl_algebra.known import best_rank
 
-from .cli import FINDS, console, fail, friendly, print_json
-from .core import plans
+from .cli import FINDS, Device, Json, Out, Seconds, Seed, Workers, console, fail, friendly, print_json
+from .core import plans, tables
 from .core.catalogue import Catalogue
 from .core.executors import checked_device, make_slots
 from .core.runner import Summary, Task, run
 from .run import follow, report
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, help=__doc__)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Plans: lists of named units with budgets.")
 
 COLUMNS = (
     "name", "format", "rank", "best_known", "ring", "family", "symmetry", "found", "restarts", "converged", "tried",
@@ -65,30 +64,23 @@ def row(task: Task, summary: Summary, catalogue: Catalogue, plan: str, device: s
 
 def record(rows: list[dict[str, Any]], path: Path, order: list[str]) -> None:
     """Merge rows into a table: a unit found before is replaced only by a faster find on the same device."""
-    held: dict[str, dict[str, Any]] = {}
-    if path.exists():
-        with path.open(newline="", encoding="utf-8") as stream:
-            held = {f"{r['name']} {r['device']}": dict(r) for r in csv.DictReader(stream)}
-    for new in rows:
-        key = f"{new['name']} {new['device']}"
-        old = held.get(key)
-        faster = old is not None and new["found"] and new["seconds"] < float(old["seconds"])
-        if old is None or str(old["found"]) != "True" or faster:
-            held[key] = new
-    place = {name: i for i, name in enumerate(order)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(sorted(held.values(), key=lambda r: (place.get(r["name"], 10**6), r["device"])))
-    os.replace(part, path)
+    with tables.locked(path.parent):
+        told = tables.read(path, ("name", "device", "found", "seconds")) if path.exists() else []
+        held: dict[str, dict[str, Any]] = {f"{r['name']} {r['device']}": dict(r) for r in told}
+        for new in rows:
+            key = f"{new['name']} {new['device']}"
+            old = held.get(key)
+            faster = old is not None and new["found"] and new["seconds"] < tables.number(old["seconds"])
+            if old is None or str(old["found"]) != "True" or faster:
+                held[key] = new
+        place = {name: i for i, name in enumerate(order)}
+        tables.write(path, COLUMNS, sorted(held.values(), key=lambda r: (place.get(r["name"], 10**6), r["device"])))
 
 
 @app.command("list", epilog="Example: python -m search.plans list rediscovery")
 def list_(
     plan: Annotated[str | None, typer.Argument(help="name of a shipped plan, or a file")] = None,
-    json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False,
+    json: Json = False,
 ) -> None:
     """Show the plans there are, or the units of one."""
     with friendly():
@@ -116,25 +108,27 @@ def list_(
 def run_(
     plan: Plan,
     units: Annotated[list[str] | None, typer.Argument(help="names of units (default: all)")] = None,
-    seed: Annotated[int, typer.Option(help="added to every unit's seed")] = 0,
-    limit: Annotated[float | None, typer.Option(help="budget of each unit instead of its own")] = None,
+    seed: Seed = 0,
+    unit_seconds: Annotated[float | None, typer.Option(help="what each unit may take (default: its own)")] = None,
     longest: Annotated[float | None, typer.Option(help="leave out units with larger budgets")] = None,
-    seconds: Annotated[float, typer.Option(help="budget of the whole")] = inf,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 … or all")] = "cpu",
+    seconds: Seconds = inf,
+    device: Device = "cpu",
     backend: Annotated[str, typer.Option(help="processes, thread or ray")] = "processes",
-    workers: Annotated[int | None, typer.Option(help="parallel units (default: one per core or GPU)")] = None,
+    workers: Workers = None,
     again: Annotated[bool, typer.Option("--again", help="also units the ledger has as done")] = False,
     table: Annotated[Path | None, typer.Option(help="merge the rows into this CSV file")] = None,
-    out: Annotated[Path, typer.Option(help="results folder")] = FINDS,
-    json: Annotated[bool, typer.Option("--json", help="one JSON document instead of a table")] = False,
+    out: Out = FINDS,
+    json: Json = False,
 ) -> None:
     """Run the units of a plan, each with its own budget; exit code 1 if one of those run found nothing exact."""
     with friendly():
-        for name, value in (("seconds", seconds), ("limit", limit), ("longest", longest)):
+        for name, value in (("seconds", seconds), ("unit-seconds", unit_seconds), ("longest", longest)):
             if value is not None and not value > 0:
                 raise StlError(name, value, "a positive number")
         tasks = _chosen(plan, units or [], longest)
-        tasks = [replace(t, unit=t.unit.with_(seed=t.unit.seed + seed), seconds=limit or t.seconds) for t in tasks]
+        tasks = [
+            replace(t, unit=t.unit.with_(seed=t.unit.seed + seed), seconds=unit_seconds or t.seconds) for t in tasks
+        ]
         slots = make_slots(backend, workers, checked_device(device))
         with follow(json, sum(t.seconds for t in tasks)) as progress:
             summary = run(iter([tasks]), out, slots, seconds, progress=progress, again=again)

@@ -21,11 +21,12 @@ from rich.table import Table
 from stl_algebra import StlError
 from stl_algebra.known import best_rank
 
-from .cli import FINDS, console, fail, friendly, parse_settings, parsed_format, print_json
+from . import cli
+from .cli import FINDS, Json, console, fail, friendly, parse_settings, parsed_format, print_json
 from .core.catalogue import Row, naive_line
 from .core.executors import checked_device, make_slots
 from .core.ledger import Ledger
-from .core.runner import LIMIT, Summary, Task, rounds, run
+from .core.runner import LIMIT, MAX_ROUNDS, PATIENCE, Summary, Task, rounds, run
 from .core.unit import Request, Unit, families, families_of
 
 __all__ = ["best_table", "follow"]
@@ -80,20 +81,31 @@ def _live_table(summary: Summary, flying: list[Unit], budget: float) -> Table:
 
 @contextlib.contextmanager
 def follow(json: bool, seconds: float) -> Any:
-    """What a run tells while it goes on: a live table on a terminal, else a line for each find."""
+    """What a run tells while it goes on: a live table on a terminal, else a line for each find and now and then one."""
     if json:
         yield None
     elif console.is_terminal:
-        with Live(console=console, refresh_per_second=4, transient=True) as live:
+        with Live(_STARTING, console=console, refresh_per_second=4, transient=True) as live:
             yield lambda s, flying: live.update(_live_table(s, flying, seconds))
     else:
-        yield _lines()
+        console.print(_STARTING)
+        yield _lines(seconds)
 
 
-def _lines() -> Callable[[Summary, list[Unit]], None]:
+_STARTING = "starting the workers (they import torch, and compile the first time); the budget counts from then on …"
+#: Seconds without news after which a run that is not on a terminal says that it is alive.
+SILENCE = 10.0
+
+
+def _lines(budget: float) -> Callable[[Summary, list[Unit]], None]:
     shown: set[str] = set()
+    spoke = [0.0]
 
     def progress(s: Summary, flying: list[Unit]) -> None:
+        if s.seconds - spoke[0] >= SILENCE:
+            spoke[0] = s.seconds
+            best = f"best so far {Path(s.improved[-1]).stem}" if s.improved else "nothing yet"
+            console.print(f"{s.seconds:6.1f} s  of {budget:.0f}: {s.ran} units run, {best}", markup=False)
         for name in [f"proven {label}" for label in s.proven] + [f"kept {Path(f).name}" for f in s.improved]:
             if name not in shown:
                 shown.add(name)
@@ -119,6 +131,9 @@ def report(summary: Summary, out: Path) -> None:
             f"{len(summary.resisting)} finds still to be made exact: python -m search.exact {out}/finds/* "
             f"--out {out}/encoders", markup=False,
         )  # fmt: skip
+    notes = {str(o["statistics"]["note"]) for o in summary.outcomes.values() if "note" in o["statistics"]}
+    for note in sorted(notes)[:6]:
+        console.print(f"  {note}", markup=False)
     for message, count in sorted(summary.messages.items(), key=lambda v: -v[1])[:3]:
         console.print(f"  {count} × {message[:200]}", markup=False)
 
@@ -187,6 +202,13 @@ def _exhausted(units: dict[str, list[Unit]], out: Path, as_json: bool) -> None:
     )  # fmt: skip
 
 
+def _patience(group: str | None) -> int:
+    """Rounds without an improvement after which a search stops: none under a finite group, where no two are alike."""
+    from .families.action import accepts
+
+    return MAX_ROUNDS if group and accepts(group) else PATIENCE
+
+
 def _list_registry(as_json: bool) -> None:
     known = families()
     if as_json:
@@ -214,27 +236,24 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command(epilog="Example: python -m search.run --group cyclic --format 3,3,3 --seconds 30")
 def main(
     group: Annotated[
-        str | None,
-        typer.Option(
-            "--group", "--symmetry", help="a kind of groups, a symmetry such as Z3*T or none, or a group such as S3"
-        ),
+        str | None, typer.Option("--group", "--symmetry", help="a group such as S3, a symmetry such as Z3*T, or none")
     ] = None,
     family: Annotated[str | None, typer.Option(help="one family only; see --list")] = None,
     order: Annotated[int | None, typer.Option(help="order of the group (default: all the families use)")] = None,
-    format: Annotated[str | None, typer.Option(help="n,m,p or 3x3x3 (default: the family's own)")] = None,
-    rank: Annotated[int | None, typer.Option(help="real rank (default: best known, or all orders)")] = None,
-    ring: Annotated[str | None, typer.Option(help="largest ring accepted: Z, Z[1/2], Q, Q(sqrt), GF(2)")] = None,
+    format: cli.Format = None,
+    rank: cli.Rank = None,
+    ring: cli.Ring = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="a setting of the family, e.g. restarts=96")] = None,
     start: Annotated[Path | None, typer.Option(help="begin at an encoder file")] = None,
     unit: Annotated[str | None, typer.Option(help="run one unit, written as JSON, and nothing else")] = None,
-    seconds: Annotated[float, typer.Option(help="budget of the search, without the start of the workers")] = 50.0,
-    limit: Annotated[float, typer.Option(help="seconds each unit may take")] = LIMIT,
-    seed: Annotated[int, typer.Option(help="first seed; rounds count up from it")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 … or all for the optimiser")] = "cpu",
+    seconds: cli.Seconds = 50.0,
+    unit_seconds: Annotated[float, typer.Option(help="what each unit may take")] = LIMIT,
+    seed: cli.Seed = 0,
+    device: cli.Device = "cpu",
     backend: Annotated[str, typer.Option(help="processes, thread or ray")] = "processes",
-    workers: Annotated[int | None, typer.Option(help="parallel units (default: one per core or GPU)")] = None,
-    out: Annotated[Path, typer.Option(help="results folder: encoders/, finds/, index.csv, ledger.sqlite")] = FINDS,
-    json: Annotated[bool, typer.Option("--json", help="one JSON document instead of tables")] = False,
+    workers: cli.Workers = None,
+    out: cli.Out = FINDS,
+    json: Json = False,
     list_: Annotated[bool, typer.Option("--list", help="print the registered families and stop")] = False,
     describe: Annotated[
         bool, typer.Option("--describe", help="say what would be searched, and how much there is")
@@ -251,7 +270,7 @@ def main(
         if list_:
             _list_registry(json)
             return
-        for name, value in (("seconds", seconds), ("limit", limit)):
+        for name, value in (("seconds", seconds), ("unit-seconds", unit_seconds)):
             if not value > 0:
                 raise StlError(name, value, "a positive number")
         if not 0 <= seed < 2**31:
@@ -267,12 +286,12 @@ def main(
             return
         whole = _everything(request) if exhaust else {}
         if whole:
-            source = iter([[Task(u, seconds=limit) for its in whole.values() for u in its]])
+            source = iter([[Task(u, seconds=unit_seconds) for its in whole.values() for u in its]])
         else:
-            source = rounds(request, limit) if unit is None else iter([_one(unit)])
+            source = rounds(request, unit_seconds) if unit is None else iter([_one(unit)])
         slots = make_slots(backend, workers, checked_device(device))
         with follow(json, seconds) as progress:
-            summary = run(source, out, slots, seconds, progress=progress)
+            summary = run(source, out, slots, seconds, _patience(group), progress=progress)
     if whole:
         _exhausted(whole, out, json)
     elif json:

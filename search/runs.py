@@ -10,7 +10,7 @@ import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.live import Live
@@ -19,15 +19,13 @@ from rich.table import Table
 
 from stl_algebra import StlError
 
-from .cli import FINDS, console, friendly, print_json
+from .cli import FINDS, Json, Limit, Out, console, friendly, print_json
 from .core.catalogue import Catalogue
 from .core.ledger import STATES, Ledger
 from .core.origins import printable, unit_of
 from .core.work import Outcome
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, help=__doc__)
-Out = Annotated[Path, typer.Option(help="results folder")]
-Json = Annotated[bool, typer.Option("--json", help="one JSON document")]
+app = typer.Typer(add_completion=False, rich_markup_mode=None, help="What was run: list, watch, retry, forget, merge.")
 Status = Annotated[str | None, typer.Option(help=", ".join(STATES))]
 Key = Annotated[str | None, typer.Option(help="a unit's key, or its beginning")]
 Family = Annotated[str | None, typer.Option(help="units of one family")]
@@ -37,6 +35,14 @@ def _where(status: str | None, key: str | None, family: str | None) -> dict[str,
     if status is not None and status not in STATES:
         raise StlError("status", status, ", ".join(STATES))
     return {k: v for k, v in (("status", status), ("key", key), ("family", family)) if v is not None}
+
+
+def _said(facts: dict[str, Any], sentence: str, json: bool) -> None:
+    """The same facts as JSON or as a sentence."""
+    if json:
+        print_json(facts)
+    else:
+        console.print(sentence.format(**facts), markup=False)
 
 
 def _open(out: Path) -> Ledger:
@@ -64,7 +70,7 @@ def _table(ledger: Ledger, where: dict[str, str], limit: int) -> Table:
 @app.command("list", epilog="Example: python -m search.runs list --status failed")
 def list_(
     out: Out = FINDS, status: Status = None, key: Key = None, family: Family = None,
-    limit: Annotated[int, typer.Option(min=1, help="most rows, latest first")] = 40,
+    limit: Limit = 40,
     watch: Annotated[bool, typer.Option("--watch", help="look again every two seconds, until Ctrl-C")] = False,
     json: Json = False,
 ) -> None:  # fmt: skip
@@ -84,30 +90,32 @@ def list_(
 
 
 @app.command(epilog="Example: python -m search.runs retry --family flips")
-def retry(out: Out = FINDS, key: Key = None, family: Family = None) -> None:
+def retry(out: Out = FINDS, key: Key = None, family: Family = None, json: Json = False) -> None:
     """Let failed and killed units be tried again; the same search or plan then runs them."""
     with friendly(), _open(out) as ledger:
-        console.print(f"{ledger.retry(_where(None, key, family))} units may be tried again", markup=False)
+        _said({"retried": ledger.retry(_where(None, key, family))}, "{retried} units may be tried again", json)
 
 
 @app.command(epilog="Example: python -m search.runs forget --key 0a1b2c")
-def forget(out: Out = FINDS, status: Status = None, key: Key = None, family: Family = None) -> None:
+def forget(out: Out = FINDS, status: Status = None, key: Key = None, family: Family = None, json: Json = False) -> None:
     """Drop units from the ledger, so that they are run again; encoders stay."""
     with friendly(), _open(out) as ledger:
         where = _where(status, key, family)
         if not where:
             raise StlError("forget", "everything", "--status, --key or --family", "Or move the folder away.")
-        console.print(f"{ledger.forget(where)} units forgotten", markup=False)
+        _said({"forgotten": ledger.forget(where)}, "{forgotten} units forgotten", json)
 
 
 @app.command(epilog="Example: python -m search.runs merge node1/results node2/results --out results")
-def merge(folders: Annotated[list[Path], typer.Argument(help="results folders")], out: Out = FINDS) -> None:
+def merge(
+    folders: Annotated[list[Path], typer.Argument(help="results folders")], out: Out = FINDS, json: Json = False
+) -> None:
     """Take ledgers and catalogues of other folders into one: the union, however often it is done."""
     with friendly():
         for folder in folders:
             if not folder.is_dir():
                 raise StlError("folders", str(folder), "an existing results folder")
-        catalogue = Catalogue(out)
+        catalogue, counts = Catalogue(out), list[dict[str, Any]]()
         with Ledger(out / "ledger.sqlite") as mine:
             for folder in folders:
                 units = 0
@@ -115,21 +123,26 @@ def merge(folders: Annotated[list[Path], typer.Argument(help="results folders")]
                     with _open(folder) as other:
                         units = mine.merge(other)
                 files = catalogue.merge(Catalogue(folder))
-                console.print(f"{folder}: {units} units, {files} files", markup=False)
+                counts.append({"folder": str(folder), "units": units, "files": files})
+                if not json:
+                    _said(counts[-1], "{folder}: {units} units, {files} files", json)
+        if json:
+            print_json(counts)
 
 
 @app.command(epilog="Example: python -m search.runs export units.csv --family orbit")
 def export(
     to: Annotated[Path, typer.Argument(help="a CSV file")],
-    out: Out = FINDS, status: Status = None, key: Key = None, family: Family = None,
+    out: Out = FINDS, status: Status = None, key: Key = None, family: Family = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Write units as CSV, what their families counted in columns of its own."""
     with friendly(), _open(out) as ledger:
-        console.print(f"{ledger.export(to, _where(status, key, family))} rows in {to}", markup=False)
+        rows = ledger.export(to, _where(status, key, family))
+        _said({"rows": rows, "file": str(to)}, "{rows} rows in {file}", json)
 
 
 @app.command(epilog="Example: python -m search.runs rebuild")
-def rebuild(out: Out = FINDS) -> None:
+def rebuild(out: Out = FINDS, json: Json = False) -> None:
     """Put a ledger that cannot be used aside and begin a new one with the units whose finds are in the catalogue."""
     with friendly():
         path = out / "ledger.sqlite"
@@ -147,7 +160,8 @@ def rebuild(out: Out = FINDS) -> None:
         with Ledger(path) as ledger:
             for outcome, files in units.values():
                 ledger.record(outcome, files)
-            console.print(f"{len(ledger)} units from {len(catalogue.rows)} encoders", markup=False)
+            counts = {"units": len(ledger), "encoders": len(catalogue.rows)}
+            _said(counts, "{units} units from {encoders} encoders", json)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from stl_algebra.straightline import additions
 from stl_algebra.symmetry import stabiliser
 from stl_algebra.xors import xors
 
-from .cli import BAD_REQUEST, REFUTED, console, friendly, print_json
+from .cli import BAD_REQUEST, REFUTED, Json, Ring, console, friendly, print_json
 
 __all__ = ["costs", "files_under"]
 
@@ -129,13 +129,13 @@ def _row(reading: Reading, details: bool) -> dict[str, Any]:
 @app.command(epilog="Example: python -m search.verify results/encoders/*.safetensors scheme.json")
 def main(
     files: Annotated[list[Path], typer.Argument(help="files or folders, in any published layout or ours")],
-    ring: Annotated[str | None, typer.Option(help="prove over this ring instead, e.g. GF(2)")] = None,
+    ring: Ring = None,
     target: Annotated[str | None, typer.Option(help="prove this bilinear map, e.g. polymul:2x2")] = None,
     details: Annotated[
         bool, typer.Option("--details", help="share additions and find the symmetry of large schemes too")
     ] = False,
     allow_large: Annotated[bool, typer.Option("--allow-large", help="lift the bounds on time and memory")] = False,
-    json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False,
+    json: Json = False,
 ) -> None:
     """Read, detect layout and convention, prove the Brent equations, and report costs, rings and the best known rank.
 

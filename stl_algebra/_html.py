@@ -1,4 +1,4 @@
-"""How encoders, reports and tables look in a notebook: HTML without scripts, from the standard library alone."""
+"""Tables, matrices and reports in a notebook: HTML without scripts, from the standard library alone."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from .encoder import Encoder
     from .identities import Report
 
-__all__ = ["encoder_html", "factor_svg", "report_html", "table_html"]
+__all__ = ["factor_svg", "report_html", "table_html"]
 
-#: Beyond so many nonzero entries a picture of a factor is no help and a notebook too heavy.
-MAX_CELLS = 6000
 POSITIVE, NEGATIVE = "#b2182b", "#2166ac"
 
 
@@ -28,7 +25,7 @@ def table_html(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def factor_svg(values: Any, title: str, cell: int = 9) -> str:
-    """A matrix as squares: red positive, blue negative, darker is larger, white zero.
+    """A matrix as squares: red and full positive, blue and hollow negative (so in grey, too), darker larger, white 0.
 
     Parameters
     ----------
@@ -52,33 +49,13 @@ def factor_svg(values: Any, title: str, cell: int = 9) -> str:
             f"<rect x='{j * cell + 1}' y='{i * cell + 1}' width='{cell - 1}' height='{cell - 1}' fill='{colour}' "
             f"fill-opacity='{strength:.2f}'><title>[{i},{j}] {value:.6g}</title></rect>"
         )
+        if value < 0:
+            hole = cell // 3
+            parts.append(
+                f"<rect x='{j * cell + 1 + hole}' y='{i * cell + 1 + hole}' width='{cell - 1 - 2 * hole}' "
+                f"height='{cell - 1 - 2 * hole}' fill='white'/>"
+            )
     return "".join(parts) + "</svg>"
-
-
-def _picture(encoder: Encoder, factor: Any) -> Any:
-    if encoder.ring.embeds:
-        value = encoder.ring.values(factor.num, factor.den)
-        return np.abs(value) if np.iscomplexobj(value) else value
-    first = factor.num if factor.num.ndim == 2 else factor.num[..., 0]
-    return first.astype(float) / factor.den
-
-
-def encoder_html(encoder: Encoder) -> str:
-    """One line of facts, then E_X, E_W and Dᵀ as pictures with a row a product (moduli of complex entries)."""
-    facts = html.escape(repr(encoder))
-    origin = encoder.origin
-    words = [f"{k} {origin[k]}" for k in ("family", "symmetry", "group", "seed") if origin.get(k) not in (None, "")]
-    tail = f"<div style='color:#666'>{html.escape(', '.join(map(str, words)))}</div>" if words else ""
-    if sum(int(np.count_nonzero(f.num)) for f in encoder.factors) > MAX_CELLS:
-        return f"<div><b>{facts}</b>{tail}</div>"
-    shown = [("E_X", encoder.e_x, False), ("E_W", encoder.e_w, False), ("Dᵀ", encoder.d, True)]
-    pictures = []
-    for name, factor, turned in shown:
-        values = _picture(encoder, factor)
-        image = factor_svg(values.T if turned else values, name)
-        pictures.append(f"<div style='margin-right:16px'><div>{name}</div>{image}</div>")
-    row = f"<div style='display:flex;flex-wrap:wrap;margin-top:4px'>{''.join(pictures)}</div>"
-    return f"<div><b>{facts}</b>{tail}{row}</div>"
 
 
 def report_html(report: Report) -> str:

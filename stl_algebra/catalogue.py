@@ -107,6 +107,11 @@ class Catalogue(Sequence[Entry]):
         ------
         StlError
             For a format or a ring that is none.
+
+        Examples
+        --------
+        >>> {e.ring for e in catalogue().where("4x4x4", rank=47, exact=True)}
+        {'GF(2)'}
         """
         goal = None if format is None else _target_name(format)
         base = None if ring is None else named_ring(ring).name
@@ -152,7 +157,8 @@ def folder() -> Path:
     for place in (here / "encoders", here.parent / "results" / "encoders"):
         if place.is_dir():
             return place
-    raise StlError("catalogue", str(here), "an installation with its encoder files", "Reinstall stl-algebra.")
+    cure = "Reinstall stl-algebra." if here.is_dir() else "Install the archive (pip install FILE) or unpack it."
+    raise StlError("catalogue", str(here), "an installation with its encoder files", cure)
 
 
 def _entries() -> Iterator[Entry]:

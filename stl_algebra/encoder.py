@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from . import fields
 from ._tiles import axis_of, contract, flip_tile, inverse, scale, sides, square, term_first, tile_shape
 from .errors import StlError
 from .rings import Array, Ring, as_exact, fit, ring
@@ -88,7 +89,7 @@ class Encoder:
         e_x: Any,
         e_w: Any,
         d: Any,
-        ring: Ring | str = "Z",
+        ring: Ring | str | None = None,
         origin: Mapping[str, Any] | None = None,
     ) -> Encoder:
         """An encoder from nested lists or arrays.
@@ -99,8 +100,9 @@ class Encoder:
         e_x, e_w, d : array-like of shapes (r, a), (r, b), (c, r)
             Integers, Fractions or "p/q" strings for exact rings (with a trailing axis of length k over a ring of
             degree k; a missing axis means elements of the base ring); floats for R64, complex floats for C128.
-            A pair (numerators, denominator) or a `Factor` is accepted too.
-        ring : Ring or name
+            A pair (numerators, denominator), a `Factor` or an array of the package `galois` is accepted too.
+        ring : Ring or name, optional
+            Default: the field of `galois` arrays, else Z.
         origin : mapping, optional
 
         Raises
@@ -115,6 +117,9 @@ class Encoder:
         """
         from . import rings
 
+        if ring is None:
+            field = fields.field_of(e_x, e_w, d)
+            ring = "Z" if field is None else fields.ring_of(field)
         base, goal = rings.ring(ring), target(of)
         factors = [_factor(v, base, name) for v, name in zip((e_x, e_w, d), _NAMES, strict=True)]
         rank = factors[0].num.shape[0]
@@ -210,7 +215,7 @@ class Encoder:
         return f"Encoder{self.label} over {self.ring.name}, {state}, κ²={kappa2(self):.4g}"
 
     def _repr_html_(self) -> str:
-        from ._html import encoder_html
+        from ._pictures import encoder_html
 
         return encoder_html(self)
 
@@ -219,6 +224,7 @@ class Encoder:
 
         For a matrix product A is (n, m), B is (m, p) and the result (n, p); any number type that multiplies with
         Python integers works (Fractions, SymPy symbols – also noncommuting ones). Exact denominators are kept.
+        Over GF(q) A and B are arrays of the package `galois` (see `fields`, which multiplies larger ones too).
 
         Examples
         --------
@@ -226,8 +232,12 @@ class Encoder:
         >>> strassen()([[1, 2], [3, 4]], [[5, 6], [7, 8]]).tolist()
         [[19, 22], [43, 50]]
         """
+        if (field := fields.field_of(a, b)) is not None:
+            return self._over(field, a, b)
         if self.ring.degree > 1 or not self.ring.exact or self.ring.characteristic:
-            raise StlError("ring", self.ring.name, "Z, Z[1/2] or Q", "Use kernels.reference for floats.")
+            raise StlError(
+                "ring", self.ring.name, "Z, Z[1/2] or Q", "Use kernels.reference for floats, galois arrays over GF(q)."
+            )
         from fractions import Fraction
 
         x, w = np.asarray(a, dtype=object).ravel(), np.asarray(b, dtype=object).ravel()
@@ -240,6 +250,18 @@ class Encoder:
         out = self.d.num.astype(object).dot(products)
         if den != 1:
             out = out * Fraction(1, den)
+        fmt = self.target.format
+        return out.reshape(fmt[0], fmt[2]) if fmt else out
+
+    def _over(self, field: Any, a: Any, b: Any) -> Array:
+        """The same over a finite field."""
+        if (a.size, b.size) != self.target.shape[:2]:
+            raise StlError(
+                "A, B", (a.shape, b.shape), f"{self.target.shape[:2]} entries for {self.target.name}",
+                "stl_algebra.fields.matmul multiplies matrices of any size.",
+            )  # fmt: skip
+        e_x, e_w, d = fields.factors(self, field)
+        out: Array = d @ ((e_x @ a.ravel()) * (e_w @ b.ravel()))
         fmt = self.target.format
         return out.reshape(fmt[0], fmt[2]) if fmt else out
 
@@ -397,6 +419,13 @@ class Encoder:
         ----------
         n, m, p : int or sequence of int, optional
             How many leading positions to keep, or which.
+
+        Examples
+        --------
+        >>> from stl_algebra.schemes import strassen
+        >>> small = strassen().restrict(p=1)
+        >>> small.label, small.is_exact
+        ('⟨2,2,1;4⟩', True)
         """
         keep = []
         for name, v, size in zip("nmp", (n, m, p), self.format, strict=True):
@@ -421,7 +450,14 @@ class Encoder:
         return self._derived(goal, out, "restrict")
 
     def keep_terms(self, terms: Sequence[int]) -> Encoder:
-        """The encoder made of the given terms (products), in that order."""
+        """The encoder made of the given terms (products), in that order.
+
+        Examples
+        --------
+        >>> from stl_algebra.schemes import standard
+        >>> standard(2, 2, 2).keep_terms([0, 1, 2]).label
+        '⟨2,2,2;3⟩'
+        """
         index = np.asarray(terms)
         inside = index.dtype.kind in "iu" and index.min() >= 0 and index.max() < self.rank if index.size else True
         if index.ndim != 1 or not inside:
@@ -465,6 +501,10 @@ class Encoder:
 def _factor(value: Any, base: Ring, name: str) -> Factor:
     if isinstance(value, Factor):
         return Factor.of(value.num, value.den, base)
+    if (field := fields.field_of(value)) is not None:
+        if fields.ring_of(field) != base:
+            raise StlError(name, f"an array over {fields.ring_of(field).name}", f"one over {base.name}")
+        value = fields.coefficients(value)
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], (int, np.integer)):
         num, den = as_exact(value[0], name)
         den *= int(value[1])

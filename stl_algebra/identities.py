@@ -55,7 +55,7 @@ class Equation:
         return f"{self.text}: found {self.found}, needed {self.needed}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """Outcome of a verification; truthy exactly when the identity is proven.
 
@@ -90,6 +90,10 @@ class Report:
 
     def __bool__(self) -> bool:
         return self.holds
+
+    def __repr__(self) -> str:
+        state = "proven" if self.holds else "numerical" if not np.isnan(self.residual) else f"{self.failing} fail"
+        return f"Report({state} over {self.ring}, {self.total} equations)"
 
     def _repr_html_(self) -> str:
         from ._html import report_html

@@ -157,7 +157,13 @@ def best_known(fmt: Format, base: Ring | str = "Q") -> Known | None:
 
 
 def best_rank(fmt: Format, base: Ring | str = "Q") -> int | None:
-    """The rank of `best_known`; None if not tabulated."""
+    """The rank of `best_known`; None if not tabulated.
+
+    Examples
+    --------
+    >>> best_rank((4, 4, 4)), best_rank((4, 4, 4), "Z"), best_rank((4, 4, 4), "GF(2)")
+    (48, 49, 47)
+    """
     known = best_known(fmt, base)
     return known.rank if known else None
 
@@ -226,6 +232,12 @@ def compare(encoder: Encoder) -> str:
     ------
     StlError
         If the encoder's identity is not proven: only proven ranks are compared with anything.
+
+    Examples
+    --------
+    >>> from stl_algebra.schemes import strassen
+    >>> compare(strassen())
+    'the best known rank over Z (Strassen 1969)'
     """
     if not encoder.ring.exact or not encoder.is_exact:
         raise StlError("encoder", encoder.label, "a proven encoder")

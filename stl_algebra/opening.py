@@ -9,6 +9,7 @@ from pathlib import Path
 from . import files
 from .encoder import Encoder
 from .errors import EncoderFileError
+from .rings import ring as named_ring
 
 __all__ = ["load", "save"]
 
@@ -27,7 +28,7 @@ def load(
         A format such as ``"4x4x4"`` (from the encoders that come with the package, see `catalogue.best`), the path of
         an encoder file, or of a file in any layout that `layouts.read` knows and that holds one scheme.
     rank, ring : optional
-        Which encoder of a format.
+        Which encoder of a format; approximate ones have ``ring="R64"``.
     trust_certificate : bool
         Skip the renewed proof of an encoder file (the hash is always checked).
     allow_large : bool
@@ -48,7 +49,7 @@ def load(
     if isinstance(what, str) and _FORMAT.fullmatch(what) and not Path(what).exists():
         from .catalogue import best
 
-        return best(what, rank, ring)
+        return best(what, rank, ring, exact=ring is None or named_ring(ring).exact)
     try:
         return files.load(what, trust_certificate, allow_large)
     except EncoderFileError as error:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ._html import table_html
 from .errors import StlError
 from .rings import Array
 
@@ -193,6 +194,9 @@ class Additions:
         """All three after common-subexpression elimination."""
         return sum(self.shared)
 
+    def __str__(self) -> str:
+        return f"{self.total} additions, {self.total_shared} with shared sums (E_X, E_W, D: {self.shared})"
+
 
 def additions(encoder: Encoder) -> Additions:
     """Additions before and after common-subexpression elimination (scalings by ±1 are free, others not counted).
@@ -211,7 +215,7 @@ def additions(encoder: Encoder) -> Additions:
     return Additions(tuple(c[0] for c in counts), tuple(c[1] for c in counts))  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Score:
     """The figures tables print; attributes are the printed numbers."""
 
@@ -223,6 +227,23 @@ class Score:
     flop_ratio: float
     expansion: float
     total_bf16: float
+
+    def _rows(self) -> list[tuple[str, str]]:
+        return [
+            ("ε²", "0, exact" if self.exact else f"{self.epsilon2:.4g}"), ("κ²", f"{self.kappa2:.4g}"),
+            ("multiplications", f"{self.flop_ratio:.4g} times fewer"),
+            ("entries after encoding", f"{self.expansion:.4g} times as many"),
+            ("relative squared error in bf16", f"{self.total_bf16:.3g}"),
+        ]  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"Score({self.label} over {self.ring}, ε²={self.epsilon2:.3g}, κ²={self.kappa2:.4g})"
+
+    def __str__(self) -> str:
+        return f"{self.label} over {self.ring}: " + "; ".join(f"{name} {value}" for name, value in self._rows())
+
+    def _repr_html_(self) -> str:
+        return table_html((self.label, self.ring), self._rows())
 
 
 def score(encoder: Encoder) -> Score:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .encoder import Encoder
 from .errors import StlError
 from .rings import Array, Ring
 
 if TYPE_CHECKING:
     import sympy
+
+    from .encoder import Encoder
 
 __all__ = ["coefficients", "expanded", "formulas", "proves_symbolically", "symbols"]
 

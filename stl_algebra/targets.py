@@ -8,7 +8,7 @@ target among others, so that "bilinear identity" is a parameter and not a specia
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain, islice
@@ -24,6 +24,7 @@ __all__ = [
     "Target",
     "complex_product",
     "cyclic_convolution",
+    "direct_sum_target",
     "field_product",
     "group_convolution",
     "matmul",
@@ -44,10 +45,12 @@ MAX_TERMS = 1 << 20
 MAX_QUADRATIC = 1 << 24
 #: Bound on the numbers in a group's name: Brent equations are order³.
 MAX_GROUP_ORDER = 1290
+#: Where the name of a direct sum is split: a plus sign before another target's name (groups have plus signs in theirs).
+_SUM = re.compile(r"\+(?=(?:[a-z]+:|complex|quaternion))")
 KNOWN = (
     "matmul:NxMxP, polymul:NxM, polylow:N, cyclic:N, group:NAME, complex, quaternion, field:RING, symmetric:NxM "
     "(A·Aᵀ), structured:KK:NxMxP (K of g u l s k w; behind it a, b or c: without corners of C), or products of these "
-    "joined by '*'"
+    "joined by '*' and sums joined by '+'"
 )
 
 
@@ -82,10 +85,16 @@ class Target:
     @property
     def format(self) -> tuple[int, int, int] | None:
         """(n, m, p) for matrix multiplication, None for any other target."""
-        if self.name.startswith("matmul:") and "*" not in self.name:
+        if self.name.startswith("matmul:") and "*" not in self.name and "+" not in self.name:
             n, m, p = (int(v) for v in self.name[7:].split("x"))
             return n, m, p
         return None
+
+    @property
+    def parts(self) -> list[Target]:
+        """The independent maps that a direct sum is made of; for any other target itself alone."""
+        names = _SUM.split(self.name)
+        return [target(name) for name in names] if len(names) > 1 else [self]
 
     @property
     def norm2(self) -> int:
@@ -301,6 +310,25 @@ def _tensor_product(s: Target, t: Target) -> Target:
     return _make(f"{s.name}*{t.name}", shape, rows)
 
 
+def direct_sum_target(parts: Sequence[Target]) -> Target:
+    """Several bilinear maps computed side by side: their vectors one after another, named ``S+T+…``.
+
+    Examples
+    --------
+    >>> direct_sum_target([matmul(2, 2, 2), matmul(2, 2, 3)]).shape
+    (8, 10, 10)
+    """
+    if not parts or any(t.quadratic for t in parts):
+        raise StlError("parts", [t.name for t in parts], "one target or more, with two separate arguments each")
+    if len(parts) == 1:
+        return parts[0]
+    shapes = np.array([t.shape for t in parts])
+    before = np.concatenate([np.zeros((1, 3), np.int64), np.cumsum(shapes, axis=0)])
+    rows = [np.concatenate([t.index + at, t.value[:, None]], axis=1) for t, at in zip(parts, before, strict=False)]
+    a, b, c = (int(v) for v in before[-1])
+    return _make("+".join(t.name for t in parts), (a, b, c), np.concatenate(rows))
+
+
 def _bounded(parts: list[Target]) -> None:
     """Refuse a tensor product that is too large, before any of it is built."""
     if prod(prod(t.shape) for t in parts) > MAX_ENTRIES or prod(len(t.index) for t in parts) > MAX_TERMS:
@@ -329,6 +357,8 @@ def target(name: str | Target | tuple[int, int, int]) -> Target:
         return matmul(*(int(v) if isinstance(v, (int, np.integer)) else v for v in name))
     if not isinstance(name, str) or len(name) > 200:
         raise StlError("target", name, KNOWN)
+    if len(names := _SUM.split(name)) > 1:
+        return direct_sum_target([target(part) for part in names])
     if "*" in name:
         parts = [target(part) for part in name.split("*")]
         _bounded(parts)

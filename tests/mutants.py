@@ -33,6 +33,7 @@ class Mutant:
 
 
 M = Mutant
+ALGEBRAS = "tests/search/algebras/test_algebras.py"
 CORE = "tests/search/core"
 CATALOG = "tests/search/test_catalog.py"
 FAMILIES = "tests/search/families/test_families.py"
@@ -192,7 +193,7 @@ MUTANTS = [
         "layers: the fused path multiplies by the dense views",
     ),
     M(
-        "kernels/calibrate.py",
+        "kernels/calibration.py",
         "h = (gram * mixed[:, None, :, None])",
         "h = (gram * mixed.abs()[:, None, :, None])",
         "tests/kernels/test_calibration.py",
@@ -366,6 +367,62 @@ MUTANTS = [
         "8.1 * result.kappa2",
         f"{FAMILIES}::test_solutions_come_with_least_kappa_first",
         "the constant 8.1e-6",
+    ),
+    M(
+        "search/algebras/wedderburn.py",
+        "sign = np.diag([-1, 1, 1, 1])",
+        "sign = np.diag([1, 1, 1, 1])",
+        f"{ALGEBRAS}::test_hamilton_takes_eight",
+        "i² = 1",
+    ),
+    M(
+        "search/algebras/wedderburn.py",
+        "stack([ra, ia * sign, rb * sign, ib * -sign])",
+        "stack([ra, ia * sign, rb * sign, ib * sign])",
+        f"{ALGEBRAS}::test_group_algebras_are_proven",
+        "the last quaternionic coordinate of the wrong sign",
+    ),
+    M(
+        "search/algebras/wedderburn.py",
+        "real + 3 * (g.order - real) // 2",
+        "real + 2 * (g.order - real) // 2",
+        f"{ALGEBRAS}::test_group_algebras_are_proven",
+        "complex products in two",
+    ),
+    M(
+        "search/algebras/indexmaps.py",
+        "square[g] += 2 * sign * hits[c, g] + 1\n                    hits[c, g] += sign\n    else:",
+        "square[g] += sign * hits[c, g] + 1\n                    hits[c, g] += sign\n    else:",
+        f"{ALGEBRAS}::test_published_index_maps",
+        "the search follows a wrong energy",
+    ),
+    M(
+        "search/algebras/indexmaps.py",
+        "((self.hits > 0).sum(axis=0) <= 1).all()",
+        "((self.hits > 0).sum(axis=0) <= 2).all()",
+        f"{ALGEBRAS}::test_triple_product_property_is_exactness",
+        "two entries read from one coefficient called exact",
+    ),
+    M(
+        "search/algebras/embedding.py",
+        "d.num.reshape(len(formats), n * p, *d.num.shape[1:]).sum(axis=0)",
+        "d.num.reshape(len(formats), n * p, *d.num.shape[1:])[0]",
+        f"{ALGEBRAS}::test_joined_products_multiply_one_long_pair",
+        "the second product forgotten",
+    ),
+    M(
+        "search/algebras/puzzles.py",
+        "return ~(count == 2).any(axis=-1)",
+        "return ~(count >= 2).any(axis=-1)",
+        f"{ALGEBRAS}::test_matching_is_the_definition",
+        "puzzles that are only unique called strong",
+    ),
+    M(
+        "search/algebras/polish.py",
+        "kept.pop(int(np.argmin(losses)))",
+        "kept.pop(int(np.argmax(losses)))",
+        f"{ALGEBRAS}::test_truncation_drops_what_is_missed_least",
+        "the representation that matters most left out",
     ),
     M(
         "search/flips/pools.py",

@@ -17,9 +17,23 @@ CALLED = {
     "stl_algebra.identities": "verify",
     "stl_algebra.conversions": "common_ring",
     "stl_algebra.encoder": "Encoder.build Encoder.kron Encoder.direct_sum Encoder.rotate Encoder.transpose "
-    "Encoder.change_basis Encoder.drop_terms Encoder.to_ring Encoder.floats",
+    "Encoder.change_basis Encoder.drop_terms Encoder.keep_terms Encoder.restrict Encoder.to_ring Encoder.floats "
+    "Encoder.__call__",
     "stl_algebra.files": "save load",
-    "stl_algebra.catalogue": "best catalogue",
+    "stl_algebra.catalogue": "best catalogue Catalogue.where",
+    "stl_algebra.opening": "load save",
+    "stl_algebra.fields": "matmul factors galois_field ring_of coefficients elements",
+    "stl_algebra.known": "best_rank best_known lower_bound compare",
+    "stl_algebra.bounds": "epsilon2_lower_bound",
+    "stl_algebra.symmetry": "stabiliser equivalent",
+    "stl_algebra.groups": "group groups character_table irreps irrep small_group small_group_id from_permutations "
+    "matrix_group direct_product wreath_product subgroup_classes normal_subgroups automorphism_group is_isomorphic "
+    "FourierTransform modular_fourier real_irreps realised_formats cayley_graph FiniteGroup.from_permutations "
+    "FiniteGroup.character_table FiniteGroup.irreps FiniteGroup.subgroups FiniteGroup.automorphisms",
+    "search": "discover",
+    "search.improve": "improve",
+    "kernels": "STLLinear convert_linear unconvert fast_matmul stl_matmul exact_matmul leak_test plan_matmul "
+    "encode_weight matmul_split as_codec layout STLConv2d",
 }
 PACKAGES = ("stl_algebra", "search", "kernels")
 

@@ -2,7 +2,9 @@
 
 Sections: ``table`` (the cells the project set out to pass), ``shapes`` (language-model shapes), ``growth`` (cost
 against n, r and t), ``train`` (backward passes and peak memory), ``pair`` (two layers, apart and fused),
-``precision`` (float32 and float64 against everything that could be used instead),
+``precision`` (float32 against everything that could be used instead), ``dropin`` (`fast_matmul` as called),
+``residues`` (float64 and exact integers likewise), ``merged`` (channels that share operands),
+``outliers`` (rows a hundred times larger than their tile neighbours, and what scaling rows costs),
 ``calibrate`` (rates of this device for the cost model). Example::
 
     python -m kernels.bench table shapes --out results/measurements.csv
@@ -34,14 +36,20 @@ from stl_algebra.errors import StlError
 from .. import devices
 from . import measure
 from .cases import SECTIONS, file_cases
+from .dropin import dropin_rows
+from .merged import merged_rows
 from .precision import precision_rows
+from .residues import residue_rows
 from .run import Outcome, run_case
-from .studies import calibrate, pair_rows, training_rows
+from .studies import calibrate, outlier_rows, pair_rows, training_rows
 
 __all__ = ["main", "rows_of"]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-STUDIES = {"train": training_rows, "pair": pair_rows, "precision": precision_rows}
+STUDIES = {
+    "train": training_rows, "pair": pair_rows, "precision": precision_rows, "dropin": dropin_rows,
+    "residues": residue_rows, "merged": merged_rows, "outliers": outlier_rows,
+}  # fmt: skip
 
 
 def rows_of(outcome: Outcome, head: dict[str, Any], run_id: str) -> list[measure.Row]:
@@ -67,14 +75,14 @@ def rows_of(outcome: Outcome, head: dict[str, Any], run_id: str) -> list[measure
     return rows
 
 
-@app.command(help=__doc__)
+@app.command(help=__doc__, epilog="Example: python -m kernels.bench table shapes --out results/measurements.csv")
 def main(
     sections: Annotated[list[str] | None, typer.Argument(help="see above; default: table")] = None,
-    out: Annotated[Path | None, typer.Option(help="append rows to this CSV")] = None,
+    out: Annotated[Path | None, typer.Option(help="what is written: a CSV file that rows are appended to")] = None,
     data: Annotated[Path | None, typer.Option(help="calibrate: write the device file into this folder")] = None,
     encoder: Annotated[list[Path] | None, typer.Option(help="encoder files to add to the cases; repeatable")] = None,
     only: Annotated[str, typer.Option(help="cases whose label contains this")] = "",
-    as_json: Annotated[bool, typer.Option("--json")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON document instead of tables")] = False,
 ) -> None:
     """Measure and append; exit code 1 when a correctness gate fails, 2 for bad input."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -236,7 +236,7 @@ def _energy_counter() -> Callable[[], int] | None:
     try:
         nvml = ctypes.CDLL("libnvidia-ml.so.1")
         handle, value = ctypes.c_void_p(), ctypes.c_ulonglong()
-        pci = torch.cuda.get_device_properties(torch.cuda.current_device())
+        pci: Any = torch.cuda.get_device_properties(torch.cuda.current_device())  # torch's stub lacks these fields
         bus = f"{pci.pci_domain_id:08x}:{pci.pci_bus_id:02x}:{pci.pci_device_id:02x}.0"
         if nvml.nvmlInit_v2() or nvml.nvmlDeviceGetHandleByPciBusId_v2(bus.encode(), ctypes.byref(handle)):
             return None

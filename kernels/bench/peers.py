@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def fp32_peers(a: torch.Tensor, b: torch.Tensor) -> dict[str, Run]:
     plain = split.split_weight(b, PLAIN)
     found["split_plain"] = lambda: split.matmul_split(a, plain)
     for name in ("tf32x3", "bf16x6") if a.shape[0] <= 8192 else ():
-        found[name] = lambda name=name: triton_dot(a, b, name)
+        found[name] = functools.partial(triton_dot, a, b, name)
     return found
 
 

@@ -30,6 +30,7 @@ __all__ = ["codecs", "fp32_rows", "precision_rows", "row_maker"]
 
 Run = Callable[[], torch.Tensor]
 SIZES = (4096, 8192, 16384)
+WEIGHED = 8192  #: the size whose energy is read
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def precision_rows(device: torch.device, head: dict[str, Any], run_id: str, smal
     rows: list[measure.Row] = []
     for n in (96,) if small else SIZES:
         rows += fp32_rows(make, n, device, small)
-    for study in (fp64_rows, errors_against_k, errors_against_range):
+    for study in (fp64_rows, errors_against_k, errors_against_range, errors_against_signs):
         rows += study(make, device, small)
     return rows
 
@@ -70,7 +71,7 @@ def codecs(n: int) -> list[Codec]:
     if n < 4096:
         return [one, two]
     r48 = as_codec(catalogue.best("4x4x4", rank=48))
-    return [one, two, r48] if n < 8192 else [two, three, r48]
+    return [one, two, r48] if n < 8192 else [two, r48] if n < 16384 else [two, three, r48]
 
 
 def row_maker(head: dict[str, Any], run_id: str) -> Callable[..., measure.Row]:
@@ -103,8 +104,9 @@ def _fp32(a: torch.Tensor, b: torch.Tensor, tried: list[Codec], small: bool) -> 
     for codec in tried:
         weight = split.split_weight(b, codec)
         for promoted, mode in ((True, "forward"), (False, "fast")):
-            run = functools.partial(split.matmul_split, a, weight, promoted=promoted)
-            yield Entry("split", run, mode, codec, split_error(codec, k, promoted), promoted and not small)
+            if promoted or codec is tried[-1]:
+                run = functools.partial(split.matmul_split, a, weight, promoted=promoted)
+                yield Entry("split", run, mode, codec, split_error(codec, k, promoted), promoted and not small)
         del weight
         both = functools.partial(_both, a, b, codec)
         yield Entry("split", both, "both", codec, split_error(codec, k, True), not small)
@@ -138,7 +140,8 @@ def _compared(make: Callable[..., measure.Row], n: int, a: torch.Tensor, b: torc
         base = base or t[0]
         yield here("time", "ms", t[0], found.rms, t[1:])
         yield here("speedup", "x", base / t[0], found.rms)
-        joules = measure.energy(entry.run, a.device, t[0]) if entry.mode == "forward" else None
+        weighed = entry.mode == "forward" and n == WEIGHED
+        joules = measure.energy(entry.run, a.device, t[0]) if weighed else None
         if joules is not None:
             yield here("energy", "mJ", joules, found.rms)
         _free(a.device)
@@ -150,7 +153,7 @@ def fp64_rows(make: Callable[..., measure.Row], device: torch.device, small: boo
     emulated = peers.emulated_fp64(sizes) if device.type == "cuda" else {}
     for n in sizes:
         a, b = (torch.randn(n, n, device=device, dtype=torch.float64) for _ in range(2))
-        t = measure.steady({"": lambda a=a, b=b: a @ b}, device, rounds=1)[""]
+        t = measure.steady({"": functools.partial(torch.matmul, a, b)}, device, rounds=1)[""]
         found = {"dense": (t[0], peers.fp64_error(a @ b, a, b))}
         if n in emulated:
             found["cublas_emulated"] = emulated[n]
@@ -200,4 +203,18 @@ def errors_against_range(make: Callable[..., measure.Row], device: torch.device,
         for name, error in _errors(a, b).items():
             codec = strassen(2)[0] if name.startswith("split") else None
             yield make("precision_range", Entry(name, None, f"2^±{e}", codec), "fp32", (n, k, n), "error", "1",
+                       error, error)  # fmt: skip
+
+
+def errors_against_signs(make: Callable[..., measure.Row], device: torch.device, small: bool) -> Iterator[measure.Row]:
+    """Error for entries of both signs and of one: normal, uniform on [0, 1), and normal after a ReLU."""
+    n, k = (32, 64) if small else (1024, 4096)
+    normal = functools.partial(torch.randn, device=device)
+    draws: dict[str, Callable[..., torch.Tensor]]
+    draws = {"normal": normal, "uniform": functools.partial(torch.rand, device=device),
+             "relu": lambda *size: normal(*size).relu()}  # fmt: skip
+    for kind, draw in draws.items():
+        for name, error in _errors(draw(n, k), draw(k, n)).items():
+            codec = strassen(2)[0] if name.startswith("split") else None
+            yield make("precision_signs", Entry(name, None, kind, codec), "fp32", (n, k, n), "error", "1",
                        error, error)  # fmt: skip

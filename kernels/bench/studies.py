@@ -18,7 +18,7 @@ from ..split import supports_split
 from . import measure
 from .cases import random_codec, strassen
 
-__all__ = ["calibrate", "pair_rows", "training_rows"]
+__all__ = ["calibrate", "outlier_rows", "pair_rows", "training_rows"]
 
 
 def training_rows(device: torch.device, head: dict[str, Any], run_id: str, small: bool) -> list[measure.Row]:
@@ -58,6 +58,11 @@ def _gelu(y: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.gelu(y, approximate="tanh")
 
 
+def _apart(x: torch.Tensor, first: STLLinear, second: STLLinear) -> torch.Tensor:
+    y: torch.Tensor = second(first(x))
+    return y
+
+
 def _in_float64(x: torch.Tensor, linear: torch.nn.Linear, codec: Codec) -> torch.Tensor:
     """The layer's own bilinear map, weight and bias in float64."""
     e_x, e_w, d = codec.tensors(x.device, torch.float64)
@@ -82,8 +87,8 @@ def pair_rows(device: torch.device, head: dict[str, Any], run_id: str, small: bo
         exact = _in_float64(_gelu(_in_float64(x[:512].double(), up, codec)), down, codec)
         runs: dict[str, Callable[[], torch.Tensor]] = {
             "dense": lambda: down(_gelu(up(x))),
-            "stl": lambda first=first, second=second: second(first(x)),
-            "stl_fused": lambda fused=fused, second=second: mlp(x, fused, second, "gelu"),
+            "stl": functools.partial(_apart, x, first, second),
+            "stl_fused": functools.partial(mlp, x, fused, second, "gelu"),
         }
         errors = {name: measure.compare(run()[:512], exact).rms for name, run in runs.items() if name != "dense"}
         times = measure.steady(runs, device, rounds=1, rep=100)
@@ -92,6 +97,33 @@ def pair_rows(device: torch.device, head: dict[str, Any], run_id: str, small: bo
             rows.append(measure.Row(run_id, "pair", provider, "forward", NAMES[dtype], n, n, n,
                                     "4x4x4" if rank else "", rank, "", "time", "ms", *t, errors.get(provider),
                                     timestamp=now, **head))  # fmt: skip
+    return rows
+
+
+@torch.no_grad()
+def outlier_rows(device: torch.device, head: dict[str, Any], run_id: str, small: bool) -> list[measure.Row]:
+    """What `STLLinear(scale_rows=True)` costs, and what one row a hundred times larger does to its tile neighbours.
+
+    ``rel_error`` is that of the neighbours alone, r.m.s. against the same product in float64.
+    """
+    rows = []
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    dtype = torch.bfloat16
+    for n in (64,) if small else (2048, 4096, 8192):
+        dense = torch.nn.Linear(n, n, bias=False, device=device, dtype=dtype)
+        for codec in (*strassen(1), *strassen(2)):
+            large = torch.arange(n, device=device) % codec.format[0] == 0  # one row of every tile
+            x = (torch.randn(n, n, device=device) * torch.where(large, 100, 1)[:, None]).to(dtype)
+            near = torch.nonzero(~large[:512])[:, 0]
+            exact = x[near].double() @ dense.weight.double().T
+            made = {f"stl{'_scaled' * on}": STLLinear.from_linear(dense, codec, scale_rows=on) for on in (False, True)}
+            runs = {name: functools.partial(layer, x) for name, layer in {"dense": dense, **made}.items()}
+            errors = {name: measure.compare(run()[near], exact).rms for name, run in runs.items()}
+            for provider, t in measure.steady(runs, device, rounds=1, rep=100).items():
+                rank = 0 if provider == "dense" else codec.rank
+                form = "x".join(map(str, codec.format)) if rank else ""
+                rows.append(measure.Row(run_id, "outliers", provider, "forward", NAMES[dtype], n, n, n, form, rank, "",
+                                        "time", "ms", *t, errors[provider], timestamp=now, **head))  # fmt: skip
     return rows
 
 

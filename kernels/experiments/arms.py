@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .._compat import must_decompose
 from ..codec import Codec
 from ..linear import STLLinear
 
@@ -24,15 +25,22 @@ def keep_two_of_four(weight: torch.Tensor, score: torch.Tensor | None = None) ->
     return (beaten < 2).to(weight.dtype).reshape(score.shape)
 
 
+PIECES = 8  # of the rows, in an ensemble: its weight gradients are products long and thin, which leave a card idle
+
+
 class DenseLinear(nn.Linear):
-    """`nn.Linear` on flattened rows: an ensemble then runs one product a layer, not one an example."""
+    """`nn.Linear` on flattened rows: an ensemble then runs a few products a layer, not one an example."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(…, in) → (…, out)."""
         return self._product(x, self.weight)
 
     def _product(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return F.linear(x.reshape(-1, self.in_features), weight, self.bias).unflatten(0, x.shape[:-1])
+        flat = x.reshape(-1, self.in_features)
+        if must_decompose() and len(flat) % PIECES == 0:  # the pieces' gradients are summed, as split-K does
+            y = flat.view(PIECES, -1, self.in_features) @ weight.t().expand(PIECES, -1, -1)
+            return (y if self.bias is None else y + self.bias).reshape(*x.shape[:-1], self.out_features)
+        return F.linear(flat, weight, self.bias).unflatten(0, x.shape[:-1])
 
 
 class Sparse24Linear(DenseLinear):
@@ -47,10 +55,10 @@ class Sparse24Linear(DenseLinear):
 class LowRankLinear(nn.Module):
     """Two thin matrices with ``share`` of the dense multiplications."""
 
-    def __init__(self, inputs: int, outputs: int, share: float) -> None:
+    def __init__(self, inputs: int, outputs: int, share: float, bias: bool = True) -> None:
         super().__init__()
         rank = max(1, round(share * inputs * outputs / (inputs + outputs)))
-        self.down, self.up = DenseLinear(inputs, rank, bias=False), DenseLinear(rank, outputs)
+        self.down, self.up = DenseLinear(inputs, rank, bias=False), DenseLinear(rank, outputs, bias)
         with torch.no_grad():  # the product has the variance of nn.Linear's own start
             self.up.weight.normal_(0, (1 / 3 / rank) ** 0.5)
             self.down.weight.normal_(0, inputs**-0.5)
@@ -62,6 +70,8 @@ class LowRankLinear(nn.Module):
 
 class BlockSparseLinear(DenseLinear):
     """A fixed random share of the 4×4 weight tiles, the rest zero: skipping K-tiles, the causal line to beat."""
+
+    mask: torch.Tensor
 
     def __init__(self, inputs: int, outputs: int, share: float) -> None:
         super().__init__(inputs, outputs)
@@ -93,7 +103,9 @@ class Arm:
         Of the model; 0 for the experiment's own.
     mixer : bool
         A depthwise convolution over three neighbouring tokens before each block.
-    group, start
+    rate : float
+        Times the learning rate of the experiment.
+    group
         Where the codec came from, for the table.
     """
 
@@ -106,6 +118,7 @@ class Arm:
     train_codec: bool = True
     width: int = 0
     mixer: bool = False
+    rate: float = 1.0
     group: str = ""
 
     def linear(self, inputs: int, outputs: int) -> nn.Module:
@@ -140,6 +153,10 @@ class Arm:
             row |= {"rows": self.rows, "format": "x".join(map(str, codec.format)), "rank": codec.rank,
                     "epsilon2": round(codec.epsilon2, 5), "kappa2": round(codec.kappa2, 2)}  # fmt: skip
         return row
+
+    def faster(self, rate: float) -> Arm:
+        """The same arm trained at another rate."""
+        return replace(self, rate=rate, name=f"{self.name}, rate × {rate:g}")
 
     def at(self, width: int) -> Arm:
         """The same arm in a model of another width."""

@@ -1,4 +1,4 @@
-"""Data: MNIST from its four files, and the text of Python's own standard library."""
+"""Data: MNIST from its four files, patches of photographs, and the text of Python's own standard library."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ import torch
 
 from stl_algebra.errors import StlError
 
-__all__ = ["docstrings", "library_source", "mnist"]
+__all__ = ["IMAGES", "docstrings", "documents", "library_source", "mnist", "photographs"]
 
 FILES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
 
 
+#: scikit-image's photographs with texture enough: which of them is a patch from?
+PHOTOGRAPHS = ("astronaut.png", "brick.png", "camera.png", "cell.png", "chelsea.png", "coffee.png", "coins.png",
+               "grass.png", "gravel.png", "hubble_deep_field.jpg", "ihc.png", "moon.png", "motorcycle_left.png",
+               "page.png", "retina.jpg", "rocket.jpg")  # fmt: skip
+
+
 def mnist(folder: Path, device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Training images (60000, 28, 28) and labels, test images (10000, 28, 28) and labels; images normalised.
+    """Training images (60000, 32, 32) and labels, test images (10000, 32, 32) and labels; normalised, margins of 2.
 
     ``folder`` holds the four files of LeCun's distribution as ``<name>-ubyte.gz`` (Hugging Face: ``ylecun/mnist``
     mirrors them, as do many universities); nothing is downloaded here.
@@ -42,8 +48,50 @@ def mnist(folder: Path, device: str) -> tuple[torch.Tensor, torch.Tensor, torch.
             raise StlError("data", str(path), "an IDX file of bytes")
         shape = [int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(raw[3])]
         values = torch.from_numpy(np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape).copy()).to(device)
-        out.append((values.float() / 255 - 0.1307) / 0.3081 if len(shape) == 3 else values.long())
+        wide = torch.nn.functional.pad(values, (2, 2, 2, 2)) if len(shape) == 3 else values
+        out.append((wide.float() / 255 - 0.1307) / 0.3081 if len(shape) == 3 else values.long())
     return out[0], out[1], out[2], out[3]
+
+
+def photographs(folder: Path, device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Grey patches of 16 photographs, each with mean 0 and variance 1, and which photograph: as `mnist` returns them.
+
+    ``folder`` holds the images that scikit-image brings in ``skimage/data``. Each is cut into blocks of 64 × 64, a
+    fifth of them drawn for testing; a patch lies in one block, so no pixel is in both sets.
+
+    Raises
+    ------
+    StlError
+        If a photograph is missing or Pillow is not installed.
+    """
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise StlError("pillow", "not installed", "Pillow, to read photographs", "pip install pillow") from error
+    rng = np.random.default_rng(0)
+    found: dict[bool, list[np.ndarray]] = {False: [], True: []}
+    for name in PHOTOGRAPHS:
+        if not (folder / name).exists():
+            raise StlError("data", str(folder / name), "scikit-image's photographs",
+                           "pip install scikit-image and pass --data …/site-packages/skimage/data.")  # fmt: skip
+        grey = np.asarray(Image.open(folder / name).convert("L"), np.float32)
+        corners = [(64 * i, 64 * j) for i in range(grey.shape[0] // 64) for j in range(grey.shape[1] // 64)]
+        corners = [corners[k] for k in rng.permutation(len(corners))]
+        held = -(-len(corners) // 5)
+        for test, blocks, count in ((True, corners[:held], 625), (False, corners[held:], 3750)):
+            where = np.array(blocks)[rng.integers(0, len(blocks), count)] + rng.integers(0, 33, (count, 2))
+            patches = np.stack([grey[i : i + 32, j : j + 32] for i, j in where])
+            patches -= patches.mean((1, 2), keepdims=True)
+            found[test].append(patches / (patches.std((1, 2), keepdims=True) + 4))
+    out = []
+    for test in (False, True):
+        labels = np.repeat(np.arange(len(PHOTOGRAPHS)), len(found[test][0]))
+        order = rng.permutation(len(labels))
+        out += [torch.from_numpy(part[order]).to(device) for part in (np.concatenate(found[test]), labels)]
+    return out[0], out[1], out[2], out[3]
+
+
+IMAGES = {"mnist": mnist, "photographs": photographs}
 
 
 def library_source(device: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -56,6 +104,24 @@ def library_source(device: str) -> tuple[torch.Tensor, torch.Tensor]:
     data = torch.from_numpy(np.frombuffer(raw, np.uint8).copy()).to(device).long()
     cut = int(len(data) * 0.95)
     return data[:cut], data[cut:]
+
+
+def documents(folder: Path) -> tuple[list[str], list[str]]:
+    """The text files of a folder: nineteen in twenty to train on, the others held out, the same ones each time.
+
+    Raises
+    ------
+    StlError
+        If there are fewer than 20.
+    """
+    files = sorted(p for p in folder.rglob("*") if p.suffix in (".txt", ".rst", ".md"))
+    if len(files) < 20:
+        raise StlError("data", str(folder), "a folder with 20 text files or more (.txt, .rst, .md)",
+                       "Debian's python3-doc brings some in usr/share/doc/python3*/html/_sources.")  # fmt: skip
+    random.Random(0).shuffle(files)
+    texts = [p.read_text(errors="replace") for p in files]
+    held = len(texts) // 20
+    return texts[held:], texts[:held]
 
 
 def docstrings(limit: int = 400) -> list[str]:

@@ -22,9 +22,11 @@ __all__ = ["gpt_arms", "train_arms"]
 
 BATCH, CONTEXT, WIDTH = 32, 256, 256
 KEY = ("arm", "seed")
+#: causal encoders of the catalogue, and the share of K-tiles that an exact one may keep at equal multiplications
+CAUSAL = {"2x2x2_r6_Z_6c1091da": 48 / 49, "4x4x4_r42_Z_c1474c73": 42 / 49, "4x4x4_r36_Z_5f2b8bda": 36 / 49}
 
 
-def gpt_arms(seed: int, folder: Path | None) -> list[Arm]:
+def gpt_arms(seed: int, folders: Sequence[Path]) -> list[Arm]:
     """Dense and its cheap rivals; STL along time (leaks), across the batch, with single rows, and exact."""
     exact = starts.exact()
     arms = [
@@ -36,9 +38,16 @@ def gpt_arms(seed: int, folder: Path | None) -> list[Arm]:
         Arm("STL ⟨1,4,4;6⟩ single rows", "stl", codec=starts.single_rows(6, seed), rows="none", width=WIDTH),
         Arm("STL ⟨1,4,4;8⟩ single rows", "stl", codec=starts.single_rows(8, seed), rows="none", width=WIDTH),
     ]  # fmt: skip
+    for stem, share in CAUSAL.items():
+        codec = starts.catalogued(folders, stem)
+        if codec is not None:
+            n, m, p = codec.format
+            arms += [Arm(f"causal ⟨{n},{m},{p};{codec.rank}⟩, dense weights learn", "stl", codec=codec, mode="dense",
+                         train_codec=False, width=WIDTH),
+                     Arm(f"exact Strassen², {share:.3g} of the K-tiles", "ktiles", share, width=WIDTH)]  # fmt: skip
     found = {24: (starts.plain_starts(24)["random"](seed), "random")}
     for rank in (24, 32):
-        best = starts.best(folder, rank) if folder is not None else None
+        best = starts.best(folders, rank)
         if best is not None:
             found[rank] = best
     for rank, (codec, group) in found.items():

@@ -45,7 +45,8 @@ class ViT(nn.Module):
     front end and the head are dense in every arm.
     """
 
-    def __init__(self, arm: Arm, width: int = 48, depth: int = 4, heads: int = 4, front: str = "patch") -> None:
+    def __init__(self, arm: Arm, width: int = 48, depth: int = 4, heads: int = 4, front: str = "patch",
+                 classes: int = 10) -> None:  # fmt: skip
         super().__init__()
         self.front = front
         if front == "t2t":
@@ -54,10 +55,10 @@ class ViT(nn.Module):
         self.embed = DenseLinear(49 if front == "patch" else 9 * 16, width)
         self.position = nn.Parameter(torch.randn(1, 16, width) * 0.02)
         self.blocks = nn.ModuleList(Block(width, heads, 2 * width, arm, causal=False) for _ in range(depth))
-        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 10)
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 28, 28) → (B, 10) logits."""
+        """(B, 28, 28) → (B, classes) logits."""
         if self.front == "patch":
             tokens = images.view(-1, 4, 7, 4, 7).permute(0, 1, 3, 2, 4).reshape(-1, 16, 49)
         else:

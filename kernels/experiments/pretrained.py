@@ -1,14 +1,14 @@
 """A pretrained sentence encoder with cheaper linear layers: as it is, calibrated in closed form, and distilled.
 
-2:4 and low rank get the same treatment as STL: the same texts, the same front-to-back refit with error feedback (for
-2:4 least squares on the mask of largest |W|·‖x‖, for low rank reduced-rank regression), the same distillation.
+2:4 and low rank get the same treatment as STL: the same texts, the same refit (`rivals`), the same distillation.
 """
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,122 +18,32 @@ from torch.nn import functional as F
 
 from stl_algebra.errors import StlError
 
-from ..calibrate import calibrate, execution_order, pairs
-from ..convert import convert_linear
 from ..leak import leak_test
 from . import starts
-from .arms import Arm, LowRankLinear, keep_two_of_four
+from .arms import Arm
 from .data import docstrings
+from .rivals import refit, replace
 from .table import Table
 from .training import Training
 
 __all__ = ["KEY", "run"]
 
 KEY = ("arm", "stage", "seed")
-LENGTH, BATCH = 64, 50
+LENGTH, BATCH, STEPS = 64, 50, 300
+RATES = (3e-4, 1e-4)  # of the distillation, both for every arm
 
 
-class MaskedLinear(nn.Module):
-    """A dense weight under a fixed mask."""
-
-    def __init__(self, linear: nn.Linear, mask: torch.Tensor) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(linear.weight.detach().clone())
-        self.bias = nn.Parameter(linear.bias.detach().clone())
-        self.register_buffer("mask", mask)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(…, in) → (…, out)."""
-        return F.linear(x, self.weight * self.mask, self.bias)
-
-
-def _arms(folder: Path | None, ranks: Sequence[int]) -> list[Arm]:
+def _arms(folders: Sequence[Path], ranks: Sequence[int]) -> list[Arm]:
     arms = [Arm("2:4", "sparse24"), *(Arm(f"low rank {share}", "lowrank", share) for share in (0.375, 0.5, 0.6875))]
     for rank in ranks:
-        best = starts.best(folder, rank) if folder is not None else None
+        best = starts.best(folders, rank)
         if best is not None:
-            arms.append(Arm(f"STL r={rank}", "stl", codec=best[0], group=best[1], train_codec=False))
+            arms.append(Arm(f"STL r={rank}", "stl", codec=starts.equal_gains(best[0]), group=best[1]))
     return arms
 
 
-def _names(model: nn.Module) -> list[str]:
-    return [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and "pooler" not in n]
-
-
-def _put(model: nn.Module, name: str, layer: nn.Module) -> None:
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, layer)
-
-
-@torch.no_grad()
-def _replace(model: nn.Module, arm: Arm) -> None:
-    """Convert in place, without any data."""
-    if arm.kind == "stl":
-        assert arm.codec is not None
-        convert_linear(model, arm.codec, lambda name, _: "pooler" not in name, mode="trainable", train_codec=True,
-                       causal=False)  # fmt: skip
-        return
-    for name in _names(model):
-        linear = model.get_submodule(name)
-        assert isinstance(linear, nn.Linear)
-        if arm.kind == "sparse24":
-            _put(model, name, MaskedLinear(linear, keep_two_of_four(linear.weight)))
-        else:
-            layer = LowRankLinear(linear.in_features, linear.out_features, arm.share).to(linear.weight.device)
-            _set_low_rank(layer, linear.weight, torch.eye(linear.in_features, device=linear.weight.device))
-            layer.up.bias.copy_(linear.bias)
-            _put(model, name, layer)
-
-
-def _set_low_rank(layer: LowRankLinear, weight: torch.Tensor, root: torch.Tensor) -> None:
-    """The rank-limited matrix nearest to ``weight`` (out, in) in the metric rootᵀroot of its inputs."""
-    u, s, v = torch.linalg.svd(weight.double() @ root.double().T, full_matrices=False)
-    rank = layer.down.out_features
-    layer.up.weight.copy_(u[:, :rank] * s[:rank].sqrt())
-    back = torch.linalg.solve(root.double(), (s[:rank].sqrt()[:, None] * v[:rank]).T)  # z rootᵀ = v
-    layer.down.weight.copy_(back.T)
-
-
-@torch.no_grad()
-def _calibrate(model: nn.Module, dense: nn.Module, arm: Arm, batches: Sequence[Any], ridge: float = 1e-3) -> None:
-    """Closed form, front to back with error feedback, for every kind of arm."""
-    if arm.kind == "stl":
-        calibrate(model, dense, batches, ridge=ridge)
-        return
-    names = _names(dense)
-    for name in execution_order(dense, {n: dense.get_submodule(n) for n in names}, batches[0]):
-        layer = model.get_submodule(name)
-        gram = cross = mean_x = mean_y = torch.zeros(())
-        count = 0.0
-        for x, y, keep in pairs(model, dense, name, batches):
-            x, y = (v[keep.bool()] if keep is not None else v.flatten(0, -2) for v in (x.double(), y.double()))
-            gram, cross, count = gram + x.T @ x, cross + x.T @ y, count + len(x)
-            mean_x, mean_y = mean_x + x.sum(0), mean_y + y.sum(0)
-        mean_x, mean_y = mean_x / count, mean_y / count
-        gram, cross = gram - count * mean_x[:, None] * mean_x, cross - count * mean_x[:, None] * mean_y
-        original = dense.get_submodule(name).weight.double()
-        pull = ridge * gram.diagonal().mean()  # towards the start, as in Moments.refit
-        gram.diagonal().add_(pull)
-        cross = cross + pull * original.T
-        if arm.kind == "lowrank":
-            assert isinstance(layer, LowRankLinear)
-            weight = torch.linalg.solve(gram, cross).T
-            _set_low_rank(layer, weight, torch.linalg.cholesky(gram).T)
-            weight, bias = layer.up.weight.double() @ layer.down.weight.double(), layer.up.bias
-        else:
-            mask = keep_two_of_four(original, original.abs() * gram.diagonal().sqrt())
-            index = mask.bool().nonzero()[:, 1].view(len(mask), -1)  # (out, in/2): as many in every row
-            weight = torch.zeros_like(original)
-            for rows in torch.arange(len(mask), device=mask.device).split(128):
-                chosen = index[rows]
-                small = gram[chosen[:, :, None], chosen[:, None, :]]
-                right = cross.T[rows].gather(1, chosen)[:, :, None]
-                solved = torch.cholesky_solve(right, torch.linalg.cholesky(small))[:, :, 0]
-                weight[rows] = torch.zeros_like(weight[rows]).scatter_(1, chosen, solved)
-            layer.mask.copy_(mask)
-            layer.weight.copy_(weight)
-            bias = layer.bias
-        bias.copy_(mean_y - mean_x @ weight.T)
+def _admits(name: str) -> bool:
+    return "pooler" not in name
 
 
 def _embed(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -150,14 +60,20 @@ def _compare(model: nn.Module, batches: Sequence[Any], base: torch.Tensor, neigh
     return (ours * base).sum(1).mean().item(), kept
 
 
-def _distil(model: nn.Module, teacher: nn.Module, ids: torch.Tensor, mask: torch.Tensor, seed: int, steps: int,
+@torch.no_grad()
+def _hidden(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    return model(**batch).last_hidden_state
+
+
+def _distil(model: nn.Module, batches: Sequence[Mapping[str, torch.Tensor]], goal: torch.Tensor, seed: int, steps: int,
             peak: float) -> None:  # fmt: skip
-    """AdamW on cosine and hidden-state error to the teacher; embeddings and positions stay."""
+    """AdamW on cosine and hidden-state error to the teacher's ``goal``; embeddings and positions stay."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("embeddings" not in name and "pooler" not in name)
-    with torch.no_grad():
-        goal = torch.cat([teacher(input_ids=i, attention_mask=m).last_hidden_state
-                          for i, m in zip(ids.split(BATCH), mask.split(BATCH), strict=True)])  # fmt: skip
+    for module in model.train().modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    ids, mask = (torch.cat([b[k] for b in batches]) for k in ("input_ids", "attention_mask"))
     generator = torch.Generator().manual_seed(seed)
     order = torch.randint(0, len(ids), (steps, 64), generator=generator).to(ids.device)
 
@@ -174,9 +90,10 @@ def _distil(model: nn.Module, teacher: nn.Module, ids: torch.Tensor, mask: torch
         training.step()
 
 
-def run(table: Table, folder: Path | None, encoders: Path | None, ranks: Sequence[int], *, seeds: Sequence[int],
-        device: str, seconds: float = float("inf"), short: bool = False, only: str = "") -> None:  # fmt: skip
-    """Every arm black-box, calibrated and distilled; cosine and recall@10 on held-out texts.
+def run(table: Table, folder: Path | None, encoders: Sequence[Path], ranks: Sequence[int], *, seeds: Sequence[int],
+        device: str, only: Callable[[list[Arm]], list[Arm]], seconds: float = float("inf"),
+        short: bool = False) -> None:  # fmt: skip
+    """Every arm black-box, calibrated and distilled; cosine and recall@10 on texts held out, others for each seed.
 
     Raises
     ------
@@ -191,57 +108,65 @@ def run(table: Table, folder: Path | None, encoders: Path | None, ranks: Sequenc
     except ImportError as error:
         raise StlError("transformers", "not installed", "transformers >= 4.50", "pip install transformers") from error
     begin = time.perf_counter()
-    texts = docstrings()
-    held, train = texts[:400], texts[400:4400]
-    if short:
-        held, train = held[:60], train[:100]
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-
-    def batches(of: list[str], size: int) -> list[dict[str, torch.Tensor]]:
-        out = []
-        for k in range(0, len(of), size):
-            b = tokenizer(of[k : k + size], padding="max_length", truncation=True, max_length=LENGTH,
-                          return_tensors="pt")  # fmt: skip
-            out.append({k: v.to(device) for k, v in b.items() if k in ("input_ids", "attention_mask")})
-        return out
-
     dense = AutoModel.from_pretrained(folder).float().eval().to(device)
-    testing, training = batches(held, BATCH), batches(train, 320)
-    ids, mask = (torch.cat([b[k] for b in training]) for k in ("input_ids", "attention_mask"))
-    with torch.no_grad():
-        base = torch.cat([_embed(dense, b) for b in testing])
-    done = table.done()
-    arms = [arm for arm in _arms(encoders, ranks) if only in arm.name]
-    refitted: dict[str, nn.Module] = {}
-    work = [(seed, arm) for seed in seeds for arm in arms]
-    for seed, arm in work:
-        if time.perf_counter() - begin > seconds:
-            return
-        if arm.name not in refitted:
+    texts = docstrings()[: 160 if short else 2400]
+    read = AutoTokenizer.from_pretrained(folder)(texts, padding="max_length", truncation=True, max_length=LENGTH,
+                                                 return_tensors="pt")  # fmt: skip
+    ids, mask = read["input_ids"].to(device), read["attention_mask"].to(device)
+    arms, done = only(_arms(encoders, ranks)), table.done()
+    split = {seed: _split(seed, dense, ids, mask, 60 if short else 400) for seed in seeds}
+    for seed in seeds:  # cheap, so first
+        for arm in arms:
             model = copy.deepcopy(dense)
-            _replace(model, arm)
-            _report(table, done, arm, "black box", seed, model, testing, base)
-            _calibrate(model, dense, arm, training)
-            _report(table, done, arm, "calibrated", seed, model, testing, base)
-            refitted[arm.name] = model
-        if (arm.name, "distilled", str(seed)) not in done:
-            model = copy.deepcopy(refitted[arm.name]).train()
-            for module in model.modules():
-                if isinstance(module, nn.Dropout):
-                    module.p = 0.0
-            _distil(model, dense, ids, mask, seed, 3 if short else 300, 3e-4)
-            _report(table, done, arm, "distilled", seed, model.eval(), testing, base)
+            replace(model, arm, _admits)
+            _report(table, done, arm, "black box", seed, model, split[seed])
+    for seed in seeds:
+        training = split[seed].training
+        goal = torch.cat([_hidden(dense, batch) for batch in training])
+        for arm in arms:
+            if time.perf_counter() - begin > seconds:
+                return
+            if all((arm.name, f"distilled {rate:g}", str(seed)) in done for rate in RATES):
+                continue
+            refitted = copy.deepcopy(dense)
+            replace(refitted, arm, _admits)
+            refit(refitted, dense, arm, training, _admits)
+            _report(table, done, arm, "calibrated", seed, refitted, split[seed])
+            for rate in RATES:
+                model = copy.deepcopy(refitted)
+                _distil(model, training, goal, seed, 3 if short else STEPS, rate)
+                _report(table, done, arm, f"distilled {rate:g}", seed, model, split[seed])
+
+
+@dataclass
+class Split:
+    """Texts held out, in batches, the original's embeddings of them, and the texts to calibrate and distil on."""
+
+    testing: list[dict[str, torch.Tensor]]
+    base: torch.Tensor
+    training: list[dict[str, torch.Tensor]]
+
+
+def _split(seed: int, dense: nn.Module, ids: torch.Tensor, mask: torch.Tensor, held: int) -> Split:
+    order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(seed)).to(ids.device)
+
+    def batches(chosen: torch.Tensor, size: int) -> list[dict[str, torch.Tensor]]:
+        return [{"input_ids": ids[k], "attention_mask": mask[k]} for k in chosen.split(size)]
+
+    testing = batches(order[:held], BATCH)
+    with torch.no_grad():
+        return Split(testing, torch.cat([_embed(dense, b) for b in testing]), batches(order[held:], 320))
 
 
 def _report(table: Table, done: set[tuple[str, ...]], arm: Arm, stage: str, seed: int, model: nn.Module,
-            batches: Sequence[Any], base: torch.Tensor) -> None:  # fmt: skip
+            split: Split) -> None:  # fmt: skip
     if (arm.name, stage, str(seed)) in done:
         return
-    cosine, recall = _compare(model, batches, base)
-    leak = leak_test(model, {k: v[:4] for k, v in batches[0].items()})
+    cosine, recall = _compare(model.eval(), split.testing, split.base)
+    leak = leak_test(model, {k: v[:4] for k, v in split.testing[0].items()})
     row = arm.describe() | {"stage": stage, "seed": seed, "cosine": round(cosine, 4), "recall": round(recall, 4),
-                            "leak_batch": f"{leak.batch:.1e}", "texts": len(base),
+                            "leak_batch": f"{leak.batch:.1e}", "texts": len(split.base),
                             "parameters": sum(p.numel() for p in model.parameters()),
-                            "device": base.device.type}  # fmt: skip
+                            "device": split.base.device.type}  # fmt: skip
     table.add(row)
     print(arm.name, stage, seed, f"{cosine:.4f} {recall:.4f} leak {leak.batch:.1e}", sep="\t", flush=True)

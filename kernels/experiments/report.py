@@ -10,10 +10,19 @@ __all__ = ["table"]
 
 #: by experiment: what names a line of the table, what is averaged over the seeds, of what the worst is shown
 COLUMNS = {
-    "starts": (("arm", "rank", "group", "epochs"), ("accuracy", "epsilon2", "kappa2"), ()),
-    "vit": (("arm", "rank", "group", "multiplications", "parameters", "epochs"), ("accuracy",), ("leak_batch",)),
+    "starts": (("arm", "images", "rank", "group", "epochs"), ("accuracy", "epsilon2", "kappa2"), ()),
+    "vit": (
+        ("arm", "images", "rank", "group", "multiplications", "parameters", "epochs"),
+        ("accuracy",),
+        ("leak_batch",),
+    ),
     "gpt": (("arm", "multiplications", "parameters"), ("nats", "nats_copies"), ("leak_time", "leak_batch")),
     "speed": (("model", "arm", "compiled", "multiplications", "GFLOP"), ("ms_eager", "ms_graph"), ()),
+    "smollm": (
+        ("arm", "multiplications", "parameters", "stage", "rate"),
+        ("nats", "perplexity"),
+        ("leak_time", "leak_batch"),
+    ),
     "minilm": (("arm", "group", "multiplications", "stage"), ("cosine", "recall"), ("leak_batch",)),
 }
 

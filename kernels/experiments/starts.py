@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,12 @@ from stl_algebra.schemes import strassen
 
 from ..codec import Codec, as_codec
 
-__all__ = ["best", "catalogue", "dropped_products", "exact", "fourier", "least_squares", "plain_starts", "polynomial",
-           "single_rows", "truncated"]  # fmt: skip
+__all__ = ["best", "catalogue", "catalogued", "dropped_products", "equal_gains", "exact", "fourier", "least_squares",
+           "plain_starts", "polynomial", "single_rows", "truncated"]  # fmt: skip
 
 TILE = (4, 4, 4)
+GAIN = 4.0
+TRAINING_NOISE = 1e-3  # weight of κ² against ε² in the choice of a start: a large κ² trained worse at every rank
 
 
 def matmul_tensor(n: int, m: int, p: int) -> np.ndarray:
@@ -36,28 +38,43 @@ def least_squares(e_x: np.ndarray, e_w: np.ndarray, tile: tuple[int, int, int] =
     return Codec(tile, e_x * scale[:, None], e_w * scale[:, None], d / scale**2)
 
 
-def catalogue(folder: Path, rank: int | None = None) -> dict[str, Codec]:
-    """Encoders of ⟨4,4,4⟩ in a folder of ``.safetensors``: file stem → codec, real ones only."""
+def catalogue(folders: Sequence[Path], rank: int) -> dict[str, tuple[Codec, str]]:
+    """Real encoders of ⟨4,4,4⟩ in folders of ``.safetensors``: file stem → codec and the group it was found with."""
     out = {}
-    for path in sorted(folder.glob("4x4x4_*.safetensors")):
+    for path in sorted(path for folder in folders for path in folder.glob(f"4x4x4_r{rank}_*.safetensors")):
         encoder = files.load(path)
-        if encoder.ring.is_complex if hasattr(encoder.ring, "is_complex") else "C128" in encoder.ring.name:
+        if encoder.ring.characteristic or "C128" in encoder.ring.name:
             continue
-        if encoder.ring.characteristic or (rank is not None and encoder.rank != rank):
-            continue
-        group = str(encoder.origin.get("group") or encoder.origin.get("family") or "")
-        out[f"{path.stem}|{group}"] = as_codec(encoder)
+        out[path.stem] = as_codec(encoder), str(encoder.origin.get("group") or encoder.origin.get("family") or "")
     return out
 
 
-def best(folder: Path, rank: int) -> tuple[Codec, str] | None:
-    """The codec of least ε² + 8.25e-6 κ² (the error in bf16) at this rank, and its group."""
-    found = [(c.epsilon2 + 8.25e-6 * c.kappa2, stem.partition("|")[2], c)
-             for stem, c in catalogue(folder, rank).items()]  # fmt: skip
-    if not found:
-        return None
-    _, group, codec = min(found, key=lambda item: item[0])
-    return codec, group
+def best(folders: Sequence[Path], rank: int, noise: float = 8.25e-6) -> tuple[Codec, str] | None:
+    """The codec of least ε² + noise·κ² at this rank, and its group; None without any.
+
+    By default the error in bf16. For a start of a training `TRAINING_NOISE`, which keeps κ² small.
+    """
+    found = catalogue(folders, rank).values()
+    return min(found, key=lambda pair: pair[0].epsilon2 + noise * pair[0].kappa2, default=None)
+
+
+def equal_gains(codec: Codec, gain: float = GAIN) -> Codec:
+    """The same map with its terms scaled alike: ‖E_X[l]‖ = ‖D[:, l]‖, and Σ_l ‖E_X[l]‖²‖D[:, l]‖² / np = ``gain``.
+
+    Adam moves every encoded weight by the learning rate, whatever its scale. In the output such a step is multiplied by
+    ‖E_X[l]‖‖D[:, l]‖, so a codec with large and cancelling terms (large κ²) trains at a larger rate. Four is the gain
+    of a dense layer, whose weights are 64 terms of norm 1 in a ⟨4,4,4⟩ tile.
+
+    Examples
+    --------
+    >>> codec = equal_gains(exact())
+    >>> codec.epsilon2, codec.kappa2 == exact().kappa2
+    (0.0, True)
+    """
+    n, _, p = codec.format
+    size = (gain * n * p / codec.rank) ** 0.25
+    left, right = size / np.linalg.norm(codec.e_x, axis=1), size / np.linalg.norm(codec.d, axis=0)
+    return Codec(codec.format, codec.e_x * left[:, None], codec.e_w / (left * right)[:, None], codec.d * right)
 
 
 def single_rows(rank: int, seed: int) -> Codec:
@@ -66,6 +83,12 @@ def single_rows(rank: int, seed: int) -> Codec:
     u, v = (np.linalg.qr(rng.standard_normal((4, 4)))[0] for _ in range(2))
     k, j = np.divmod(rng.permutation(16)[:rank], 4)
     return Codec((1, 4, 4), u[k], np.einsum("lk,lj->lkj", u[k], v[j]).reshape(rank, 16), v[j].T)
+
+
+def catalogued(folders: Sequence[Path], stem: str) -> Codec | None:
+    """An encoder by the name of its file, or None."""
+    found = [path for folder in folders for path in folder.glob(f"{stem}.safetensors")]
+    return as_codec(files.load(found[0])) if found else None
 
 
 def exact() -> Codec:

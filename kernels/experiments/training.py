@@ -13,6 +13,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -61,7 +62,8 @@ class Training:
         weight_decay: float = 0.02,
         betas: tuple[float, float] = (0.9, 0.999),
     ) -> None:
-        self.loss, self.steps, self.call = loss, steps, model
+        self.loss, self.steps = loss, steps
+        self.call: Callable[..., Any] = model
         self.device = next(model.parameters()).device
         self.cuda = self.device.type == "cuda"
         self.rates = one_cycle(steps, peak, warm_up).to(self.device)
@@ -127,12 +129,16 @@ class Training:
 
     def step(self) -> None:
         """Advance by one; with a captured graph this only enqueues a replay."""
+        if self.stream is not None:
+            self.stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self.stream):  # no stream, no change
             if self.graph is not None:
                 self.graph.replay()
             else:
                 self.optimiser.zero_grad(set_to_none=True)
                 self._work()
+        if self.stream is not None:
+            torch.cuda.current_stream(self.device).wait_stream(self.stream)
         self.done += 1
 
     def run(self) -> None:

@@ -13,34 +13,44 @@ from ..codec import Codec
 from ..leak import leak_test
 from . import starts
 from .arms import Arm
-from .data import mnist
+from .data import IMAGES
 from .models import ViT
 from .table import Table
 from .training import Ensemble
 
 __all__ = ["start_arms", "train_arms", "vit_arms"]
 
-BATCH, WIDTH, DEPTH = 500, 48, 4
-KEY = ("arm", "seed", "epochs")
+BATCH, WIDTH, DEPTH, PEAK = 500, 48, 4, 2e-3
+KEY = ("arm", "seed", "epochs", "images")
 
 
-def start_arms(seed: int, ranks: Sequence[int], folder: Path | None) -> list[Arm]:
+def start_arms(seed: int, ranks: Sequence[int], folders: Sequence[Path]) -> list[Arm]:
     """Equal width and rank, codecs from everywhere; those without a search at the first rank only."""
     arms = []
     for rank in ranks:
         found = {name: make(seed) for name, make in starts.plain_starts(rank).items() if rank == ranks[0]}
         names = {f"{name}, r={rank}": (codec, name) for name, codec in found.items()}
-        if folder is not None:
-            names |= {stem.split("|")[0]: (codec, stem.split("|")[1])
-                      for stem, codec in starts.catalogue(folder, rank).items()}  # fmt: skip
+        names |= starts.catalogue(folders, rank)
+        names |= {f"{name}, gains {gain:g}": (starts.equal_gains(codec, gain), group)
+                  for name, (codec, group) in names.items() for gain in (starts.GAIN, 32.0)}  # fmt: skip
         arms += [Arm(name, "stl", codec=codec, group=group, width=WIDTH) for name, (codec, group) in names.items()]
-    return [Arm("dense", width=WIDTH), Arm("exact Strassen², r=49", "stl", codec=starts.exact(), width=WIDTH), *arms]
+    dense = Arm("dense", width=WIDTH)
+    return [
+        dense,
+        dense.faster(2),
+        dense.faster(4),
+        Arm("exact Strassen², r=49", "stl", codec=starts.exact(), width=WIDTH),
+        *arms,
+    ]
 
 
-def vit_arms(seed: int, ranks: Sequence[int], folder: Path | None) -> list[Arm]:
+def vit_arms(seed: int, ranks: Sequence[int], folders: Sequence[Path]) -> list[Arm]:
     """STL at several widths and ranks against its rivals."""
-    found = {rank: starts.best(folder, rank) if folder is not None else None for rank in ranks}
+    found = {rank: starts.best(folders, rank, starts.TRAINING_NOISE) for rank in ranks}
     arms = [Arm("dense").at(w) for w in (32, 48, 64, 84, 96, 128)]
+    again = [Arm("dense"), Arm("dense + token mixer", mixer=True), Arm("2:4", "sparse24")]
+    again += [Arm("STL r=24", "stl", codec=pair[0], group=pair[1]) for pair in [found.get(24)] if pair is not None]
+    arms += [arm.at(w).faster(rate) for arm in again for w in (48, 64, 96) for rate in (0.5, 2, 4)]
     for width in (48, 96):
         arms += [Arm("2:4", "sparse24").at(width), Arm("low rank 0.375", "lowrank", 0.375).at(width),
                  Arm("dense + token mixer", mixer=True).at(width),
@@ -60,6 +70,7 @@ def train_arms(
     table: Table,
     *,
     data: Path,
+    images_of: str = "mnist",
     seeds: Sequence[int],
     device: str,
     epochs: int = 12,
@@ -69,14 +80,15 @@ def train_arms(
     limit: int = 60000,
 ) -> None:
     """Train every arm for every seed, models of one shape together, and append accuracy and leaks to the table."""
-    images, labels, test_images, test_labels = mnist(data, device)
-    images, labels = images[:limit], labels[:limit]
+    images, labels, test_images, test_labels = IMAGES[images_of](data, device)
+    classes = int(labels.max()) + 1
+    images, labels, test_images = images[:limit], labels[:limit], test_images[:, 2:30, 2:30].contiguous()
     done = table.done()
     per_epoch, begin, longest = len(images) // BATCH, time.perf_counter(), 0.0
     orders = {seed: _orders(seed, len(images), epochs) for seed in seeds}
     order, shift = (torch.stack([orders[seed][part] for seed in seeds]).to(device) for part in (0, 1))
     pixels = torch.arange(28, device=device)
-    for group in _groups(arms_of, seeds, {key[:2] for key in done if key[2] == str(epochs)}, at_once):
+    for group in _groups(arms_of, seeds, {key[:2] for key in done if key[2:] == (str(epochs), images_of)}, at_once):
         if time.perf_counter() - begin + longest > seconds:
             return
         start = time.perf_counter()
@@ -84,11 +96,11 @@ def train_arms(
         models = []
         for seed, arm in group:
             torch.manual_seed(seed)
-            models.append(ViT(arm, arm.width or WIDTH, DEPTH, front=front).to(device))
+            models.append(ViT(arm, arm.width or WIDTH, DEPTH, front=front, classes=classes).to(device))
 
         def loss(call: Callable[..., torch.Tensor], step: torch.Tensor, which: torch.Tensor = which) -> torch.Tensor:
             chosen, moved = order[:, step][:, 0], shift[:, step][:, 0]  # (seeds, batch), (seeds, 2)
-            down, right = ((pixels - moved[:, axis, None]) % 28 for axis in (0, 1))
+            down, right = (pixels + moved[:, axis, None] for axis in (0, 1))
             every = torch.arange(len(moved), device=device)[:, None, None]
             x = images[chosen][every[..., None], torch.arange(BATCH, device=device)[:, None, None],
                                down[:, None, :, None], right[:, None, None, :]]  # fmt: skip
@@ -98,22 +110,23 @@ def train_arms(
                 F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view(len(which), -1).mean(1)
             )
 
-        training = Ensemble(models, loss, steps=per_epoch * epochs, peak=2e-3, warm_up=0.15)
+        training = Ensemble(models, loss, steps=per_epoch * epochs, peak=PEAK * group[0][1].rate, warm_up=0.15)
         training.run()
         longest = max(longest, time.perf_counter() - start)
         for index, (seed, arm) in enumerate(group):
             _record(table, arm, models[index], test_images, test_labels, {
-                "seed": seed, "front": front, "epochs": epochs, "loss": round(training.last[index].item(), 5),
-                "trained_together": len(group), "seconds_of_group": round(time.perf_counter() - start, 1),
+                "seed": seed, "images": images_of, "front": front, "epochs": epochs,
+                "loss": round(training.last[index].item(), 5), "trained_together": len(group),
+                "seconds_of_group": round(time.perf_counter() - start, 1),
             })  # fmt: skip
 
 
 def _orders(seed: int, count: int, epochs: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which images in which step, and how each batch is shifted: (steps, BATCH), (steps, 2)."""
+    """Which images in which step, and where each batch is cut from its margins: (steps, BATCH), (steps, 2)."""
     generator = torch.Generator().manual_seed(seed)
     whole = count // BATCH * BATCH
     order = torch.cat([torch.randperm(count, generator=generator)[:whole] for _ in range(epochs)]).view(-1, BATCH)
-    return order, torch.randint(-2, 3, (len(order), 2), generator=generator)
+    return order, torch.randint(0, 5, (len(order), 2), generator=generator)
 
 
 def _groups(arms_of: Callable[[int], list[Arm]], seeds: Sequence[int], done: set[tuple[str, ...]],
@@ -126,7 +139,7 @@ def _groups(arms_of: Callable[[int], list[Arm]], seeds: Sequence[int], done: set
             arm = arms[seed][position]
             if (arm.name, str(seed)) not in done:
                 codec = arm.codec
-                shape = (arm.kind, arm.share, arm.width, arm.rows, arm.mode, arm.train_codec, arm.mixer,
+                shape = (arm.kind, arm.share, arm.width, arm.rate, arm.rows, arm.mode, arm.train_codec, arm.mixer,
                          codec and (codec.format, codec.rank))  # fmt: skip
                 shapes.setdefault(shape, []).append((seed, arm))
     return [work[k : k + at_once] for work in shapes.values() for k in range(0, len(work), at_once)]

@@ -30,7 +30,8 @@ def _combine(terms: list[tuple[float, str]]) -> str:
     """Σ c·v as source text; coefficients ±1 become signs."""
     text = ""
     for c, name in terms:
-        magnitude = name if abs(c) == 1 else f"{abs(c)!r} * {name}"
+        size = abs(c)
+        magnitude = name if size == 1 else f"{int(size) if size == int(size) else size!r} * {name}"
         if not text:
             text = magnitude if c > 0 else f"-{magnitude}"
         else:
@@ -45,7 +46,7 @@ class _Writer:
         self.lines: list[str] = []
         self.count = 0
         self.indent = "    "
-        self.halves = False  # a channel is stored as the sum of two numbers
+        self.leaf = "tl.store(high + {at}, {value}.to(EL), mask=inside)"
 
     def let(self, expression: str) -> str:
         name = f"v{self.count}"
@@ -56,8 +57,12 @@ class _Writer:
     def do(self, line: str) -> None:
         self.lines.append(self.indent + line)
 
-    def loop(self, times: int) -> None:
-        self.do(f"for l in range({times}):")
+    def store(self, at: str, value: str) -> None:
+        """What becomes of an encoded channel."""
+        self.do(self.leaf.format(at=at, value=value))
+
+    def loop(self, times: int | str, how: str = "") -> None:
+        self.do(f"for l in tl.range(0, {times}, {how}):" if how else f"for l in range({times}):")
         self.indent += "    "
 
     def end(self) -> None:
@@ -99,12 +104,20 @@ def _zip(w: _Writer, names: list[str]) -> str:
     return level[0]
 
 
-_PLACE = """    t = tl.program_id(0) * BT + tl.arange(0, BT)
-    row = tl.program_id(1).to(tl.int64)
+_TILES = """    t = {at} + tl.arange(0, BT)
     inside = t < tile_cols
     rows_at = row * {rows} + tl.zeros_like(t)
     ZERO = tl.zeros((BT,), dtype=ACC)
-"""  # one block of tiles of one tile row; offsets that multiply a stride are 64-bit through ``row``
+"""
+
+_PLACE = """    row = tl.program_id(1).to(tl.int64)
+""" + _TILES.replace("{at}", "tl.program_id(0) * BT")  # one block of tiles of one tile row
+# offsets that multiply a stride are 64-bit through ``row``
+
+_OUTPUT = """    high = out + row * so1 + t
+    step = row * 0 + so0
+    EL: tl.constexpr = out.dtype.element_ty
+"""
 
 _HEAD_ENCODE = (
     """
@@ -113,11 +126,17 @@ def {name}(x, table, out, {extra}height, width, tile_cols, sx0, sx1, so0, so1, B
 """
     + _PLACE
     + """    x += row * {rows} * sx0
-    out += row * so1 + t
-    step = row * 0 + so0
-    EL: tl.constexpr = out.dtype.element_ty
 """
+    + _OUTPUT
 )
+
+_HEAD_WHOLE = """
+@triton.jit
+def {name}(x, table, out, lo, er, ec, flags, some, height, width, tile_cols, sx0, sx1, so0, so1,
+           BT: tl.constexpr, ACC: tl.constexpr, TARGET: tl.constexpr, NOTHING: tl.constexpr, NONE: tl.constexpr):
+    row = tl.program_id(1).to(tl.int64)
+    x += row * {rows} * sx0
+"""
 
 _HEAD_DECODE = (
     """
@@ -143,7 +162,7 @@ def {name}(p, bias, out, height, width, tile_cols, sp0, sp1, sp2, so0, so1,
 """
     + _PLACE
     + """    p += row * sp1 + t.to(tl.int64) * sp2
-    out += row * so1 + t
+    high = out + row * so1 + t
     EL: tl.constexpr = out.dtype.element_ty
     step = row * 0 + sp0
 """
@@ -155,11 +174,7 @@ def _encode_walk(
 ) -> None:
     """Store every channel of a tile held as planes, one factor at a time, depth first."""
     if level == len(factors):
-        at, value = f"({channel}) * step", tile[0, 0]
-        if w.halves:
-            w.do(f"store_halves(out + {at}, lo + {at}, {value}, inside)")
-        else:
-            w.do(f"tl.store(out + {at}, {value}.to(EL), mask=inside)")
+        w.store(f"({channel}) * step", tile[0, 0])
         return
     s, n1, m1, values = factors[level]
     n2 = (1 + max(i for i, _ in tile)) // n1
@@ -189,7 +204,7 @@ def _decode_walk(
 ) -> Tile:
     """Load channels and accumulate the planes of a tile, depth first; returns (i, k) → name."""
     if level == len(factors):
-        return {(0, 0): w.let(f"tl.load(p + ({channel}) * step, mask=inside, other=0.0).to(ACC)")}
+        return {(0, 0): w.let(f"tl.load(p + ({channel}) * step, mask=inside, other=0).to(ACC)")}
     s, n1, m1, values = factors[level]
     n2, m2, rest = (_product(factors[level + 1 :], i) for i in (1, 2, 0))
     tile: Tile = {}
@@ -220,18 +235,25 @@ def _decode_walk(
     return {(i, k): tile.get((i, k), "ZERO") for i in range(n1 * n2) for k in range(m1 * m2)}
 
 
-def _row_exponents(w: _Writer, planes: Tile, rows: int, cols: int) -> None:
-    """Exponents of whole tile rows held by one program, as `kernels.triton.scaling` finds them, into down0, down1, …"""
+def _row_exponents(w: _Writer, rows: int, cols: int) -> None:
+    """A first look at whole tile rows: their exponents, as `kernels.triton.scaling` finds them, as down0, down1, …"""
     for i in range(rows):
-        best = [f"exponent({planes[i, k]}, NOTHING) + by{k}" for k in range(cols)]
-        w.do(f"best = {best[0]}")
-        w.do(f"bad = infinite({planes[i, 0]})")
-        for k in range(1, cols):
-            w.do(f"best = tl.maximum(best, {best[k]})")
-            w.do(f"bad |= infinite({planes[i, k]})")
-        w.do("top = tl.max(best, 0)")
+        w.do(f"best{i} = tl.full((BT * {cols},), NOTHING, tl.int32)")
+        w.do(f"bad{i} = tl.zeros((BT * {cols},), tl.int32)")
+    w.do(f"for k0 in range(0, width, BT * {cols}):")
+    w.indent += "    "
+    w.do(f"k = k0 + tl.arange(0, BT * {cols})")
+    w.do("by = tl.load(ec + k, mask=k < width, other=0)")
+    for i in range(rows):
+        w.do(f"real = (k < width) & (row * {rows} + {i} + tl.zeros_like(k) < height)")
+        w.do(f"seen = tl.load(x + {i} * sx0 + k.to(tl.int64) * sx1, mask=real, other=0.0)")
+        w.do(f"best{i} = tl.maximum(best{i}, exponent(seen, NOTHING) + by)")
+        w.do(f"bad{i} |= infinite(seen)")
+    w.end()
+    for i in range(rows):
+        w.do(f"top = tl.max(best{i}, 0)")
         w.do(f"down{i} = tl.where(top < NOTHING // 2, NONE, top - TARGET)")
-        w.do("flag = tl.max(bad, 0)")
+        w.do(f"flag = tl.max(bad{i}, 0)")
         w.do(f"tl.store(er + row * {rows} + {i}, down{i}, mask=row * {rows} + {i} < height)")
         w.do(f"tl.store(flags + row * {rows} + {i}, flag, mask=row * {rows} + {i} < height)")
         w.do("if flag > 0:")
@@ -244,16 +266,23 @@ def encode_source(
     """(N, K) → channels: load a tile, combine, store each channel once.
 
     With ``split`` the entries are scaled by 2^(ec_k − er_i) first and every channel is stored as two halves; with
-    ``whole`` too, a program holds a whole row of tiles and finds er and its flags itself.
+    ``whole`` too, a program walks a whole row of tiles twice: to find er and flags, then, from the L2, to encode it.
     """
     rows = int(np.prod([f[1] for f in factors]))
     cols = int(np.prod([f[2] for f in factors]))
     w = _Writer()
-    w.halves = split
+    if split:
+        w.leaf = "store_halves(high + {at}, low + {at}, {value}, inside)"
     planes: Tile = {}
     wide = contiguous and cols & (cols - 1) == 0
+    if whole:
+        _row_exponents(w, rows, cols)
+        w.do("for t0 in range(0, tile_cols, BT):")
+        w.indent += "    "
+        for line in (_TILES.format(at="t0", rows=rows) + _OUTPUT).splitlines():
+            w.do(line.strip())
     if split:
-        w.do("lo += row * so1 + t")
+        w.do("low = lo + row * so1 + t")
         for k in range(cols):
             w.do(f"by{k} = tl.load(ec + t * {cols} + {k}, mask=t * {cols} + {k} < width, other=0)")
     if wide:
@@ -275,19 +304,14 @@ def encode_source(
             ]
         for k, plane in enumerate(found):
             planes[i, k] = plane
-    if whole:
-        _row_exponents(w, planes, rows, cols)
     if split:
         for (i, k), plane in planes.items():
             planes[i, k] = w.let(f"scaled(finite({plane}), by{k} - down{i})")
 
     _encode_walk(w, factors, planes)
-    extra = "lo, er, ec, " if split else ""
-    head = _HEAD_ENCODE.format(name=name, rows=rows, extra=extra + ("flags, some, " if whole else ""))
     if whole:
-        head = head.replace("BT: tl.constexpr,", "BT: tl.constexpr, TARGET: tl.constexpr, NOTHING: tl.constexpr, "
-                            "NONE: tl.constexpr,")  # fmt: skip
-    return head + "\n".join(w.lines) + "\n"
+        return _HEAD_WHOLE.format(name=name, rows=rows) + "\n".join(w.lines) + "\n"
+    return _HEAD_ENCODE.format(name=name, rows=rows, extra="lo, er, ec, " if split else "") + "\n".join(w.lines) + "\n"
 
 
 def decode_source(factors: tuple[Factor, ...], name: str, split: bool = False) -> str:

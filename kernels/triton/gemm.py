@@ -9,9 +9,12 @@ Why not always cuBLAS: the number of resident programs and the registers and sha
 ours to choose, so memory-bound passes can run beside it on the same multiprocessors.
 """
 
+# mypy: disable-error-code="no-untyped-def,untyped-decorator"
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -21,7 +24,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from ..rounding import TRUNCATION
 
-__all__ = ["FP8", "INT8", "PROMOTED", "SPLIT", "Config", "bmm", "bmm_residues", "bmm_split", "suits"]
+__all__ = ["FP8", "PROMOTED", "SPLIT", "Config", "bmm", "bmm_split", "suits"]
 
 
 @dataclass(frozen=True)
@@ -186,6 +189,16 @@ def _stacked(x: torch.Tensor) -> torch.Tensor:
     return x.as_strided((2 * x.shape[1], *x.shape[2:]), x.stride()[1:])
 
 
+@functools.lru_cache(maxsize=8)
+def _specialised(device: torch.device) -> ModuleType | None:
+    """`kernels.triton.hopper` where it runs."""
+    try:
+        from . import hopper
+    except ImportError:  # Gluon moves from version to version of Triton
+        return None
+    return hopper if hopper.specialises(device) else None
+
+
 def bmm_split(
     a: torch.Tensor, b: torch.Tensor, *, promoted: bool = True, out: torch.Tensor | None = None,
     config: Config | None = None,
@@ -201,15 +214,19 @@ def bmm_split(
     ----------
     a, b : what :func:`suits`, each half contiguous after the other
     promoted : bool
-        Add every ``config.bk`` columns to a second accumulator with rounding: slower, without the error above.
+        Add every ``config.bk`` columns to a second accumulator with rounding, without the error above; on Hopper,
+        unless a ``config`` is given, by `kernels.triton.hopper`.
     """
     _, r, m, k = a.shape
     n = b.shape[3]
-    config = config or (PROMOTED if promoted else SPLIT)
     if out is None:
         out = torch.empty((r, m, -(-n // 4) * 4), device=a.device, dtype=torch.float32)[..., :n]
     if out.numel() == 0 or k == 0:
         return out.zero_()
+    if promoted and config is None and a.is_cuda and (special := _specialised(a.device)):
+        special.bmm_split(a, b, out, _multiprocessors(a))
+        return out
+    config = config or (PROMOTED if promoted else SPLIT)
     programs = config.programs_per_sm * _multiprocessors(a)
     split_kernel[(min(programs, r * triton.cdiv(m, config.bm) * triton.cdiv(n, config.bn)),)](
         TensorDescriptor.from_tensor(_stacked(a), [1, config.bm, config.bk]),
@@ -217,52 +234,6 @@ def bmm_split(
         TensorDescriptor.from_tensor(out, [1, config.bm, config.bn // config.sub]), r, m, n, k,
         1 + TRUNCATION * k / 32, PROGRAMS=programs, BM=config.bm, BN=config.bn, BK=config.bk, GROUP=config.group,
         SUB=config.sub, PROMOTED=promoted, FLATTEN=config.flatten, num_warps=config.warps, num_stages=config.stages,
-    )  # fmt: skip
-    return out
-
-
-INT8 = Config(bk=128, stages=3)
-
-
-@triton.jit
-def residue_kernel(
-    a, b, c, R, M, N, K, MODULUS,
-    PROGRAMS: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, GROUP: tl.constexpr,
-    SUB: tl.constexpr, FLATTEN: tl.constexpr,
-):  # fmt: skip
-    """int8 products summed in int32 and reduced to the residue of smallest absolute value before they are stored."""
-    tiles_m = tl.cdiv(M, BM)
-    tiles_n = tl.cdiv(N, BN)
-    for tile in tl.range(tl.program_id(0), R * tiles_m * tiles_n, PROGRAMS, flatten=FLATTEN):
-        channel, m0, n0 = _place(tile, tiles_m, tiles_n, BM, BN, GROUP)
-        acc = tl.zeros((BM, BN), dtype=tl.int32)
-        for step in tl.range(0, tl.cdiv(K, BK)):
-            lhs = tl.reshape(a.load([channel, m0, step * BK]), (BM, BK))
-            rhs = tl.trans(tl.reshape(b.load([channel, n0, step * BK]), (BN, BK)))
-            acc = tl.dot(lhs, rhs, acc, out_dtype=tl.int32)
-        near = tl.floor(acc.to(tl.float32) / MODULUS + 0.5).to(tl.int32)  # off by less than 2⁸ from the quotient
-        acc -= near * MODULUS
-        acc -= tl.floor(acc.to(tl.float32) / MODULUS + 0.5).to(tl.int32) * MODULUS
-        _store(c, channel, m0, n0, acc, BM, BN, SUB)
-
-
-def bmm_residues(
-    a: torch.Tensor, b: torch.Tensor, modulus: int, *, out: torch.Tensor | None = None, config: Config = INT8
-) -> torch.Tensor:
-    """Residues modulo an odd number below 256: (r, M, K) × (r, N, K)ᵀ int8 → (r, M, N) int8, exact for K < 2¹⁷."""
-    r, m, k = a.shape
-    n = b.shape[1]
-    if out is None:
-        out = torch.empty((r, m, -(-n // 16) * 16), device=a.device, dtype=torch.int8)[..., :n]
-    if out.numel() == 0 or k == 0:
-        return out.zero_()
-    programs = config.programs_per_sm * _multiprocessors(a)
-    residue_kernel[(min(programs, r * triton.cdiv(m, config.bm) * triton.cdiv(n, config.bn)),)](
-        TensorDescriptor.from_tensor(a, [1, config.bm, config.bk]),
-        TensorDescriptor.from_tensor(b, [1, config.bn, config.bk]),
-        TensorDescriptor.from_tensor(out, [1, config.bm, config.bn // config.sub]), r, m, n, k, modulus,
-        PROGRAMS=programs, BM=config.bm, BN=config.bn, BK=config.bk, GROUP=config.group, SUB=config.sub,
-        FLATTEN=config.flatten, num_warps=config.warps, num_stages=config.stages,
     )  # fmt: skip
     return out
 

@@ -5,6 +5,7 @@ which blocks arrive. Non-finite entries are counted as zero here and flagged; :f
 product that meet one, as IEEE arithmetic would.
 """
 
+# mypy: disable-error-code="no-untyped-def,untyped-decorator"
 from __future__ import annotations
 
 import torch
@@ -15,12 +16,13 @@ __all__ = ["column_exponents", "repair", "row_exponents", "row_levels"]
 
 NONE = -1000  #: the exponent of rows and columns without a finite nonzero entry: what they give is scaled to zero
 NOTHING = -(1 << 20)  # while it is being found
+LEVEL = 1024  #: columns whose mean exponent stands for a row
 
 
 def blank(size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Exponents (N,), flags (N,) and "any flag" (1,), int32, zero, in one allocation."""
-    values, flags, some = torch.zeros(2 * size + 1, device=device, dtype=torch.int32).split([size, size, 1])
-    return values, flags, some
+    found = torch.zeros(2 * size + 1, device=device, dtype=torch.int32)
+    return found[:size], found[size:-1], found[-1:]
 
 
 @triton.jit
@@ -68,39 +70,47 @@ def exponent(x, NOTHING: tl.constexpr):
 
 
 @triton.jit
+def level_kernel(x, out, height, width, sx0, sx1, NOTHING: tl.constexpr, NONE: tl.constexpr,
+                 ROWS: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+    """ROWS rows a program: the mean of e(x_ik) over the first BLOCK columns of a row that hold anything."""
+    i = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    at = x + i.to(tl.int64)[:, None] * sx0
+    total = tl.zeros((ROWS,), tl.int32)
+    count = tl.zeros((ROWS,), tl.int32)
+    k0 = 0
+    while (k0 < width) & (tl.min(count, 0) == 0):
+        k = k0 + tl.arange(0, BLOCK)
+        known = ((i < height) & (count == 0))[:, None] & (k < width)[None, :]
+        e = exponent(tl.load(at + k.to(tl.int64)[None, :] * sx1, mask=known, other=0.0), NOTHING)
+        total += tl.sum(tl.where(e == NOTHING, 0, e), 1)
+        count += tl.sum((e != NOTHING).to(tl.int32), 1)
+        k0 += BLOCK
+    many = tl.maximum(count, 1)
+    mean = total // many  # towards zero
+    mean -= (total - mean * many < 0).to(tl.int32)
+    tl.store(out + i, tl.where(count > 0, mean, NONE), mask=i < height)
+
+
+@triton.jit
 def row_kernel(x, shift, out, flags, some, height, width, sx0, sx1, target, NOTHING: tl.constexpr, NONE: tl.constexpr,
-               ROWS: tl.constexpr, BLOCK: tl.constexpr, MEAN: tl.constexpr):  # fmt: skip
-    """ROWS whole rows a program: the largest e(x_ik) + shift_k less target, or the mean of e(x_ik); and flags."""
+               ROWS: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+    """ROWS whole rows a program: the largest e(x_ik) + shift_k less target; and flags."""
     i = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     at = x + i.to(tl.int64)[:, None] * sx0
     best = tl.full((ROWS, BLOCK), NOTHING, tl.int32)
-    total = tl.zeros((ROWS, BLOCK), tl.int32)
-    count = tl.zeros((ROWS, BLOCK), tl.int32)
     bad = tl.zeros((ROWS, BLOCK), tl.int32)
     for k0 in range(0, width, BLOCK):
         k = k0 + tl.arange(0, BLOCK)
         known = (i < height)[:, None] & (k < width)[None, :]
         block = tl.load(at + k.to(tl.int64)[None, :] * sx1, mask=known, other=0.0)
-        e = exponent(block, NOTHING)
-        if MEAN:
-            total += tl.where(e == NOTHING, 0, e)
-            count += (e != NOTHING).to(tl.int32)
-        else:
-            best = tl.maximum(best, e + tl.load(shift + k, mask=k < width, other=0)[None, :])
-            bad |= infinite(block)
-    if MEAN:
-        many = tl.maximum(tl.sum(count, 1), 1)
-        sums = tl.sum(total, 1)
-        mean = sums // many  # towards zero
-        mean -= (sums - mean * many < 0).to(tl.int32)
-        tl.store(out + i, tl.where(tl.sum(count, 1) > 0, mean, NONE), mask=i < height)
-    else:
-        top = tl.max(best, 1)
-        tl.store(out + i, tl.where(top < NOTHING // 2, NONE, top - target), mask=i < height)
-        flag = tl.max(bad, 1)
-        tl.store(flags + i, flag, mask=i < height)
-        if tl.max(flag, 0) > 0:
-            tl.atomic_max(some, 1)
+        best = tl.maximum(best, exponent(block, NOTHING) + tl.load(shift + k, mask=k < width, other=0)[None, :])
+        bad |= infinite(block)
+    top = tl.max(best, 1)
+    tl.store(out + i, tl.where(top < NOTHING // 2, NONE, top - target), mask=i < height)
+    flag = tl.max(bad, 1)
+    tl.store(flags + i, flag, mask=i < height)
+    if tl.max(flag, 0) > 0:
+        tl.atomic_max(some, 1)
 
 
 @triton.jit
@@ -123,19 +133,19 @@ def column_kernel(x, shift, out, flags, some, height, width, sx0, sx1, NOTHING: 
         tl.atomic_max(some, 1)
 
 
-def _rows(x: torch.Tensor, shift: torch.Tensor, target: int, mean: bool) -> tuple[torch.Tensor, ...]:
-    height, width = x.shape
-    out = blank(height, x.device)
-    if height:
-        block = max(16, min(1024, triton.next_power_of_2(max(width, 1))))
-        row_kernel[(triton.cdiv(height, 4),)](x, shift, *out, height, width, *x.stride(), target, NOTHING=NOTHING,
-                                              NONE=NONE, ROWS=4, BLOCK=block, MEAN=mean)  # fmt: skip
-    return out
-
-
 def row_levels(x: torch.Tensor) -> torch.Tensor:
-    """⌊Mean exponent⌋ of the finite nonzero entries of each row: (K, M) float32 → (K,) int32."""
-    return _rows(x, x, 0, True)[0]
+    """⌊Mean exponent⌋ of the finite nonzero entries of each row: (K, M) float32 → (K,) int32.
+
+    Of its first :data:`LEVEL` columns, or of the first such block that holds any: a level is a matter of accuracy, not
+    of overflow, and an eighth of the matrix tells it.
+    """
+    height, width = x.shape
+    out = torch.empty(height, device=x.device, dtype=torch.int32)
+    if height:
+        block = max(16, min(LEVEL, triton.next_power_of_2(max(width, 1))))
+        level_kernel[(triton.cdiv(height, 4),)](x, out, height, width, *x.stride(), NOTHING=NOTHING, NONE=NONE, ROWS=4,
+                                                BLOCK=block)  # fmt: skip
+    return out
 
 
 def row_exponents(x: torch.Tensor, shift: torch.Tensor, target: int) -> tuple[torch.Tensor, ...]:
@@ -151,7 +161,13 @@ def row_exponents(x: torch.Tensor, shift: torch.Tensor, target: int) -> tuple[to
     -------
     Exponents (N,), `NONE` for zero rows; whether a row holds a NaN or an infinity (N,); whether any does (1,): int32.
     """
-    return _rows(x, shift, target, False)
+    height, width = x.shape
+    out = blank(height, x.device)
+    if height:
+        block = max(16, min(1024, triton.next_power_of_2(max(width, 1))))
+        row_kernel[(triton.cdiv(height, 4),)](x, shift, *out, height, width, *x.stride(), target, NOTHING=NOTHING,
+                                              NONE=NONE, ROWS=4, BLOCK=block)  # fmt: skip
+    return out
 
 
 def column_exponents(x: torch.Tensor, shift: torch.Tensor, target: int) -> tuple[torch.Tensor, ...]:

@@ -122,19 +122,18 @@ def encode_halves(
     return out
 
 
-WHOLE = 0  #: most entries in a row of tiles for which one program holding them all is faster than two passes
-
-
-def holds_whole_rows(x: torch.Tensor, text: str) -> bool:
-    """Should one program hold a row of tiles of x?"""
-    _, rows, cols = tile_of(parse(text))
-    return rows * cols <= 16 and rows * cols * triton.next_power_of_2(max(-(-x.shape[1] // cols), 1)) <= WHOLE
+WIDE = True  #: decode products of halves in float64: the additions are free under the loads
+WHOLE = 4096  #: fewest columns of a matrix whose scales are found by the program that encodes the row
 
 
 def encode_whole_rows(
-    x: torch.Tensor, text: str, cols_by: torch.Tensor, target: int, out: torch.Tensor
-) -> tuple[torch.Tensor, ...]:
-    """`scaling.row_exponents` and :func:`encode_halves` in one pass, where :func:`holds_whole_rows`; the exponents."""
+    x: torch.Tensor, text: str, cols_by: torch.Tensor, target: int, out: torch.Tensor, *, block: int = 256,
+    warps: int = 8,
+) -> tuple[torch.Tensor, ...]:  # fmt: skip
+    """`scaling.row_exponents` and :func:`encode_halves` in one launch; returns the exponents.
+
+    A program reads its row of tiles twice, the second time from the L2, so the matrix crosses the memory bus once.
+    """
     _, rows, cols = tile_of(parse(text))
     height, width = x.shape
     a, b = -(-height // rows), -(-width // cols)
@@ -142,14 +141,13 @@ def encode_whole_rows(
     if out.numel() == 0:
         found[0].fill_(NONE)
         return found
-    bt = max(16, triton.next_power_of_2(b))
     kernel, table = _kernel(text, "encode_whole", x.stride(1) == 1), _table(text, str(x.device), x.dtype)
     for at in range(0, a, GRID):
         er, flags = (t[at * rows :] for t in found[:2])
         kernel[(1, min(GRID, a - at))](
             x[at * rows :], table, out[0, :, at:], out[1, :, at:], er, cols_by, flags, found[2], height - at * rows,
-            width, b, *x.stride(), out.stride(1), out.stride(2), BT=bt, ACC=tl.float32, TARGET=target,
-            NOTHING=NOTHING, NONE=NONE, num_warps=max(1, min(32, bt // 128)),
+            width, b, *x.stride(), out.stride(1), out.stride(2), BT=block, ACC=tl.float32, TARGET=target,
+            NOTHING=NOTHING, NONE=NONE, num_warps=warps,
         )  # fmt: skip
     return found
 
@@ -169,6 +167,8 @@ def decode(
         return out
     _, a, b = p.shape
     fixed = _fixed(p.dtype, b, block) | _finish(bias, activation)
+    if scale and WIDE:
+        fixed["ACC"] = tl.float64
     kernel, table = _kernel(text, "decode_split" if scale else "decode", True), _table(text, str(p.device), p.dtype)
     for at in range(0, a, GRID):
         by = (scale[0][at * rows :], scale[1]) if scale else ()

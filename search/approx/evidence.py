@@ -14,10 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lm.orbits import Invariant
+from ..lm.invariant import Invariant
 from ..lm.parametrisation import Parametrisation
 from ..lm.problem import matmul_tensor
-from .explore import action_of
 from .pool import Format
 from .population import Population
 
@@ -51,8 +50,7 @@ class Trial:
 
 
 def _space(fmt: Format, group: str, counts: Sequence[int]) -> Parametrisation:
-    action, types = action_of(group, fmt)
-    return Invariant(action, counts, types=types)
+    return Invariant(group, fmt, counts)
 
 
 def _lineages(unknowns: int, device: str) -> int:

@@ -14,24 +14,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lm.actions import Action, Element, conjugation, cyclic_shift, generate
+from stl_algebra.symmetry import sample_multisets
+
 from ..lm.deflation import from_copies, to_copies
 from ..lm.engine import minimise
-from ..lm.orbits import Invariant, orbit_types, sample_counts
+from ..lm.invariant import Invariant, types_of
 from ..lm.parametrisation import OrbitType, Parametrisation
-from ..lm.problem import matmul_tensor, types_of
+from ..lm.problem import matmul_tensor
 from ..lm.projection import balanced
 from ..lm.schedules import SCHEDULES
 from .pool import BF16, End, Factors, Format, Pool, ends_of
 from .restrict import restricted
 
-__all__ = ["COLD", "WARM", "Arm", "Explorer", "action_of", "removal_costs"]
+__all__ = ["COLD", "WARM", "Arm", "Explorer", "removal_costs"]
 
 Array = NDArray[Any]
 Counts = tuple[int, ...]
@@ -43,33 +43,6 @@ WARM = COLD.with_(mu_start=3e-3, mu_end=1e-7, damping=0.1, anneal=0.6, stall=1e-
 #: Restarts and iterations of the rungs of successive halving, and the fraction that rises.
 RUNGS = ((12, 60), (24, 120), (48, 200), (96, 300))
 KEEP = 1 / 3
-
-
-@lru_cache(maxsize=512)
-def action_of(name: str, fmt: Format) -> tuple[Action, tuple[OrbitType, ...]]:
-    """An action and its orbit types: ``none``, a name of :mod:`search.lm.groups`, or one with a part ``Z3~PART``.
-
-    ``Z3~PART`` is the cyclic shift after PART on the first side alone; its cube is PART on all sides.
-    """
-    if name == "none":
-        n, m, p = fmt
-        one = Element((0, 1, 2), (np.eye(n * m), np.eye(m * p), np.eye(n * p)))
-        action = Action([one], np.zeros((1, 1), dtype=int), "none")
-    elif "Z3~" not in name:
-        return types_of(name, fmt)
-    else:
-        elements: list[Element] = []
-        for part in name.split("*"):
-            if not part.startswith("Z3~"):
-                elements += types_of(part, fmt)[0].elements[1:]
-                continue
-            big = types_of(part[3:], fmt)[0].elements[1].maps[0].reshape([fmt[0]] * 4)
-            i, j = np.unravel_index(np.abs(np.einsum("ikik->ik", big.transpose(0, 2, 1, 3))).argmax(), (fmt[0],) * 2)
-            row = big[i, :, j, :]
-            one_side = row / np.sqrt(abs(row[i, j]))  # P from P ⊗ P, up to sign
-            elements.append(conjugation(one_side, np.eye(fmt[1]), np.eye(fmt[2])) @ cyclic_shift(fmt[0]))
-        action = generate(elements, name)
-    return action, tuple(orbit_types(action))
 
 
 def subgroups_of(name: str) -> list[str]:
@@ -125,7 +98,7 @@ class Explorer:
     fmt : (n, m, p)
     ranks : sequence of int
     groups : sequence of str
-        Names for :func:`action_of`.
+        Names of symmetries (:mod:`stl_algebra.symmetry.grammar`).
     pool : Pool
     device : str
     seed : int
@@ -173,14 +146,13 @@ class Explorer:
 
     def space(self, group: str, counts: Counts) -> Parametrisation:
         """Its parametrisation."""
-        action, types = action_of(group, self.fmt)
-        return Invariant(action, counts, types=types)
+        return Invariant(group, self.fmt, counts)
 
     def adopt(self, end: End) -> None:
         """Make an arm of an encoder found elsewhere: under the group in its origin if it is invariant, else none."""
         for group in (str(end.origin.get("group", "none")), "none"):
             try:
-                action, types = action_of(group, self.fmt)
+                action, types = types_of(group, self.fmt)
                 found = restricted(end.factors, action, types)
             except (ValueError, KeyError):
                 continue
@@ -262,19 +234,19 @@ class Explorer:
         for _ in range(20):
             model = self.elite(rank) if self.rng.random() < 0.4 else None
             if model is not None and model.group in self.groups:
-                counts = self._edited(model, [t.size for t in action_of(model.group, self.fmt)[1]], rank)
+                counts = self._edited(model, [t.size for t in types_of(model.group, self.fmt)[1]], rank)
                 if counts is not None and (model.group, counts) not in self.arms[rank]:
                     return self.arm(model.group, counts, rank)
                 continue
             group = str(self.rng.choice(self.groups))
             try:
-                _, types = action_of(group, self.fmt)
+                _, types = types_of(group, self.fmt)
             except ValueError as error:
                 self.log(f"{group}: {error}")
                 self.groups.remove(group)
                 continue
             share = float(self.rng.choice([0.15, 0.35, 0.6]))
-            found = sample_counts(types, rank, 1, int(self.rng.integers(1 << 30)), share)
+            found = sample_multisets(types, rank, 1, int(self.rng.integers(1 << 30)), share)
             if found and (group, found[0]) not in self.arms[rank]:
                 return self.arm(group, found[0], rank)
         return None
@@ -284,7 +256,7 @@ class Explorer:
         weight = np.array([0.6 ** abs(r - rank) for r in near])
         source = self.elite(near[int(self.rng.choice(len(near), p=weight / weight.sum()))])
         assert source is not None
-        types = action_of(source.group, self.fmt)[1]
+        types = types_of(source.group, self.fmt)[1]
         counts = self._edited(source, [t.size for t in types], rank)
         if counts is None:
             return
@@ -373,7 +345,7 @@ class Explorer:
         arm = here[0 if group else min(len(here) - 1, int(self.rng.exponential(2)))]
         smaller = [group] if group else subgroups_of(arm.group)
         group = smaller[int(self.rng.integers(len(smaller)))]
-        action, types = action_of(group, self.fmt)
+        action, types = types_of(group, self.fmt)
         par = self.space(arm.group, arm.counts)
         found = [f for _, theta in arm.thetas[:4] if (f := restricted(par.expand(theta), action, types)) is not None]
         same = [f for f in found if f[0] == found[0][0]]

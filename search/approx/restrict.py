@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lm.actions import Action
+from stl_algebra.symmetry import Action
+
 from ..lm.parametrisation import OrbitType
 from ..lm.projection import _tied, balanced
 
@@ -26,14 +27,14 @@ def restricted(
     ----------
     factors : (r, a), (r, b), (c, r) real arrays
     action, types
-        The group and its orbit types (:func:`search.lm.orbits.orbit_types`).
+        The group and its orbit types (:func:`search.lm.invariant.types_of`).
     tolerance : float
         Largest relative distance of a term from its image.
 
     Returns
     -------
     counts, theta
-        For :class:`search.lm.orbits.Invariant` with these types; None where some orbit fits no type.
+        For :class:`search.lm.invariant.Invariant` with these types; None where some orbit fits no type.
     """
     x, w, d = balanced(*factors)
     slots = [x, w, d.T.copy()]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from stl_algebra import Encoder, StlError, load
 from stl_algebra.catalogue import folder
+from stl_algebra.symmetry import Action
 
-from ..lm.actions import Action
 from ..lm.parametrisation import OrbitType, Parametrisation
 from ..lm.projection import balanced, of_rank
 from .pool import Format

@@ -236,9 +236,8 @@ def follow(
 
 def main(arguments: list[str] | None = None) -> int:
     """Follow the path of an encoder of the catalogue."""
-    from ..lm.orbits import Invariant
+    from ..lm.invariant import Invariant, types_of
     from ..lm.problem import matmul_tensor
-    from .explore import action_of
     from .restrict import restricted
     from .results import format_of
     from .sources import encoder_from
@@ -258,11 +257,11 @@ def main(arguments: list[str] | None = None) -> int:
         fmt = format_of(encoder)
         if fmt is None:
             raise StlError("encoder", encoder.label, "an encoder of a matrix product")
-        action, types = action_of(options.group, fmt)
+        action, types = types_of(options.group, fmt)
         held = restricted(encoder.floats(), action, types)
         if held is None:
             raise StlError("group", options.group, f"a symmetry of {encoder.label}", "use none")
-        par = Invariant(action, held[0], types=types)
+        par = Invariant(options.group, fmt, held[0])
         problem = Problem(matmul_tensor(*fmt), par, options.device)
         found: list[Step] = []
         print("mu         eps2         kappa2     slope   fit/penalty  gradient")

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from stl_algebra import StlError
 
 from ..lm.engine import minimise
-from ..lm.orbits import Invariant
+from ..lm.invariant import Invariant, types_of
 from ..lm.parametrisation import Parametrisation
 from ..lm.problem import matmul_tensor
-from .explore import WARM, action_of
+from .explore import WARM
 from .pool import BF16, End, Format, scored
 from .restrict import restricted
 
@@ -36,12 +36,12 @@ CAPS = (2.0, 8.0, 30.0)
 
 def coordinates(fmt: Format, ends: Sequence[End], group: str = "none") -> tuple[Parametrisation, Array] | None:
     """The space of a group that holds the first end, and the parameters of those ends that lie in it."""
-    action, types = action_of(group, fmt)
+    action, types = types_of(group, fmt)
     found = [f for e in ends if (f := restricted(e.factors, action, types)) is not None]
     if not found:
         return None
     counts = found[0][0]
-    return Invariant(action, counts, types=types), np.stack([theta for c, theta in found if c == counts])
+    return Invariant(group, fmt, counts), np.stack([theta for c, theta in found if c == counts])
 
 
 def path(

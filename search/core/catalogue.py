@@ -10,7 +10,6 @@ import contextlib
 import csv
 import hashlib
 import os
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from math import prod
 from pathlib import Path
@@ -21,13 +20,14 @@ from stl_algebra.files import file_name
 from stl_algebra.known import best_rank, standing
 from stl_algebra.scores import epsilon2, kappa2, predicted_error2
 
+from . import tables
 from .origins import completed, lineage, printable
 
 __all__ = ["Catalogue", "Row", "naive_line"]
 
 #: Below the results folder: encoders kept, and finds that resisted exactness so far.
 ENCODERS, FINDS = "encoders", "finds"
-SEAL, LOCK = ".index", ".lock"
+SEAL = ".index"
 
 
 @dataclass(frozen=True)
@@ -231,17 +231,13 @@ class Catalogue:
         return added
 
     def write_index(self) -> None:
-        """Regenerate ``index.csv`` (atomically, one process at a time)."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with _locked(self.folder / LOCK):
+        """Regenerate ``index.csv`` (atomically, one process at a time), and remove what killed writers left."""
+        with tables.locked(self.folder):
             self.refresh()
-            part = self.index.with_name(f".index.{os.getpid()}.part")
-            with part.open("w", newline="", encoding="utf-8") as stream:
-                writer = csv.DictWriter(stream, [f.name for f in fields(Row)], lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(asdict(r) for r in self.rows)
-            os.replace(part, self.index)
+            tables.write(self.index, [f.name for f in fields(Row)], (asdict(r) for r in self.rows))
             (self.folder / SEAL).write_bytes(_seal(self.index))
+            for part in (self.folder, self.folder / ENCODERS, self.folder / FINDS):
+                tables.sweep(part)
 
 
 def _seal(index: Path) -> bytes:
@@ -255,18 +251,6 @@ def _held(path: Path) -> str | None:
         return load(path, trust_certificate=True).digest
     except EncoderFileError:
         return None
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system: the last writer wins, and the files still tell
-        yield
-        return
-    with path.open("a") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 def _parse(kind: str, text: str) -> Any:

@@ -53,9 +53,9 @@ def made_exact(
 
 @lru_cache(maxsize=64)
 def _action(symmetry: str, fmt: tuple[int, int, int]) -> Any:
-    from ..lm.groups import named_action
+    from stl_algebra.symmetry import action
 
     try:
-        return named_action(symmetry, fmt)
+        return action(symmetry, fmt)
     except StlError:  # a find of another format than its unit, which a pool of walks yields
         return None

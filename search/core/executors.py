@@ -11,14 +11,15 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from importlib import import_module
 from typing import Any
 
-from stl_algebra import StlError
+from stl_algebra import StlError, __version__
 
-__all__ = ["BACKENDS", "Slot", "checked_device", "devices_here", "make_slots"]
+__all__ = ["BACKENDS", "Slot", "checked_device", "devices_here", "make_slots", "raised_by", "version_of"]
 
 BACKENDS = ("processes", "thread", "ray")
 
@@ -30,16 +31,20 @@ class Slot:
     ----------
     device : str
         Passed to what runs here.
+    there : callable
+        Whether there is room for it at the moment: the nodes of a cluster come and go.
     """
 
-    def __init__(self, make: Callable[[], Executor], device: str = "cpu") -> None:
-        self.device = device
+    def __init__(
+        self, make: Callable[[], Executor], device: str = "cpu", there: Callable[[], bool] = lambda: True
+    ) -> None:
+        self.device, self.there = device, there
         self._make = make
         self._executor: Executor | None = None
         self._pid: Future[int] | None = None
 
-    def start(self) -> Future[Any]:
-        """Start the worker and let it import what every unit needs."""
+    def start(self) -> Future[str]:
+        """Start the worker and let it import what every unit needs; its version of this package."""
         self._executor = self._make()
         if isinstance(self._executor, ProcessPoolExecutor):
             self._pid = self._executor.submit(os.getpid)
@@ -69,6 +74,34 @@ class Slot:
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
             self._executor = None
+
+
+def raised_by(error: BaseException) -> BaseException | None:
+    """What the function that ran raised; None if its worker died under it (killed, out of memory, node lost)."""
+    if isinstance(error, BrokenExecutor):
+        return None
+    if type(error).__module__.startswith("ray."):
+        cause: BaseException | None = getattr(error, "cause", None)
+        return cause
+    return error
+
+
+def version_of(ready: list[Future[str]]) -> None:
+    """Refuse workers that could not start or hold another version, which would find other bits.
+
+    Raises
+    ------
+    StlError
+        If none of them came up, or one has another version.
+    """
+    errors = [e for f in ready if f.done() and (e := f.exception()) is not None]
+    if ready and len(errors) == len(ready):
+        error = raised_by(errors[0]) or errors[0]
+        said = f"{type(error).__name__}: {error}"[:500]
+        raise StlError("backend", said, "workers that start", "Install this package on every node.")
+    others = sorted({f.result() for f in ready if f.done() and f.exception() is None} - {__version__})
+    if others:
+        raise StlError("backend", ", ".join(others), f"workers of version {__version__}", "Update every node.")
 
 
 def devices_here() -> list[str]:
@@ -112,7 +145,8 @@ def make_slots(backend: str = "processes", workers: int | None = None, device: s
     backend : "processes" (spawned, the default), "thread" (in this process, for debugging: units cannot be stopped) or
         "ray" (every CPU or GPU of the cluster that ``RAY_ADDRESS`` names, or of this machine; extra [distributed])
     workers : int, optional
-        Default: one per CPU core (1 for thread), or one per GPU.
+        Default: one per CPU core (1 for thread), or one per GPU. With ray, the most that are used: as nodes join and
+        leave, so many units run as there is room for.
     device : "cpu", "cuda", "cuda:N" or "all"
 
     Raises
@@ -172,12 +206,13 @@ def _follow(parent: Any) -> None:
     os._exit(1)
 
 
-def warm_up() -> None:
+def warm_up() -> str:
     """Import (and the first time compile) in the worker what every unit needs, before the clock starts."""
     import_module("..exact", __package__)
     lm, problem = (import_module(name, __package__) for name in ("..lm", "..lm.problem"))
     target = problem.matmul_tensor(2, 2, 2)
     lm.minimise(target, lm.Free(target, 7), 1, 2)
+    return __version__
 
 
 def _ray_slots(workers: int | None, device: str) -> list[Slot]:
@@ -186,22 +221,43 @@ def _ray_slots(workers: int | None, device: str) -> list[Slot]:
     except ImportError:
         raise StlError("backend", "ray", "an installed ray", "pip install 'stl-algebra[distributed]'") from None
     if not ray.is_initialized():
-        ray.init(log_to_driver=False)
-    kind = "CPU" if device == "cpu" else "GPU"
-    count = workers or int(ray.cluster_resources().get(kind, 0))
-    if count < 1:
-        raise StlError("device", device, f"a Ray cluster with a {kind}")
-    # Ray shows a task only the GPU it was given, which is cuda:0 to it
-    return [Slot(lambda: _RayExecutor(kind == "GPU"), "cpu" if kind == "CPU" else "cuda") for _ in range(count)]
+        try:
+            ray.init(log_to_driver=False)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            where = os.environ.get("RAY_ADDRESS", "")
+            raise StlError("RAY_ADDRESS", where, f"a Ray cluster that answers ({str(error)[:200]})") from None
+    room = _Room("CPU" if device == "cpu" else "GPU")
+    if room.now() < 1 and workers is None:
+        raise StlError("device", device, f"a Ray cluster with a {room.kind}")
+    return [
+        # Ray shows a task only the GPU it was given, which is cuda:0 to it
+        Slot(lambda: _RayExecutor(room.kind), "cpu" if room.kind == "CPU" else "cuda", lambda i=i: i < room.now())  # type: ignore[misc]
+        for i in range(workers or room.now())
+    ]
+
+
+class _Room:
+    """How many CPUs or GPUs the cluster has, asked anew every two seconds: units wait here, not in Ray's queue."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind, self._asked, self._count = kind, -1.0, 0
+
+    def now(self) -> int:
+        import ray
+
+        if self._asked < 0 or time.monotonic() - self._asked > 2:
+            self._asked, self._count = time.monotonic(), int(ray.cluster_resources().get(self.kind, 0))
+        return self._count
 
 
 class _RayExecutor(Executor):
     """`concurrent.futures` over Ray tasks, one CPU or GPU each; the runner retries, so Ray does not."""
 
-    def __init__(self, gpu: bool) -> None:
+    def __init__(self, kind: str) -> None:
         import ray
 
-        self._ray, self._options = ray, {"num_cpus": 1, "num_gpus": int(gpu), "max_retries": 0}
+        self._ray = ray
+        self._options = {"num_cpus": 1, "num_gpus": int(kind == "GPU"), "max_retries": 0}
         self._last: Any = None
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:

@@ -2,12 +2,11 @@
 
 A unit's key is the primary key and a lease marks the units somebody runs, so any number of processes share a folder
 without doing a unit twice; write-ahead logging and a commit per unit make any kill lose at most the units in flight,
-whose leases run out.
+whose leases end with their process, or run out if that was on another machine.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import socket
@@ -21,6 +20,7 @@ from typing import Any
 
 from stl_algebra import StlError, __version__
 
+from . import tables
 from .unit import Unit
 from .work import Outcome
 
@@ -34,6 +34,8 @@ COLUMNS = (
 STATES = ("done", "cut", "failed", "killed", "running")
 #: Seconds after which a lease nobody renews is void.
 LEASE = 60.0
+#: Seconds to wait for other processes that write.
+PATIENCE = 30.0
 #: Attempts at a unit that fails, and seconds before the next one: 2, 8, 32 …
 ATTEMPTS = 3
 BACK_OFF = 2.0
@@ -48,8 +50,24 @@ CREATE TABLE IF NOT EXISTS units (
 
 
 def owner_here() -> str:
-    """Who holds a lease: machine and process."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    """Who holds a lease: machine (and the name space its process numbers belong to) and process."""
+    spaces = Path("/proc/self/ns/pid")
+    where = f"{socket.gethostname()}/{spaces.stat().st_ino}" if spaces.exists() else socket.gethostname()
+    return f"{where}:{os.getpid()}"
+
+
+def _gone(owner: str) -> bool:
+    """Whether the owner is a process of this machine that has ended: its leases need not run out."""
+    where, _, pid = owner.rpartition(":")
+    if where != owner_here().rpartition(":")[0] or not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 class Ledger:
@@ -68,14 +86,41 @@ class Ledger:
         elif not self.path.exists():
             raise StlError("ledger", str(path), "an existing ledger", "Run python -m search.run first.")
         with self._named():
-            self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.execute(_SCHEMA)
-            held = tuple(row[1] for row in self._db.execute("PRAGMA table_info(units)"))
+            try:
+                self._db = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
+                held = self._prepared()
+            except sqlite3.OperationalError:
+                wal = self.path.with_name(self.path.name + "-wal")
+                if create or os.access(self.path.parent, os.W_OK) or (wal.exists() and wal.stat().st_size):
+                    raise
+                # in a folder nobody can write to it can still be read: nothing changes while it is open
+                self._db = sqlite3.connect(f"{self.path.resolve().as_uri()}?immutable=1", uri=True)
+                held = self._columns()
         if held != COLUMNS:
             self._db.close()
             raise self._unusable(f"other columns ({', '.join(held[:4])} …)")
+
+    def _prepared(self) -> tuple[str, ...]:
+        """Names of the columns, once the file is a ledger with write-ahead logging.
+
+        Turning that on takes the whole file, which SQLite refuses without waiting while others open it too.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                break
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute("PRAGMA cache_size=-65536")  # 64 MB: keys are spread evenly over the whole file
+        self._db.execute(_SCHEMA)
+        return self._columns()
+
+    def _columns(self) -> tuple[str, ...]:
+        return tuple(row[1] for row in self._db.execute("PRAGMA table_info(units)"))
 
     def _unusable(self, why: str) -> StlError:
         cure = f"python -m search.runs rebuild --out {self.path.parent} puts it aside and begins a new one"
@@ -145,7 +190,7 @@ class Ledger:
             attempts = row[1] if row else 0
             if row and (row[0] == "done" or _given_up(row[0], attempts)):
                 return "settled"
-            if row and row[0] == "running" and row[3] > now and row[2] != owner:
+            if row and row[0] == "running" and row[3] > now and row[2] != owner and not _gone(row[2]):
                 return "busy"
             if row and row[0] in ("failed", "killed") and row[3] > now:
                 return "later"
@@ -235,10 +280,13 @@ class Ledger:
         with self._named():
             return int(self._db.execute("SELECT COUNT(*) FROM units").fetchone()[0])
 
-    def rows(self, where: dict[str, str] | None = None, limit: int = -1) -> Iterator[dict[str, Any]]:
-        """Rows as mappings of `COLUMNS`, latest first."""
+    def rows(
+        self, where: dict[str, str] | None = None, limit: int = -1, newest: bool = True
+    ) -> Iterator[dict[str, Any]]:
+        """Rows as mappings of `COLUMNS`, latest first, or latest last."""
         clause, values = _clause(where or {})
-        query = f"SELECT * FROM units WHERE {clause} ORDER BY finished DESC, key LIMIT ?"
+        way = "DESC" if newest else "ASC"
+        query = f"SELECT * FROM units WHERE {clause} ORDER BY finished {way}, key {way} LIMIT ?"
         with self._named():
             for row in self._db.execute(query, [*values, limit]):
                 yield dict(zip(COLUMNS, row, strict=True))
@@ -249,21 +297,24 @@ class Ledger:
             return dict(self._db.execute("SELECT status, COUNT(*) FROM units GROUP BY status").fetchall())
 
     def export(self, path: Path, where: dict[str, str] | None = None) -> int:
-        """Write the rows as CSV, what families counted in columns of their own (atomically). Returns the rows."""
-        rows, names = [], {}
+        """Write the rows as CSV, what families counted in columns of their own (atomically). Returns the rows.
+
+        Rows are read twice, first for the names of the columns, and never held together.
+        """
+        columns = dict.fromkeys(c for c in COLUMNS if c not in ("statistics", "until", "owner"))
         for row in self.rows(where):
-            counted = json.loads(row.pop("statistics") or "{}")
-            names.update(dict.fromkeys(counted))
-            rows.append({**counted, **row})
-        columns = [c for c in COLUMNS if c not in ("statistics", "until", "owner")]
-        columns += [n for n in names if n not in columns]
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        with part.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, columns, lineterminator="\n", extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(reversed(rows))
-        os.replace(part, path)
-        return len(rows)
+            columns.update(dict.fromkeys(_counted(row)))
+        rows = ({**_counted(row), **row} for row in self.rows(where, newest=False))
+        return tables.write(path, list(columns), rows)
+
+
+def _counted(row: dict[str, Any]) -> dict[str, Any]:
+    """What the family counted; nothing where a stranger's row holds no such thing."""
+    try:
+        found = json.loads(row["statistics"] or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _given_up(status: str, attempts: int) -> bool:
@@ -274,5 +325,6 @@ def _clause(where: dict[str, str]) -> tuple[str, list[str]]:
     unknown = set(where) - set(COLUMNS)
     if unknown:
         raise StlError("where", sorted(unknown), ", ".join(COLUMNS))
-    parts = ["key LIKE ? || '%'" if c == "key" else f"{c} = ?" for c in where]
-    return " AND ".join(parts) or "1", list(where.values())
+    parts = ["key >= ? AND key < ?" if c == "key" else f"{c} = ?" for c in where]  # a range, as keys are sorted
+    values = [w for c, v in where.items() for w in ((v, v + "g") if c == "key" else (v,))]  # "g": after every hex digit
+    return " AND ".join(parts) or "1", values

@@ -43,13 +43,25 @@ def lineage(encoder: Encoder) -> str:
     """The one rule: an encoder is from scratch if a unit found it and everything it was made from is.
 
     Whatever says nothing about itself counts as published.
+
+    Examples
+    --------
+    >>> from stl_algebra import schemes
+    >>> lineage(schemes.strassen())
+    'published'
     """
     value = encoder.origin.get("lineage")
     return value if value in LINEAGES else "published"
 
 
 def of_parents(parents: Iterable[Encoder]) -> str:
-    """Lineage of what is made from encoders: from scratch if all of them are (so with none of them)."""
+    """Lineage of what is made from encoders: from scratch if all of them are (so with none of them).
+
+    Examples
+    --------
+    >>> of_parents([])
+    'scratch'
+    """
     return "scratch" if all(lineage(p) == "scratch" for p in parents) else "published"
 
 
@@ -107,7 +119,14 @@ def completed(encoder: Encoder, lookup: Callable[[str], Encoder | None] = lambda
 
 
 def unit_of(encoder: Encoder) -> Unit | None:
-    """The unit that found an encoder, if its origin names a valid one."""
+    """The unit that found an encoder, if its origin names a valid one.
+
+    Examples
+    --------
+    >>> from stl_algebra import schemes
+    >>> unit_of(schemes.strassen()) is None
+    True
+    """
     row = encoder.origin.get("unit")
     try:
         return None if row is None else Unit.parse(row)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,20 @@ from .unit import Unit, family
 
 __all__ = ["names", "read", "write"]
 
-SHIPPED = Path(__file__).parents[1] / "data"
+SHIPPED = files(__package__.rpartition(".")[0]) / "data"
 MAX_BYTES = 1 << 26
 _EXTRA = ("name", "seconds", "reason")
 
 
 def names() -> list[str]:
-    """The shipped plans."""
-    return sorted(p.stem for p in SHIPPED.glob("*.jsonl"))
+    """The shipped plans.
+
+    Examples
+    --------
+    >>> names()
+    ['rediscovery', 'symmetries']
+    """
+    return sorted(p.name.removesuffix(".jsonl") for p in SHIPPED.iterdir() if p.name.endswith(".jsonl"))
 
 
 def read(plan: str | os.PathLike[str], check: bool = True) -> list[Task]:
@@ -49,9 +57,10 @@ def read(plan: str | os.PathLike[str], check: bool = True) -> list[Task]:
     >>> [t.unit.rank for t in read("rediscovery") if t.name == "222-z3"]
     [7]
     """
-    path = SHIPPED / f"{plan}.jsonl" if str(plan) in names() else Path(plan)
+    shipped = str(plan) in names()
+    path: Traversable = SHIPPED / f"{plan}.jsonl" if shipped else Path(plan)
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if not shipped and Path(plan).stat().st_size > MAX_BYTES:
             raise StlError("plan", str(plan), f"a file of at most {MAX_BYTES} bytes")
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError, ValueError) as error:

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import count, zip_longest
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 from stl_algebra import Encoder, StlError
 
 from .catalogue import FINDS, Catalogue, Row
-from .executors import Slot
+from .executors import Slot, raised_by, version_of
 from .ledger import ATTEMPTS, LEASE, Ledger, owner_here
 from .unit import Request, Unit, families_of
 from .work import Outcome, work
@@ -219,10 +219,11 @@ class _Loop:
     # --------------------------------------------------------------- the loop
     def start(self) -> None:
         """Workers up: importing torch is no search time."""
-        ready = [slot.start() for slot in self.slots[: max(1, len(self.round or []))]]
+        ready = [slot.start() for slot in self.slots[: max(1, len(self.round or []))] if slot.there()]
         while not wait(ready, timeout=0.25).done.issuperset(ready):
             if self.interrupts.count:
                 break
+        version_of(ready)
         self.begun = self.renewed = time.monotonic()
 
     def left(self) -> float:
@@ -252,11 +253,10 @@ class _Loop:
         """Kill what still runs, give its leases back, and write the index."""
         if self.flying:
             self.ledger.release([f.task.unit for f in self.flying.values()], self.owner)
-        for slot in self.slots:
-            if any(f.slot is slot for f in self.flying.values()):
-                slot.kill()
-            else:
-                slot.close()
+        for flight in self.flying.values():
+            flight.slot.kill()
+        with ThreadPoolExecutor(32) as pool:  # a worker takes half a second to end
+            list(pool.map(Slot.close, self.slots))
         self.catalogue.write_index()
         self.summary.seconds = time.monotonic() - self.begun
         kinds = {r.kind for r in self.catalogue.rows if (r.target, r.rank) in self.touched}
@@ -286,7 +286,10 @@ class _Loop:
             self.round = next(self.source, None)
 
     def _launch(self) -> None:
-        while self.queue and self.free and self.left() > 0 and not self.summary.interrupted:
+        while self.queue and self.left() > 0 and not self.summary.interrupted:
+            slot = next((s for s in self.free if s.there()), None)
+            if slot is None:
+                return
             task = self.queue.pop(0)
             answer = self.ledger.claim(task.unit, self.owner, task.name)
             if answer == "later":
@@ -294,7 +297,7 @@ class _Loop:
             elif answer != "taken":
                 self.summary.skipped += 1
             else:
-                slot = self.free.pop(0)
+                self.free.remove(slot)
                 granted = min(task.seconds, self.left())
                 due = time.monotonic() + (granted * 1.5 + GRACE if granted >= task.seconds else granted + LAST / 2)
                 try:
@@ -310,11 +313,12 @@ class _Loop:
         error = future.exception()
         if error is None:
             outcome = future.result()
-        elif isinstance(error, BrokenExecutor) or type(error).__module__.startswith("ray"):
-            outcome = Outcome(unit, "killed", message="killed: its worker died (out of memory?)")
+        elif (raised := raised_by(error)) is None:
+            said = "out of memory?" if isinstance(error, BrokenExecutor) else type(error).__name__
+            outcome = Outcome(unit, "killed", message=f"killed: its worker died ({said})")
             flight.slot.kill()
         else:
-            outcome = Outcome(unit, "failed", message=f"failed: {type(error).__name__}: {error}"[:2000])
+            outcome = Outcome(unit, "failed", message=f"failed: {type(raised).__name__}: {raised}"[:2000])
         if outcome.status == "cut" and flight.granted >= flight.task.seconds:
             outcome.status = "done"  # it had its own time, and that was not enough
         self.free.append(flight.slot)

@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -61,7 +62,7 @@ class Unit:
     ----------
     family : str
     symmetry : str
-        In the grammar of `search.lm.groups`; ``"none"`` for no symmetry.
+        In the grammar of `stl_algebra.symmetry.grammar`; ``"none"`` for no symmetry.
     format : (n, m, p)
     rank : int
         Number of products.
@@ -74,7 +75,7 @@ class Unit:
 
     Examples
     --------
-    >>> unit = Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": {"C3": 4, "1": 1}})
+    >>> unit = Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": {"3": 1, "1:<a>:+": 4}})
     >>> Unit.parse(json.loads(json.dumps(unit.plain()))) == unit
     True
     """
@@ -138,7 +139,7 @@ class Unit:
         parameters = {**self.parameters, **{k: v for k, v in changes.items() if k not in own}}
         return replace(self, **{"parameters": parameters, **{k: v for k, v in changes.items() if k in own}})
 
-    @property
+    @cached_property
     def key(self) -> str:
         """SHA-256 (first 20 hex digits) of what determines the result."""
         data = json.dumps([UNIT_VERSION, self.plain()], sort_keys=True)

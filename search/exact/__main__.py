@@ -6,6 +6,7 @@ Example: ``python -m search.exact results/encoders/4x4x4_r48_R64_*.safetensors -
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,9 +16,9 @@ from rich.table import Table
 
 from stl_algebra import Encoder, StlError
 from stl_algebra.files import load, save
+from stl_algebra.symmetry import action
 
-from ..cli import console, fail, friendly, print_json
-from ..lm.groups import named_action
+from ..cli import Group, Json, Seconds, Seed, announced, console, fail, friendly, print_json
 from .road import RINGS, ExactReport, exact
 
 __all__ = ["main"]
@@ -47,7 +48,7 @@ def _group(find: Encoder, wanted: str | None) -> Any:
     if name in NONE or not isinstance(name, str) or find.target.format is None:
         return None
     try:
-        return named_action(name, find.format)
+        return action(name, find.format)
     except StlError:
         if wanted is None:
             return None  # a family that spells its groups in another way
@@ -67,25 +68,30 @@ def _line(path: Path, find: Encoder, group: str, report: ExactReport, out: Path 
 @app.command(epilog="Example: python -m search.exact find.safetensors --seconds 120 --out results/encoders")
 def main(
     files: Annotated[list[Path], typer.Argument(help="encoder files (.safetensors) over R64, C128 or GF(2)")],
-    seconds: Annotated[float, typer.Option(min=0.1, max=86400, help="time for each file")] = 60.0,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    group: Annotated[str | None, typer.Option(help="symmetry of the finds; else what their origins say")] = None,
-    ring: Annotated[list[str] | None, typer.Option(help=f"rings accepted: {', '.join(RINGS)}")] = None,
-    out: Annotated[Path | None, typer.Option(help="folder for the exact encoders")] = None,
-    json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False,
+    seconds: Seconds = 60.0,
+    seed: Seed = 0,
+    group: Group = None,
+    ring: Annotated[list[str] | None, typer.Option(help=f"{', '.join(RINGS)} (default: all; repeatable)")] = None,
+    out: Annotated[Path | None, typer.Option(help="what is written: a folder of the exact encoders")] = None,
+    json: Json = False,
 ) -> None:
     """Make finds exact: as they stand, rationalised within their symmetry, or lifted from GF(2).
 
     Exit code 0 if every file became exact, 1 if one did not, 2 if a file cannot be used.
     """
     with friendly():
+        if not seconds > 0:
+            raise StlError("seconds", seconds, "a positive number")
         lines = []
-        for path in files:
+        end = time.monotonic() + seconds
+        for done, path in enumerate(files):
             if path.suffix != ".safetensors":
                 fail(f"{path}: not an encoder file (.safetensors); convert it with python -m search.verify --out")
             find = load(path)
             action = _group(find, group)
-            report = exact(find, action=action, seconds=seconds, seed=seed, rings=tuple(ring or RINGS))
+            share = max(0.1, (end - time.monotonic()) / (len(files) - done))  # of what is left, for each file
+            with announced(f"{path.name}: {share:.0f} s at most", json):
+                report = exact(find, action=action, seconds=share, seed=seed, rings=tuple(ring or RINGS))
             lines.append(_line(path, find, getattr(action, "name", "none"), report, out))
             if not json:
                 last = lines[-1]

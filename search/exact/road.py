@@ -27,7 +27,7 @@ SHARE = 0.6  # of the time goes to the search within the symmetry
 
 
 class HasElements(Protocol):
-    """A group given by its elements, such as `search.lm.actions.Action`."""
+    """A group given by its elements, such as `stl_algebra.symmetry.Action`."""
 
     @property
     def elements(self) -> Sequence[SlotMap]: ...
@@ -87,7 +87,7 @@ def exact(
         Over R64, C128, GF(2) or an exact ring.
     action : object with ``elements``, optional
         A finite group of orthogonal symmetries of the target that permutes the terms of the find, for instance an
-        `search.lm.actions.Action`. The result is invariant under it where that is possible in the time.
+        `stl_algebra.symmetry.Action`. The result is invariant under it where that is possible in the time.
     seconds : float
         Time for everything.
     seed : int

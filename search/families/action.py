@@ -1,15 +1,16 @@
 """Any finite group by name: every action on the format, every multiset of orbit types, quick probes first.
 
 The group library generates all faithful actions of a group on ⟨n,m,p⟩ by projective representations, the cyclic shift
-and transposition (`stl_algebra.symmetry`), and the orbit types of each. A round takes the next few actions and of each
-the next few multisets of the wanted rank; after the last action it comes back to the first with further multisets.
-Ranks below what an exact encoder needs are searched for approximations.
+and transposition (`stl_algebra.symmetry`), and the orbit types of each. In a round the next multisets of the wanted
+rank of every action race (`search.lm.race`), twice as many as in the round before; after the last of them the first
+come again with other random starts. Ranks below what an exact encoder needs are searched for approximations.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from itertools import islice
 from math import prod
 from typing import Any
@@ -18,17 +19,18 @@ from stl_algebra import StlError, symmetry
 from stl_algebra.known import best_rank
 
 from ..core.unit import Format, Request, Unit, family, register
-from ..lm.generated import MAX_ACTIONS, actions_of, generated, is_generated
 from ..lm.problem import SETTINGS
-from .orbit import PARTS, run
+from .orbit import run
 
-__all__ = ["described", "everything", "multisets_of", "tally"]
+__all__ = ["actions_of", "described", "everything", "tally"]
 
-#: Actions in a round, and multisets of each; up to LISTED multisets are taken in order, more are drawn.
-ACTIONS, MULTISETS, LISTED = 8, 2, 400
-RESTARTS = {2: 24, 3: 16, 4: 6, 5: 2}
+#: Multisets raced in a unit of the first round.
+RACED = 9
+RESTARTS = {2: 24, 3: 24, 4: 16, 5: 8}
 LARGEST, MOST = 125, 1024
 DEFAULTS: list[Format] = [(2, 2, 2), (3, 3, 3)]
+#: Actions of one group on one format that are listed; larger families are cut there.
+MAX_ACTIONS = 400
 #: Most multisets that an exhaustive search takes on.
 EXHAUSTIBLE = 5000
 
@@ -37,32 +39,28 @@ def accepts(name: str) -> bool:
     """Whether ``--group`` names finite groups (also lists such as ``S3,D4``, ``all<=12``), or one of their actions."""
     from stl_algebra.groups import groups
 
-    if is_generated(name):
+    if symmetry.is_generated(name):
         return True
-    if name.split("*")[0].split(":")[0] in ("none", "Z3", "T") or name.startswith(tuple(p for p in PARTS if p != "T")):
-        return False  # the grammar of explicit symmetries
+    if name == "none" or symmetry.is_explicit(name):
+        return False
     try:
         return all(g.order <= MOST for g in islice(groups(name), 64))
     except StlError:
         return False
 
 
-def multisets_of(found: symmetry.Action, rank: int, skip: int, seed: int) -> list[dict[str, int]]:
-    """A few multisets of orbit types of a rank, those after the first ``skip``: in order where they are few.
+@lru_cache(maxsize=32)
+def actions_of(name: str, fmt: Format, field: str = "real") -> tuple[symmetry.Action, ...]:
+    """All faithful actions of a group on a format (at most `MAX_ACTIONS`), the most symmetric first.
 
-    Those with most long orbits come first; of many, the multisets are drawn with the shares of exact solutions.
+    Examples
+    --------
+    >>> [len(actions_of(name, (2, 2, 2))) for name in ("C2", "C3", "S3")]
+    [12, 4, 18]
     """
-    from ..lm.generated import orbit_types_of
-    from ..lm.orbits import sample_counts
+    from stl_algebra.groups import group
 
-    types = symmetry.term_types(found, rank)
-    total = symmetry.count_multisets(types, rank) if types else 0
-    if total <= LISTED:
-        chosen: Sequence[tuple[int, ...]] = list(islice(symmetry.multisets(types, rank), skip, skip + MULTISETS))
-    else:
-        whole = orbit_types_of(found, rank)
-        chosen = sample_counts(whole, rank, skip + MULTISETS, seed)[skip:]
-    return [{t.name: k for t, k in zip(types, counts, strict=True) if k} for counts in chosen]
+    return tuple(islice(symmetry.actions(group(name), fmt, field), MAX_ACTIONS))
 
 
 def _listed(request: Request, fmt: Format) -> list[symmetry.Action]:
@@ -70,8 +68,8 @@ def _listed(request: Request, fmt: Format) -> list[symmetry.Action]:
 
     name = str(request.group)
     field = str(request.parameters.get("field", "real"))
-    if is_generated(name):
-        return [generated(name, fmt, field)]
+    if symmetry.is_generated(name):
+        return [symmetry.action(name, fmt, None if field == "real" else field)]
     found: list[symmetry.Action] = []
     for g in groups(name):
         if request.order in (None, g.order) and g.order > 1:
@@ -80,7 +78,14 @@ def _listed(request: Request, fmt: Format) -> list[symmetry.Action]:
 
 
 def described(request: Request, fmt: Format, rank: int) -> list[dict[str, Any]]:
-    """What will be searched: the actions in words, their orbit types, and how many multisets of the rank there are."""
+    """What will be searched: the actions in words, their orbit types, and how many multisets of the rank there are.
+
+    Examples
+    --------
+    >>> from search.core.unit import Request
+    >>> described(Request("C3", format=(2, 2, 2)), (2, 2, 2), 7)[3]["multisets"]
+    3
+    """
     rows = []
     for found in _listed(request, fmt):
         types = symmetry.term_types(found, rank)
@@ -98,6 +103,12 @@ def everything(request: Request, fmt: Format, rank: int) -> dict[str, list[Unit]
     ------
     StlError
         If the group has no action on the format, or there is too much for all of it to be run.
+
+    Examples
+    --------
+    >>> from search.core.unit import Request
+    >>> [len(units) for units in everything(Request("C3"), (2, 2, 2), 7).values()]
+    [3, 0, 0, 3]
     """
     listed = _listed(request, fmt)
     if not listed:
@@ -115,7 +126,7 @@ def everything(request: Request, fmt: Format, rank: int) -> dict[str, list[Unit]
     for found, types in kinds:
         named = [{t.name: k for t, k in zip(types, counts, strict=True) if k}
                  for counts in (symmetry.multisets(types, rank) if types else ())]  # fmt: skip
-        units[found.name] = [_unit(found, fmt, rank, counts, request.seed).with_(**changes) for counts in named]
+        units[found.name] = [_unit(found, fmt, rank, {"counts": c}, request.seed).with_(**changes) for c in named]
     return units
 
 
@@ -140,8 +151,8 @@ def tally(units: Mapping[str, list[Unit]], rows: Iterable[Mapping[str, Any]]) ->
     return table
 
 
-def _unit(found: symmetry.Action, fmt: Format, rank: int, counts: dict[str, int], seed: int) -> Unit:
-    parameters: dict[str, Any] = {"counts": counts, "restarts": RESTARTS.get(max(fmt), 2)}
+def _unit(found: symmetry.Action, fmt: Format, rank: int, parameters: dict[str, Any], seed: int) -> Unit:
+    parameters = parameters | {"restarts": RESTARTS.get(max(fmt), 4)}
     if found.field == "complex":
         parameters["field"] = "complex"
     best = best_rank(fmt)
@@ -153,18 +164,24 @@ def _unit(found: symmetry.Action, fmt: Format, rank: int, counts: dict[str, int]
 @register(
     "action", run=run, settings=SETTINGS, accepts=accepts,
     space="--group with any finite group, e.g. S3, D4, Q8, A4, SL(2,3), C2^4, 'S3,D4', 'all<=12' (orders 2 to 1024), "
-    "or one of its actions as --describe names them; formats it acts on with nmp <= 125; any rank to nmp",
+    "or one of its actions as --describe names them; formats it acts on with nmp <= 125; any rank to nmp that is a sum "
+    "of orbit sizes",
 )  # fmt: skip
 def units(request: Request, turn: int) -> Iterator[Unit]:
-    """The next actions of the group, and of each the next multisets of orbit types."""
+    """A race under every action between the next multisets of orbit types, twice as many as in the round before."""
     for fmt in [request.format] if request.format else DEFAULTS:
         rank = request.rank or best_rank(fmt)
         if rank is None or rank > prod(fmt) or prod(fmt) > LARGEST:
             continue
-        listed = _listed(request, fmt)
-        if not listed:
-            continue
-        rounds = -(-len(listed) // ACTIONS)
-        for found in listed[turn % rounds * ACTIONS :][:ACTIONS]:
-            for counts in multisets_of(found, rank, turn // rounds * MULTISETS, request.seed):
-                yield _unit(found, fmt, rank, counts, request.seed + turn)
+        double = 2 ** min(turn, 6)
+        race = {"first": RACED * (double - 1), "many": RACED * double}
+        for found in _listed(request, fmt):
+            if _reaches(found, rank):
+                yield _unit(found, fmt, rank, race, request.seed + turn)
+
+
+@lru_cache(maxsize=1024)
+def _reaches(found: symmetry.Action, rank: int) -> bool:
+    """Whether some orbits of an action make up a rank."""
+    types = symmetry.term_types(found, rank)
+    return bool(types) and symmetry.count_multisets(types, rank) > 0

@@ -134,16 +134,15 @@ def _capped(unit: Unit, own: dict[str, Any], context: Context) -> Pool:
 
 def _deep(unit: Unit, own: dict[str, Any], context: Context) -> Pool:
     """A population in the unit's own subspace."""
-    from ..approx.explore import action_of
     from ..approx.pool import Pool, scored
     from ..approx.population import Population
     from ..approx.sources import encoders_from, starts_in
-    from ..lm.orbits import Invariant
+    from ..lm.invariant import Invariant, types_of
     from ..lm.problem import matmul_tensor
 
-    action, types = action_of(unit.symmetry, unit.format)
+    action, types = types_of(unit.symmetry, unit.format)
     counts = own["counts"] if own["counts"] is not None else [unit.rank] if unit.symmetry == "none" else None
-    par = None if counts is None or len(counts) != len(types) else Invariant(action, counts, types=types)
+    par = None if counts is None or len(counts) != len(types) else Invariant(unit.symmetry, unit.format, counts)
     if par is None or par.rank != unit.rank:
         names = ", ".join(t.name for t in types)
         raise StlError("counts", own["counts"], f"multiplicities of {names} that add up to rank {unit.rank}")

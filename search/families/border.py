@@ -18,6 +18,7 @@ import numpy as np
 
 from stl_algebra import Encoder, StlError
 from stl_algebra.known import best_rank
+from stl_algebra.symmetry import sample_multisets
 from stl_algebra.targets import matmul
 
 from ..core.unit import Context, Format, Request, Unit, register
@@ -48,19 +49,19 @@ GROUPS: dict[Format, tuple[str, ...]] = {
 
 def run(unit: Unit, context: Context) -> Iterator[Encoder]:
     """Random starts, then the paths of the best ends; floor, slope and exponents go to the statistics."""
-    from ..approx.explore import COLD, action_of
+    from ..approx.explore import COLD
     from ..approx.pool import scored
     from ..approx.stiff import Problem, Step, follow
     from ..lm.engine import minimise
-    from ..lm.orbits import Invariant, sample_counts
+    from ..lm.invariant import Invariant, types_of
     from ..lm.problem import matmul_tensor
 
     own = {**SETTINGS, **unit.parameters}
     target = matmul_tensor(*unit.format)
-    action, types = action_of(unit.symmetry, unit.format)
+    types = types_of(unit.symmetry, unit.format)[1]
     counts = own["counts"]
     if counts is None:
-        sampled = sample_counts(types, unit.rank, int(own["sample"]) + 1, unit.seed)
+        sampled = sample_multisets(types, unit.rank, int(own["sample"]) + 1, unit.seed)
         if len(sampled) <= int(own["sample"]):
             context.statistics["multiset"] = "none left"
             return
@@ -68,7 +69,7 @@ def run(unit: Unit, context: Context) -> Iterator[Encoder]:
     if len(counts) != len(types) or sum(k * t.size for k, t in zip(counts, types, strict=True)) != unit.rank:
         names = ", ".join(t.name for t in types)
         raise StlError("counts", counts, f"multiplicities of {names} that add up to rank {unit.rank}")
-    par = Invariant(action, counts, types=types)
+    par = Invariant(unit.symmetry, unit.format, counts)
     schedule = COLD.with_(mu_end=1e-5, kappa_weight=0.0)
     result = minimise(
         target, par, int(own["restarts"]), int(own["iterations"]), schedule, unit.seed, context.device,

@@ -1,4 +1,7 @@
-"""Flip graphs: random walks between exact schemes over GF(2) or Z, free or under C₃ and C₃×Z₂, from any start.
+"""Flip graphs: random walks between exact schemes over GF(2) or Z, free or under a group, from any start.
+
+C₃ and C₃×Z₂ have a walk of their own (`search.flips.walk`); every other symmetry whose matrices are signed permutations
+has a general one (`search.flips.orbits`).
 
 A unit wanted over Z walks over Z with entries −1, 0, 1; one wanted over GF(2) stays there; any other walks over GF(2)
 and its schemes are lifted. A scheme that does not lift is walked on at its rank and tried again: liftable and
@@ -7,6 +10,7 @@ obstructed schemes lie side by side in the flip graph.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from math import prod
@@ -15,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from stl_algebra import Encoder, StlError, load
-from stl_algebra.targets import matmul
+from stl_algebra import Encoder, StlError, load, symmetry
 
 from ..core.unit import Context, Request, Unit, register
+from ..flips.orbits import WALK, OrbitScheme, orbits_of, packed, search_orbits, standard_orbits, walk_orbits
 from ..flips.scheme import MAX_ENTRIES, Scheme, mode_of, read_scheme
 from ..flips.walk import Schedule
 
@@ -40,8 +44,8 @@ def schedule_of(unit: Unit, base: Schedule) -> Schedule:
 
 
 def accepts(group: str) -> bool:
-    """Whether a walk can keep this symmetry on some format."""
-    return group in ("none", "Z3") or group.startswith("Z3*c:(1")
+    """Whether ``--group`` spells a symmetry; those by signed permutations can be kept by a walk."""
+    return group == "none" or symmetry.is_explicit(group)
 
 
 def run(unit: Unit, context: Context) -> Iterator[Encoder]:
@@ -49,21 +53,51 @@ def run(unit: Unit, context: Context) -> Iterator[Encoder]:
     from ..flips.pools import wandered
 
     ring = "Z" if unit.ring == "Z" else "GF(2)"
-    mode = mode_of(unit.symmetry, unit.format)
-    result = _walked(unit, ring, mode, context)
-    context.statistics |= {"flips": result.flips, "reached": result.rank, "search_seconds": round(result.seconds, 3)}
-    if result.rank > unit.rank + int(unit.parameters.get("slack", 0)):
+    if own_walk(unit.symmetry, unit.format):
+        result = _walked(unit, ring, mode_of(unit.symmetry, unit.format), context)
+        scheme, flips = result.scheme, result.flips
+        wander: Any = wandered
+    else:
+        scheme, flips = _walked_in_orbits(unit, ring, context)
+        wander = _wandered_in_orbits
+    first = scheme.encoder()
+    context.statistics |= {
+        "flips": flips, "reached": first.rank, "search_seconds": round(time.monotonic() - context.begun, 3)
+    }  # fmt: skip
+    if first.rank > unit.rank + int(unit.parameters.get("slack", 0)):
         return
-    target = matmul(*unit.format)
-    yield Encoder.build(target, result.e_x, result.e_w, result.d, ring=ring)
+    yield first
     if ring == "Z" or unit.ring == "GF(2)":
         return
-    flips = int(unit.parameters.get("wander", SETTINGS["wander"]))
+    steps = int(unit.parameters.get("wander", SETTINGS["wander"]))
     for k in range(1, int(unit.parameters.get("tries", SETTINGS["tries"]))):
         if context.left() <= 0:
             return
         context.statistics["wandered"] = k
-        yield wandered(result.scheme, flips * (1 + k), (unit.seed, k)).encoder()
+        yield wander(scheme, steps * (1 + k), (unit.seed, k)).encoder()
+
+
+def own_walk(name: str, fmt: tuple[int, int, int]) -> bool:
+    """Whether a symmetry is one of those with a walk of their own."""
+    try:
+        mode_of(name, fmt)
+    except StlError:
+        return False
+    return True
+
+
+def _walked_in_orbits(unit: Unit, ring: str, context: Context) -> tuple[OrbitScheme, int]:
+    start = unit.parameters.get("start")
+    if isinstance(start, dict):
+        factors = read_start(start, ring, "none", context).factors()
+        scheme = orbits_of(packed(unit.symmetry, unit.format, ring), *factors)
+    else:
+        scheme = standard_orbits(unit.symmetry, unit.format, ring)
+    return search_orbits(scheme, unit.rank, min(context.left(), 1e9), unit.seed, schedule_of(unit, WALK))
+
+
+def _wandered_in_orbits(scheme: OrbitScheme, flips: int, seed: tuple[int, ...]) -> OrbitScheme:
+    return walk_orbits(scheme, 0, replace(WALK, flips=flips, plus_diff=0), seed)[0]
 
 
 def _walked(unit: Unit, ring: str, mode: str | None, context: Context) -> Any:
@@ -98,26 +132,32 @@ def read_start(start: dict[str, Any], ring: str, symmetry: str, context: Context
 
 @register(
     "flips", groups=("none",), run=run, settings=SETTINGS, accepts=accepts,
-    space="--group none (order 1), Z3 (order 3) or Z3*c:(1n)… (order 6), the last two on square formats; formats of at "
-    "most 64 entries a factor (over Z 32) and at least 8 products; ranks from the largest factor to nmp",
+    space="--group none (order 1), Z3 (order 3), Z3*c:(1n)… (order 6), or a symmetry by signed permutations such as "
+    "'c:(12)(34)', 'd:2+1', 'mono:4:0' (orders to 64); formats of at most 64 entries a factor (over Z 32) and at least "
+    "8 products; ranks from the largest factor to nmp",
 )  # fmt: skip
 def units(request: Request, turn: int) -> Iterator[Unit]:
     """One walk a round at the best rank that the ring allows."""
     from ..flips.defaults import goal_rank
 
-    symmetry = request.group or "none"
+    name = request.group or "none"
     ring = request.ring or "Z"
+    walked = "Z" if ring == "Z" else "GF(2)"
     for fmt in [request.format] if request.format else [(2, 2, 2), (2, 2, 3), (2, 3, 3), (3, 3, 3)]:
         largest = max(fmt[0] * fmt[1], fmt[1] * fmt[2], fmt[0] * fmt[2])
-        rank = request.rank or goal_rank(fmt, "Z" if ring == "Z" else "GF(2)")
+        rank = request.rank or goal_rank(fmt, walked)
         if rank is None or not largest <= rank <= prod(fmt) or prod(fmt) < 8 or min(fmt) < 2:
             continue
-        if largest > MAX_ENTRIES["Z" if ring == "Z" else "GF(2)"]:
+        if largest > MAX_ENTRIES[walked]:
             continue
         try:
-            mode = mode_of(symmetry, fmt)
+            order = symmetry.action(name, fmt).order
+            if not own_walk(name, fmt):
+                packed(name, fmt, walked)
         except StlError:
+            if request.family == "flips" and request.format:
+                raise
             continue
-        if request.order not in (None, {None: 1, "C3": 3, "C3xZ2": 6}[mode]):
+        if request.order not in (None, order):
             continue
-        yield Unit("flips", symmetry, fmt, rank, {}, request.seed + turn, ring)
+        yield Unit("flips", name, fmt, rank, {}, request.seed + turn, ring)

@@ -2,8 +2,9 @@
 
 The group acts on ⟨n,m,p⟩ by changes of basis, the cyclic shift and transpose reversal; an orbit type is a stabiliser
 subgroup with the characters it acts by. Which multiset of types of a given rank is chosen decides whether random starts
-succeed, so every round samples new ones; under the cyclic shift (s fixed terms a⊗a⊗a, m orbits of three, r = s + 3m)
-those with s near t² come first, where the solutions were seen (Ballard–Ikenmeyer–Landsberg–Ryder 2018 for t = 3).
+succeed, so every round races others (`search.lm.race`); under the cyclic shift (s fixed terms a⊗a⊗a, m orbits of three,
+r = s + 3m) those with s near t² come first, where the solutions were seen (Ballard–Ikenmeyer–Landsberg–Ryder 2018 for
+t = 3).
 Without a symmetry this is the baseline every group is compared with, and the way to small rectangular formats.
 """
 
@@ -12,16 +13,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stl_algebra import Encoder, StlError
+from stl_algebra import Encoder, StlError, symmetry
 from stl_algebra.known import best_rank, lower_bound
 from stl_algebra.targets import matmul
 
 from ..core.unit import Context, Format, Request, Unit, register
 from ..lm.problem import SETTINGS
+
+if TYPE_CHECKING:
+    from ..lm.race import Arm
 
 #: Kinds of groups → the symmetries tried, by format.
 KINDS: dict[str, dict[Format, tuple[str, ...]]] = {
@@ -38,35 +42,52 @@ KINDS: dict[str, dict[Format, tuple[str, ...]]] = {
 DEFAULTS: dict[str, list[Format]] = {
     "none": [(2, 2, 2), (2, 2, 3), (2, 3, 3)], "extraspecial": [(4, 4, 4)], "": [(2, 2, 2), (3, 3, 3)],
 }  # fmt: skip
-PARTS = ("Z3", "T", "d:", "c:", "s:", "s@", "p:", "mono", "E32")
-MULTISETS_A_ROUND = 4
+#: Multisets of orbit types that race in a unit.
+RACED = 9
 #: Restarts of a unit by tile size, so that it takes seconds: under a symmetry, and under the shift.
-RESTARTS = {2: 24, 3: 16, 4: 4}
+RESTARTS = {2: 24, 3: 24, 4: 16}
 RESTARTS_Z3 = {2: 24, 3: 24, 4: 8, 5: 2, 6: 1}
 LARGEST = 125
 
 
 def accepts(group: str) -> bool:
-    """Whether ``--group`` spells a symmetry, e.g. ``Z3*d:2+1`` (see `search.lm.groups`), or ``none``."""
-    return group == "none" or all(part.startswith(PARTS) for part in group.split("*"))
+    """Whether ``--group`` spells a symmetry, e.g. ``Z3*d:2+1`` (see `stl_algebra.symmetry.grammar`), or ``none``."""
+    return group == "none" or symmetry.is_explicit(group)
 
 
 def run(unit: Unit, context: Context) -> Iterator[Encoder]:
-    """Optimise from the unit's starts; solutions of least κ² first, else, if wanted, the least inexact end."""
+    """Optimise from the unit's starts; solutions of least κ² first, else, if wanted, the least inexact end.
+
+    Without counts the multisets of orbit types that the unit names race, and each that is solved is handed on.
+    """
     from ..lm.problem import parametrisation, settings_of
+    from ..lm.race import Arm, race
     from ..lm.starts import solve
 
     own = settings_of(unit)
+    if own["counts"] is None and unit.symmetry != "none":
+        for arm in race(unit, context):
+            yield from _finds(unit, own, arm, context)
+        return
     par = parametrisation(unit)
     if par.rank != unit.rank:
         raise StlError("counts", own["counts"], f"orbit multiplicities that add up to rank {unit.rank}, not {par.rank}")
-    result, begun = solve(unit, par, context)
+    arm = Arm(par)
+    arm.take(*solve(unit, par, context))
+    yield from _finds(unit, own, arm, context)
+
+
+def _finds(unit: Unit, own: dict[str, Any], arm: Arm, context: Context) -> Iterator[Encoder]:
+    """Count what a run of one multiset came to, and hand on its ends."""
+    result, begun, par = arm.result, arm.begun, arm.par
+    assert result is not None
     hits = result.converged
     target = matmul(*unit.format)
     context.parents += begun.parents if begun else []
     kappa = result.kappa2[hits] if hits.any() else result.kappa2[result.eps2.argmin() :][:1]
     context.statistics |= {
-        "restarts": len(result.eps2), "converged": int(hits.sum()), "field": own["field"],
+        "restarts": max(arm.restarts, context.statistics.get("restarts", 0)), "converged": int(hits.sum()),
+        "field": own["field"],
         "counts": " ".join(str(k) for _, k in par.orbits), "types": " ".join(o.name for o, _ in par.orbits),
         "unknowns": par.size, "iterations": own["iterations"],
         "schedule": own["schedule"] + (" " + json.dumps(own["changes"]) if own["changes"] else ""),
@@ -111,7 +132,7 @@ def units(request: Request, turn: int) -> Iterator[Unit]:
             if name == "Z3":
                 yield from _shift(request, fmt, rank, turn)
             elif prod(fmt) <= LARGEST:
-                yield from _sampled(request, name, fmt, rank, turn)
+                yield from _raced(request, name, fmt, rank, turn)
 
 
 def _shift(request: Request, fmt: Format, rank: int, turn: int) -> Iterator[Unit]:
@@ -120,22 +141,20 @@ def _shift(request: Request, fmt: Format, rank: int, turn: int) -> Iterator[Unit
         return
     types = sorted(((s, (rank - s) // 3) for s in range(rank % 3, rank + 1, 3)), key=lambda o: abs(o[0] - t * t))
     for fixed, orbits in types[: 2 if t == 2 else 3]:
-        parameters: dict[str, Any] = {"counts": {"C3": fixed, "1": orbits}, "restarts": RESTARTS_Z3[t]}
+        parameters: dict[str, Any] = {"counts": {"1:<a>:+": fixed, "3": orbits}, "restarts": RESTARTS_Z3[t]}
         yield Unit("orbit", "Z3", fmt, rank, parameters, request.seed + turn)
 
 
-def _sampled(request: Request, name: str, fmt: Format, rank: int, turn: int) -> Iterator[Unit]:
-    from ..lm.orbits import sample_counts
-    from ..lm.problem import types_of
-
+def _raced(request: Request, name: str, fmt: Format, rank: int, turn: int) -> Iterator[Unit]:
     try:
-        action, types = types_of(name, fmt)
+        action = symmetry.action(name, fmt)
     except StlError:
         if request.group in KINDS:  # not every symmetry of a kind acts on every format
             return
         raise
     if request.order in (None, action.order):
-        restarts = RESTARTS.get(max(fmt), 4)
-        for counts in sample_counts(types, rank, MULTISETS_A_ROUND, request.seed + turn):
-            used = {t.name: k for t, k in zip(types, counts, strict=True) if k}
-            yield Unit("orbit", name, fmt, rank, {"counts": used, "restarts": restarts}, request.seed + turn)
+        parameters: dict[str, Any] = {
+            "first": turn * RACED, "many": RACED, "restarts": RESTARTS.get(max(fmt), 8),
+            **({"field": "complex"} if action.field == "complex" else {}),
+        }  # fmt: skip
+        yield Unit("orbit", name, fmt, rank, parameters, request.seed + turn)

@@ -34,3 +34,33 @@ class State(NamedTuple):
     pos: NDArray[np.uint16]  # place of a slot in ent
     free: NDArray[np.uint16]  # stack of dead orbits
     cnt: NDArray[np.int64]
+
+
+class Group(NamedTuple):
+    """The elements as tables: ``tab[g, s, byte, value]`` is the image of eight entries of slot s."""
+
+    perm: NDArray[np.int64]
+    tab: NDArray[np.uint64]
+    mul: NDArray[np.int64]
+    inv: NDArray[np.int64]
+    still: NDArray[np.bool_]  # whether an element keeps all slots in place
+    ternary: bool
+
+
+class Box(NamedTuple):
+    """Room to work in."""
+
+    terms: NDArray[np.uint64]  # (3, 3)
+    signs: NDArray[np.int64]  # (3,)
+    image: NDArray[np.uint64]  # (3,)
+    longest: NDArray[np.uint64]  # most entries of a factor
+
+
+class Orbits(NamedTuple):
+    """Representatives, their signs, stabilisers as bits, orbit sizes (0: no orbit here), and names of their factors."""
+
+    fac: NDArray[np.uint64]
+    sgn: NDArray[np.int64]
+    stab: NDArray[np.uint64]
+    size: NDArray[np.int64]
+    keys: NDArray[np.uint64]

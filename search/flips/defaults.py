@@ -21,6 +21,11 @@ def schedule_for(fmt: tuple[int, int, int], ring: str, symmetry: str | None) -> 
 
     Over Z fewer flips are possible at a vertex, and plus transitions help only after a longer walk; with
     symmetry one orbit is three or six terms, and climbing several orbits is what opens the way down.
+
+    Examples
+    --------
+    >>> schedule_for((3, 3, 3), "Z", None)
+    Schedule(flips=20000000, plus_after=30000, plus_diff=1, pool=0, patience=200, longest=64)
     """
     if symmetry is not None:
         if fmt[0] >= 5:
@@ -37,6 +42,11 @@ def default_cubes(n: int, ring: str, symmetry: str, target_rank: int | None) -> 
     """Fewest diagonal cubes s with s ≡ target_rank modulo the orbit length (1 without a target).
 
     The walk changes the rank by whole orbits, so s decides which ranks it can meet.
+
+    Examples
+    --------
+    >>> default_cubes(5, "GF(2)", "C3", 93)
+    3
     """
     if target_rank is None:
         return 1
@@ -51,5 +61,11 @@ def default_cubes(n: int, ring: str, symmetry: str, target_rank: int | None) -> 
 
 
 def goal_rank(fmt: tuple[int, int, int], ring: str) -> int | None:
-    """Rank a search over this ring can hope for: the best known one over it."""
+    """Rank a search over this ring can hope for: the best known one over it.
+
+    Examples
+    --------
+    >>> goal_rank((4, 4, 4), "GF(2)")
+    47
+    """
     return best_rank(fmt, ring)

@@ -135,6 +135,11 @@ def search_flips(
     ------
     StlError
         For a format, ring, symmetry or start that does not fit.
+
+    Examples
+    --------
+    >>> search_flips((2, 2, 2), "Z", target_rank=7, seconds=20).rank
+    7
     """
     fmt = checked(format, ring, symmetry)
     if workers < 1:

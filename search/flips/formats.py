@@ -62,6 +62,12 @@ def merge(one: Scheme, two: Scheme, axis: str = "p") -> Scheme:
     ------
     StlError
         If the rings or the two other sizes differ, or the result does not fit a machine word.
+
+    Examples
+    --------
+    >>> from search.flips.scheme import standard
+    >>> merge(standard((2, 2, 2)), standard((2, 2, 1)), "p").format
+    (2, 2, 3)
     """
     k = _axis(axis)
     if one.ring != two.ring:
@@ -78,14 +84,28 @@ def merge(one: Scheme, two: Scheme, axis: str = "p") -> Scheme:
 
 
 def extend(scheme: Scheme, axis: str = "p", by: int = 1) -> Scheme:
-    """Enlarge one size by `by` with standard products: ⟨n,m,p;r⟩ → ⟨n,m,p+by;r+nm·by⟩."""
+    """Enlarge one size by `by` with standard products: ⟨n,m,p;r⟩ → ⟨n,m,p+by;r+nm·by⟩.
+
+    Examples
+    --------
+    >>> from search.flips.scheme import standard
+    >>> extend(standard((2, 2, 2)), "p").format
+    (2, 2, 3)
+    """
     sizes = list(scheme.format)
     sizes[_axis(axis)] = by
     return merge(scheme, standard(sizes, scheme.ring), axis)
 
 
 def project(scheme: Scheme, axis: str = "p", index: int = -1) -> Scheme:
-    """Drop one row or column: ⟨n,m,p⟩ → ⟨n,m,p−1⟩; terms that become zero or equal are joined."""
+    """Drop one row or column: ⟨n,m,p⟩ → ⟨n,m,p−1⟩; terms that become zero or equal are joined.
+
+    Examples
+    --------
+    >>> from search.flips.scheme import standard
+    >>> project(standard((2, 2, 3)), "p", 0).rank
+    8
+    """
     k = _axis(axis)
     size = scheme.format[k]
     if size < 2 or not -size <= index < size:
@@ -101,7 +121,14 @@ def project(scheme: Scheme, axis: str = "p", index: int = -1) -> Scheme:
 
 
 def rotate(scheme: Scheme) -> Scheme:
-    """Cyclic shift of the trace form: ⟨n,m,p⟩ → ⟨m,p,n⟩, same rank."""
+    """Cyclic shift of the trace form: ⟨n,m,p⟩ → ⟨m,p,n⟩, same rank.
+
+    Examples
+    --------
+    >>> from search.flips.scheme import standard
+    >>> rotate(standard((2, 3, 4))).format
+    (3, 4, 2)
+    """
     n, m, p = scheme.format
     x, w, y = _tiles(_plain(scheme))
     return _from_tiles((m, p, n), [w, y.transpose(0, 2, 1), x.transpose(0, 2, 1)], scheme.ring)

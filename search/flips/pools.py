@@ -34,7 +34,13 @@ SHORT = Schedule(flips=40_000_000, plus_after=1_000, plus_diff=2)
 
 
 def transposed(scheme: Scheme) -> Scheme:
-    """Cᵀ = BᵀAᵀ: ⟨n,m,p⟩ → ⟨p,m,n⟩, same rank."""
+    """Cᵀ = BᵀAᵀ: ⟨n,m,p⟩ → ⟨p,m,n⟩, same rank.
+
+    Examples
+    --------
+    >>> transposed(standard((2, 3, 4))).format
+    (4, 3, 2)
+    """
     n, m, p = scheme.format
     x, w, d = scheme.factors()
     r = len(x)
@@ -49,6 +55,11 @@ def oriented(scheme: Scheme, fmt: Format) -> Scheme:
     ------
     StlError
         If `fmt` is no rearrangement of the scheme's format.
+
+    Examples
+    --------
+    >>> oriented(standard((2, 3, 4)), (4, 2, 3)).format
+    (4, 2, 3)
     """
     for turned in (scheme, transposed(scheme)):
         for _ in range(3):
@@ -248,7 +259,13 @@ def _resized(fmt: Format, k: int, size: int) -> Format:
 
 
 def all_formats(least: int, largest: Format) -> list[Format]:
-    """All sorted formats with sizes from `least` that fit inside `largest` (sorted too)."""
+    """All sorted formats with sizes from `least` that fit inside `largest` (sorted too).
+
+    Examples
+    --------
+    >>> all_formats(2, (2, 3, 3))
+    [(2, 2, 2), (2, 2, 3), (2, 3, 3)]
+    """
     top = _sorted(largest)
     sizes = range(least, top[2] + 1)
     return [f for f in combinations_with_replacement(sizes, 3) if all(a <= b for a, b in zip(f, top, strict=True))]

@@ -31,7 +31,7 @@ RINGS = ("GF(2)", "Z")
 
 
 def mode_of(symmetry: str, fmt: tuple[int, int, int]) -> str | None:
-    """What a symmetry of the common grammar (`search.lm.groups`) is to a walk.
+    """What a symmetry of the common grammar (`stl_algebra.symmetry.grammar`) is to a walk.
 
     ``none`` is None, ``Z3`` is C₃, and ``Z3*c:(1n)(2m)…``, the shift and the reversal of the indices, is C₃×Z₂.
 
@@ -74,6 +74,11 @@ def pack(rows: NDArray[Any], ring: str) -> NDArray[np.uint64]:
     ------
     StlError
         If a row is too long for one word, or an entry over Z is outside −1, 0, 1.
+
+    Examples
+    --------
+    >>> pack(np.array([[1, 0, -1]]), "Z")
+    array([17179869185], dtype=uint64)
     """
     rows = np.asarray(rows)
     if rows.ndim != 2 or rows.shape[1] > MAX_ENTRIES[ring]:
@@ -89,7 +94,13 @@ def pack(rows: NDArray[Any], ring: str) -> NDArray[np.uint64]:
 
 
 def unpack(words: NDArray[np.uint64], size: int, ring: str) -> NDArray[np.int64]:
-    """Inverse of `pack`: (r,) words → (r, size) integers (0, 1 over GF(2); −1, 0, 1 over Z)."""
+    """Inverse of `pack`: (r,) words → (r, size) integers (0, 1 over GF(2); −1, 0, 1 over Z).
+
+    Examples
+    --------
+    >>> unpack(np.array([5], dtype=np.uint64), 3, "GF(2)").tolist()
+    [[1, 0, 1]]
+    """
     place = np.arange(size, dtype=np.uint64)
     bits = ((words[:, None] >> place) & np.uint64(1)).astype(np.int64)
     if ring == "Z":
@@ -110,6 +121,11 @@ def holds(fmt: tuple[int, int, int], e_x: Any, e_w: Any, d: Any, ring: str = "Z"
 
     Float64 products are exact here: all sums are integers far below 2⁵³ because the entries are checked
     to be small first (|entry| ≤ 2¹⁰ and r ≤ 2²⁰ would still be safe).
+
+    Examples
+    --------
+    >>> holds((2, 2, 2), *standard((2, 2, 2)).factors())
+    True
     """
     x, w, y = (np.asarray(f, dtype=np.int64) for f in (e_x, e_w, d))
     if ring == "GF(2)":
@@ -249,7 +265,13 @@ def _lead(row: NDArray[np.int64]) -> int:
 
 
 def checked(fmt: Sequence[int], ring: str, symmetry: str | None) -> tuple[int, int, int]:
-    """Validate a format, ring and symmetry; StlError names what is wrong."""
+    """Validate a format, ring and symmetry; StlError names what is wrong.
+
+    Examples
+    --------
+    >>> checked((2, 2, 3), "Z", None)
+    (2, 2, 3)
+    """
     sizes = tuple(int(s) for s in fmt) if len(fmt) == 3 else ()
     if len(sizes) != 3 or min(sizes) < 1:
         raise StlError("format", fmt, "three positive sizes (n, m, p)")
@@ -266,7 +288,13 @@ def checked(fmt: Sequence[int], ring: str, symmetry: str | None) -> tuple[int, i
 
 
 def standard(fmt: Sequence[int], ring: str = "GF(2)") -> Scheme:
-    """The standard algorithm ⟨n,m,p;nmp⟩ as a scheme without symmetry."""
+    """The standard algorithm ⟨n,m,p;nmp⟩ as a scheme without symmetry.
+
+    Examples
+    --------
+    >>> standard((2, 2, 3)).rank
+    12
+    """
     n, m, p = checked(fmt, ring, None)
     i, k, j = (g.ravel().astype(np.uint64) for g in np.mgrid[:n, :m, :p])
     index = np.stack([i * np.uint64(m) + k, k * np.uint64(p) + j, i * np.uint64(p) + j], axis=1)
@@ -277,6 +305,11 @@ def from_factors(fmt: Sequence[int], e_x: Any, e_w: Any, d: Any, ring: str = "GF
     """Scheme without symmetry from plain factors ``e_x (r, nm)``, ``e_w (r, mp)``, ``d (np, r)``.
 
     Integer factors may be read mod 2; over Z the entries must be −1, 0, 1. Zero terms are dropped.
+
+    Examples
+    --------
+    >>> from_factors((2, 2, 2), *standard((2, 2, 2)).factors()).rank
+    8
     """
     n, m, p = checked(fmt, ring, None)
     parts = [np.asarray(e_x), np.asarray(e_w), np.asarray(d).T]
@@ -329,6 +362,11 @@ def diagonal_blocks(n: int, count: int) -> list[list[int]]:
 
     The nested shells {i, n−1−i} are the parts; too few cubes: the outer shells are joined; too many: the
     inner shells are split.  ``diagonal_blocks(5, 3)`` is [[0, 4], [1, 3], [2]].
+
+    Examples
+    --------
+    >>> diagonal_blocks(5, 3)
+    [[0, 4], [1, 3], [2]]
     """
     if not 1 <= count <= n:
         raise StlError("cubes", count, f"between 1 and {n} diagonal cubes for n = {n}")
@@ -371,6 +409,12 @@ def symmetric_start(
     Returns
     -------
     Scheme
+
+    Examples
+    --------
+    >>> start = symmetric_start(3, "GF(2)", "C3", 2)
+    >>> start.rank, start.exact()
+    (32, True)
     """
     checked((n, n, n), ring, symmetry)
     inside = np.zeros((0, 3), dtype=np.uint64)

@@ -126,6 +126,13 @@ def walk_from(
     -------
     (Scheme, int)
         The latest scheme with the fewest orbits seen, and the number of flips made.
+
+    Examples
+    --------
+    >>> from search.flips.scheme import standard
+    >>> found, flips = walk_from(standard((2, 2, 2)), 7, Schedule(flips=100_000), [0])
+    >>> found.rank, found.exact()
+    (7, True)
     """
     from . import _kernel as kernel
 

@@ -18,7 +18,7 @@ Complex systems are factored as real ones of twice the size, [[Re, −Im], [Im, 
 from __future__ import annotations
 
 from hashlib import sha256
-from pathlib import Path
+from importlib.resources import files
 
 import numpy as np
 from numba import types
@@ -350,12 +350,8 @@ def _entry(sources):
                 count[n] += 1
                 polish[n] += polish[n] > 0
 
-    options = {**PLAIN, "no_cpython_wrapper": False}
-    try:
-        return njit(cache=True, **options)(advance)
-    except RuntimeError:  # no folder for the cache can be written
-        return njit(**options)(advance)
+    return njit(cache=True, **{**PLAIN, "no_cpython_wrapper": False})(advance)
 
 
-_HERE = Path(__file__).parent
+_HERE = files(__package__ or "")  # which may lie in an archive
 advance = _entry(sha256(b"".join((_HERE / f"{name}.py").read_bytes() for name in ("_kernel", "_packed"))).hexdigest())

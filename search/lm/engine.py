@@ -346,6 +346,14 @@ def minimise(
     ------
     StlError
         For a target or start of the wrong shape, NaN or Inf, an unknown schedule, or non-positive counts.
+
+    Examples
+    --------
+    >>> from search.lm import Free
+    >>> from search.lm.problem import matmul_tensor
+    >>> found = minimise(matmul_tensor(2, 2, 2), Free(matmul_tensor(2, 2, 2), 7), 16, 80, "fast")
+    >>> bool(found.converged.any())
+    True
     """
     dense = dense_target(target)
     if isinstance(schedule, str):

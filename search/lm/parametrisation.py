@@ -32,7 +32,7 @@ class OrbitType:
     Attributes
     ----------
     name : str
-        Label used in tables, e.g. ``"C3"`` (its stabiliser) or ``"1"`` (a free orbit).
+        What it is (:func:`stl_algebra.symmetry.term_types`), e.g. ``"1:<a>:+"``.
     maps : tuple of tuple of (int, array)
         ``maps[j][s] = (block, M)``: slot `s` (0: E_X, 1: E_W, 2: D) of term `j` of the orbit is ``M @ y_block``
         with M of shape (dim_s, width_block).  Term 0 is the representative.
@@ -191,6 +191,12 @@ def dense_target(target: Any) -> Array:
     ------
     StlError
         For an array that is not three-dimensional or not finite.
+
+    Examples
+    --------
+    >>> from stl_algebra.targets import matmul
+    >>> dense_target(matmul(2, 2, 3)).shape
+    (4, 6, 6)
     """
     dense = np.asarray(target.dense() if hasattr(target, "dense") else target)
     if dense.ndim != 3 or 0 in dense.shape:
@@ -206,6 +212,11 @@ def trace_shift(n: int) -> list[Array]:
 
     In the trace form tr(ABC) the shift is (u, v, w) ↦ (w, u, v); as D is stored for C and not for Cᵀ,
     entering or leaving slot 2 transposes.
+
+    Examples
+    --------
+    >>> [m.shape for m in trace_shift(2)]
+    [(4, 4), (4, 4), (4, 4)]
     """
     one = np.eye(n * n)
     transpose = one.reshape(n, n, n * n).transpose(1, 0, 2).reshape(n * n, n * n)
@@ -213,7 +224,14 @@ def trace_shift(n: int) -> list[Array]:
 
 
 class Free(Parametrisation):
-    """No symmetry: r independent terms, θ = (E_X, E_W, Dᵀ), (a + b + c)·r unknowns."""
+    """No symmetry: r independent terms, θ = (E_X, E_W, Dᵀ), (a + b + c)·r unknowns.
+
+    Examples
+    --------
+    >>> from search.lm.problem import matmul_tensor
+    >>> Free(matmul_tensor(2, 2, 2), 7)
+    Free⟨free[7]: rank 7, 84 real unknowns⟩
+    """
 
     def __init__(self, target: Any, r: int, field: str = "real") -> None:
         if r < 1:
@@ -228,6 +246,11 @@ class CyclicZ3(Parametrisation):
 
     The rank is s + 3m and the unknowns are t²·(s + 3m), a third of the free ones.  Vectors are kept in the
     trace form, the slot-2 maps transpose (see :func:`trace_shift`).
+
+    Examples
+    --------
+    >>> CyclicZ3(3, 11, 4)
+    CyclicZ3⟨Z3(11,4): rank 23, 207 real unknowns⟩
     """
 
     def __init__(self, t: int, s: int, m: int, field: str = "real") -> None:
@@ -235,8 +258,8 @@ class CyclicZ3(Parametrisation):
             raise StlError("t", t, "1, 2, …", "use a positive tile size")
         one, _, transpose = trace_shift(t)
         a = t * t
-        fixed = OrbitType("C3", (((0, one), (0, one), (0, transpose)),), (a,))
+        fixed = OrbitType("1:<a>:+", (((0, one), (0, one), (0, transpose)),), (a,))
         terms = tuple(((-j % 3, one), ((1 - j) % 3, one), ((2 - j) % 3, transpose)) for j in range(3))
-        orbit = OrbitType("1", terms, (a, a, a))
+        orbit = OrbitType("3", terms, (a, a, a))
         super().__init__((a, a, a), [(fixed, s), (orbit, m)], f"Z3({s},{m})", field)
         self.s, self.m = s, m

@@ -24,7 +24,14 @@ Factors = tuple[Array, Array, Array]
 
 
 def balanced(e_x: Array, e_w: Array, d: Array) -> Factors:
-    """The same tensor with the three vectors of every term equally long."""
+    """The same tensor with the three vectors of every term equally long.
+
+    Examples
+    --------
+    >>> x, w, d = balanced(np.array([[4.0]]), np.array([[1.0]]), np.array([[2.0]]))
+    >>> x.tolist(), w.tolist(), d.tolist()
+    ([[2.0]], [[2.0]], [[2.0]])
+    """
     slots = [np.asarray(e_x), np.asarray(e_w), np.asarray(d).T]
     norms = [np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300) for x in slots]
     mean = np.cbrt(norms[0] * norms[1] * norms[2])

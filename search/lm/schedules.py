@@ -49,6 +49,11 @@ class Schedule:
         A restart at `mu_end` whose objective falls by less than this fraction between two checks has ended.
     check_every : int
         Iterations between two looks at the stopping rules (and refills of finished slots).
+
+    Examples
+    --------
+    >>> Schedule(mu_start=0.1).mu_start
+    0.1
     """
 
     mu_start: float = 0.3

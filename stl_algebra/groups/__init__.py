@@ -38,8 +38,9 @@ S7           5040       15   0.36            0.024    1.9
 
 All irreps of the 51 groups of order 32 together: 1.2 s; all 319 groups of order ≤ 63: tables and irreps 8.8 s,
 automorphism groups 3.1 s, subgroup lattices 2.2 s.  The multiplication table costs |G|² (128 MiB at the limit of
-8192), a character table k³ for k classes plus |G|·k, monomial irreps |G|·d each, Dixon's formula |G|·d³·φ(n) over
-Q(ζ_n) and a dφ(n)×dφ(n) inversion, a lattice the number of subgroups times the number of cyclic ones.
+8192; `groups.large` does without one, for character tables up to order 200000), a character table k³ for k classes plus
+|G|·k, monomial irreps |G|·d each, Dixon's formula |G|·d³·φ(n) over Q(ζ_n) and a dφ(n)×dφ(n) inversion, a lattice the
+number of subgroups times the number of cyclic ones.
 """
 
 from __future__ import annotations

@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from stl_algebra._html import table_html
 from stl_algebra.errors import StlError
-from stl_algebra.groups.cyclotomic import Cyclotomic, power_basis
+from stl_algebra.groups.cyclotomic import Cyclotomic, format_number, power_basis
+from stl_algebra.groups.large import PermutationGroup
 from stl_algebra.groups.modular import (
     eigenvectors,
     matmul,
@@ -31,6 +33,7 @@ from stl_algebra.groups.table import FiniteGroup
 __all__ = ["CharacterTable", "character_table"]
 
 IntArray = np.ndarray[Any, np.dtype[Any]]
+SHOWN = 24  # classes that a notebook shows
 MAX_TABLE_ENTRIES = 2**26  # integers in a character table (k² φ(e)); 512 MiB
 
 
@@ -51,7 +54,7 @@ class CharacterTable:
     Characters are sorted by degree, then by the size of their field, then by values; χ_0 is trivial.
     """
 
-    group: FiniteGroup
+    group: FiniteGroup | PermutationGroup
     values: Cyclotomic
     modular: IntArray
     prime: int
@@ -62,6 +65,22 @@ class CharacterTable:
 
     def __repr__(self) -> str:
         return f"CharacterTable({self.group.name or 'unnamed'}, degrees {self.degrees.tolist()})"
+
+    def _repr_html_(self) -> str:
+        """The table with exact entries; the first rows and columns of a large one."""
+        g, shown = self.group, range(min(len(self), SHOWN))
+        more = ["…"] if len(self) > SHOWN else []
+        kinds = {1: "real", 0: "complex", -1: "quaternionic"}
+        head = ["", *(g.label(int(g.classes.representatives[c])) for c in shown), *more, ""]
+        rows = [
+            ["size", *(str(g.classes.sizes[c]) for c in shown), *more, ""],
+            ["order", *(str(g.classes.orders[c]) for c in shown), *more, "type"],
+        ]
+        for i in shown:
+            values = [format_number(self.values[i, c]) for c in shown]
+            rows.append([f"χ{i}", *values, *more, kinds[int(self.indicators[i])]])
+        rows += [["…"] * len(head)] if more else []
+        return table_html(head, rows)
 
     @cached_property
     def degrees(self) -> IntArray:
@@ -150,12 +169,12 @@ class CharacterTable:
 
 
 @lru_cache(maxsize=256)
-def character_table(group: FiniteGroup, seed: int = 0) -> CharacterTable:
+def character_table(group: FiniteGroup | PermutationGroup, seed: int = 0) -> CharacterTable:
     """Character table of a finite group.
 
     Parameters
     ----------
-    group : FiniteGroup
+    group : FiniteGroup or PermutationGroup
     seed : int
         Seed of the random combinations; it changes the time, never the result.
 
@@ -163,6 +182,12 @@ def character_table(group: FiniteGroup, seed: int = 0) -> CharacterTable:
     ------
     StlError
         When the table would hold more than `MAX_TABLE_ENTRIES` integers.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> character_table(group("S4")).degrees.tolist()
+    [1, 1, 2, 3, 3]
     """
     classes, n, e = group.classes, group.order, group.exponent
     k = len(classes)
@@ -190,13 +215,12 @@ def character_table(group: FiniteGroup, seed: int = 0) -> CharacterTable:
     return CharacterTable(group, values[order], modular[order], p, root)
 
 
-def _central_characters(group: FiniteGroup, p: int, seed: int) -> IntArray:
+def _central_characters(group: FiniteGroup | PermutationGroup, p: int, seed: int) -> IntArray:
     """Rows ω_χ(class sum) modulo p, one per irreducible character, up to scale."""
     classes, rng = group.classes, np.random.default_rng(seed)
     k = len(classes)
     # y = x⁻¹·z: how often class(x)·class(y) hits the representative z
-    y_class = classes.of[group.table[np.ix_(group.inverse, classes.representatives)]]
-    slot = (y_class * k + np.arange(k)).ravel()
+    slot = (group.quotients() * k + np.arange(k)).ravel()
 
     def random_class_matrix() -> IntArray:
         weights = rng.integers(0, p, size=k)[classes.of]
@@ -230,7 +254,7 @@ def _central_characters(group: FiniteGroup, p: int, seed: int) -> IntArray:
     return np.concatenate(done)
 
 
-def _lift(group: FiniteGroup, modular: IntArray, p: int, root: int) -> Cyclotomic:
+def _lift(group: FiniteGroup | PermutationGroup, modular: IntArray, p: int, root: int) -> Cyclotomic:
     """Cyclotomic values from values modulo p, class by class through eigenvalue multiplicities."""
     classes, e = group.classes, group.exponent
     basis = power_basis(e)

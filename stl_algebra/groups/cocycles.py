@@ -46,6 +46,12 @@ def schur_cover(group: FiniteGroup) -> tuple[FiniteGroup, IntArray]:
     """A Schur cover (representation group) of G and its projection to G.
 
     Every irreducible projective representation of G lifts to a linear one of the cover.  The kernel is M(G).
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> schur_cover(group("A4"))[0].order
+    24
     """
     extension = universal_extension(group)
     cocycles = [
@@ -236,7 +242,14 @@ def _class_cocycle(where: Cohomology, cls: Class) -> IntArray:
 
 @lru_cache(maxsize=512)
 def cohomology(group: FiniteGroup, field: str = "complex") -> Cohomology:
-    """The group of cocycle classes for projective representations over a field."""
+    """The group of cocycle classes for projective representations over a field.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> cohomology(group("C2xC2"), "complex")
+    Cohomology(group=FiniteGroup(C2xC2, order 4), field='complex', moduli=(2,), modulus=2, basis=array([[0, 0, 1]]))
+    """
     extension = universal_extension(group)
     if field == "complex":
         moduli = tuple(extension.smith[i] for i in extension.torsion)

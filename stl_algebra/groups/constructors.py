@@ -60,13 +60,25 @@ def _power(symbol: str, k: int) -> str:
 
 
 def cyclic(n: int) -> FiniteGroup:
-    """C_n: table[i, j] = i + j mod n."""
+    """C_n: table[i, j] = i + j mod n.
+
+    Examples
+    --------
+    >>> cyclic(6).exponent
+    6
+    """
     _count("n", n, 1, n)
     return metacyclic(n, 1, 1, f"C{n}", ("cyclic", n))
 
 
 def abelian(*orders: int) -> FiniteGroup:
-    """C_a × C_b × …: componentwise sums, last factor fastest (as numpy.ravel_multi_index)."""
+    """C_a × C_b × …: componentwise sums, last factor fastest (as numpy.ravel_multi_index).
+
+    Examples
+    --------
+    >>> abelian(2, 4).order, abelian(2, 4).exponent
+    (8, 4)
+    """
     for n in orders:
         _count("orders", n, 1, prod(orders))
     if not orders:
@@ -90,6 +102,11 @@ def metacyclic(m: int, k: int, r: int, name: str = "", origin: tuple[Any, ...] =
     """⟨a, b | a^m = 1, b^k = a^twist, b·a·b⁻¹ = a^r⟩ with elements a^i b^j at index i·k + j.
 
     a^i b^j · a^i' b^j' = a^(i + r^j i') b^(j+j'), and b^k is replaced by a^twist.
+
+    Examples
+    --------
+    >>> metacyclic(7, 3, 2).order
+    21
     """
     _count("m", m, 1, m * k)
     _count("k", k)
@@ -113,13 +130,25 @@ def metacyclic(m: int, k: int, r: int, name: str = "", origin: tuple[Any, ...] =
 
 
 def dihedral(n: int) -> FiniteGroup:
-    """D_n of order 2n: rotations a (a^n = 1) and a reflection b with b·a·b = a⁻¹."""
+    """D_n of order 2n: rotations a (a^n = 1) and a reflection b with b·a·b = a⁻¹.
+
+    Examples
+    --------
+    >>> len(dihedral(4).classes.sizes)
+    5
+    """
     _count("n", n, 1, 2 * n)
     return metacyclic(n, 2, n - 1 if n > 1 else 1, f"D{n}", ("dihedral", n))
 
 
 def dicyclic(n: int) -> FiniteGroup:
-    """Dic_n of order 4n: a^2n = 1, b² = a^n, b·a·b⁻¹ = a⁻¹.  Dic_2 is Q8."""
+    """Dic_n of order 4n: a^2n = 1, b² = a^n, b·a·b⁻¹ = a⁻¹.  Dic_2 is Q8.
+
+    Examples
+    --------
+    >>> dicyclic(3).order
+    12
+    """
     _count("n", n, 1, 4 * n)
     return metacyclic(2 * n, 2, 2 * n - 1, f"Dic{n}", ("dicyclic", n), twist=n)
 
@@ -131,7 +160,13 @@ def _two_power(order: int, least: int, what: str) -> int:
 
 
 def quaternion(order: int = 8) -> FiniteGroup:
-    """Generalised quaternion group Q8, Q16, …, of the given order."""
+    """Generalised quaternion group Q8, Q16, …, of the given order.
+
+    Examples
+    --------
+    >>> quaternion(8).element_orders.tolist()
+    [1, 4, 4, 4, 2, 4, 4, 4]
+    """
     order = _two_power(order, 8, "Generalised quaternion")
     group = dicyclic(order // 4)
     if order != 8:
@@ -141,19 +176,37 @@ def quaternion(order: int = 8) -> FiniteGroup:
 
 
 def semidihedral(order: int) -> FiniteGroup:
-    """SD16, SD32, …: a^(N/2) = b² = 1, b·a·b = a^(N/4 - 1)."""
+    """SD16, SD32, …: a^(N/2) = b² = 1, b·a·b = a^(N/4 - 1).
+
+    Examples
+    --------
+    >>> semidihedral(16).order
+    16
+    """
     order = _two_power(order, 16, "Semidihedral")
     return metacyclic(order // 2, 2, order // 4 - 1, f"SD{order}")
 
 
 def modular_group(order: int) -> FiniteGroup:
-    """M16, M32, …: a^(N/2) = b² = 1, b·a·b = a^(N/4 + 1)."""
+    """M16, M32, …: a^(N/2) = b² = 1, b·a·b = a^(N/4 + 1).
+
+    Examples
+    --------
+    >>> modular_group(16).is_abelian
+    False
+    """
     order = _two_power(order, 16, "Modular 2-")
     return metacyclic(order // 2, 2, order // 4 + 1, f"M{order}")
 
 
 def frobenius(p: int, k: int) -> FiniteGroup:
-    """C_p ⋊ C_k with C_k acting faithfully, p prime and k a divisor of p - 1 (k = 3, p = 7: C7:C3)."""
+    """C_p ⋊ C_k with C_k acting faithfully, p prime and k a divisor of p - 1 (k = 3, p = 7: C7:C3).
+
+    Examples
+    --------
+    >>> frobenius(7, 3).order
+    21
+    """
     if prime_factors(_count("p", p, 2, p * max(1, k))) != [p]:
         raise StlError("p", p, "a prime")
     if _count("k", k) and (p - 1) % k:
@@ -162,7 +215,13 @@ def frobenius(p: int, k: int) -> FiniteGroup:
 
 
 def unit_of_order(m: int, k: int) -> int:
-    """Smallest r modulo m of the largest multiplicative order that divides k (1 when only 1 qualifies)."""
+    """Smallest r modulo m of the largest multiplicative order that divides k (1 when only 1 qualifies).
+
+    Examples
+    --------
+    >>> unit_of_order(7, 3)
+    2
+    """
     best, best_order = 1, 1
     for r in range(2, m):
         if gcd(r, m) == 1 and pow(r, k, m) == 1:
@@ -173,14 +232,26 @@ def unit_of_order(m: int, k: int) -> int:
 
 
 def symmetric(n: int) -> FiniteGroup:
-    """S_n on n points, n ≤ 7; elements in lexicographic order of image rows, (g·h)(i) = g(h(i))."""
+    """S_n on n points, n ≤ 7; elements in lexicographic order of image rows, (g·h)(i) = g(h(i)).
+
+    Examples
+    --------
+    >>> symmetric(4).order
+    24
+    """
     _count("n", n, 1, factorial(min(n, 12)))
     rows = np.array(list(permutations(range(n))), dtype=np.uint8)
     return _permutations(rows, f"S{n}", ("symmetric", n))
 
 
 def alternating(n: int) -> FiniteGroup:
-    """A_n on n points, n ≤ 7; elements in lexicographic order of image rows."""
+    """A_n on n points, n ≤ 7; elements in lexicographic order of image rows.
+
+    Examples
+    --------
+    >>> alternating(5).is_simple
+    True
+    """
     _count("n", n, 1, factorial(min(n, 12)) // 2)
     rows = np.array(list(permutations(range(n))), dtype=np.uint8)
     crossings = np.zeros(len(rows), dtype=np.int64)
@@ -206,14 +277,26 @@ def _permutations(rows: IntArray, name: str, origin: tuple[Any, ...]) -> FiniteG
 
 
 def affine(q: int) -> FiniteGroup:
-    """AGL(1, q): maps x ↦ a·x + b over GF(q), a ≠ 0, as permutations of the q points; order q(q - 1)."""
+    """AGL(1, q): maps x ↦ a·x + b over GF(q), a ≠ 0, as permutations of the q points; order q(q - 1).
+
+    Examples
+    --------
+    >>> affine(5).order
+    20
+    """
     _count("q", q, 2, q * (q - 1))
     add, multiply, primitive = field_tables(q)
     return permutation_group([multiply[primitive], add[1]] if q > 2 else [add[1]], f"AGL(1,{q})")
 
 
 def heisenberg(q: int) -> FiniteGroup:
-    """Heis(q): (x, y, z)·(x', y', z') = (x + x', y + y', z + z' + x·y') over GF(q); order q³."""
+    """Heis(q): (x, y, z)·(x', y', z') = (x + x', y + y', z + z' + x·y') over GF(q); order q³.
+
+    Examples
+    --------
+    >>> heisenberg(3).order, len(heisenberg(3).centre)
+    (27, 3)
+    """
     _count("q", q, 2, q**3)
     add, multiply, _ = field_tables(q)
     x, y, z = np.unravel_index(np.arange(q**3), (q, q, q))
@@ -234,6 +317,11 @@ def extraspecial(p: int, n: int, sign: str = "+") -> FiniteGroup:
 
     β = x·y' for the plus type.  The minus type adds the 2-cocycle that makes the first factor Q8 (p = 2:
     x₁x'₁ + y₁y'₁) or of exponent p² (p odd: the carry of y₁ + y'₁).
+
+    Examples
+    --------
+    >>> extraspecial(2, 2, "+").order
+    32
     """
     if prime_factors(_count("p", p, 2)) != [p]:
         raise StlError("p", p, "a prime")
@@ -264,7 +352,13 @@ def _linear_order(q: int) -> int:
 
 
 def general_linear(q: int) -> FiniteGroup:
-    """GL(2, q) as 2×2 matrices, q ≤ 9."""
+    """GL(2, q) as 2×2 matrices, q ≤ 9.
+
+    Examples
+    --------
+    >>> general_linear(3).order
+    48
+    """
     _count("q", q, 2, _linear_order(q))
     _, _, w = field_tables(q)
     minus = int(np.argmin(field_tables(q)[0][1]))  # the b with 1 + b = 0
@@ -273,7 +367,13 @@ def general_linear(q: int) -> FiniteGroup:
 
 
 def special_linear(q: int) -> FiniteGroup:
-    """SL(2, q) as 2×2 matrices, q ≤ 19, generated by transvections."""
+    """SL(2, q) as 2×2 matrices, q ≤ 19, generated by transvections.
+
+    Examples
+    --------
+    >>> special_linear(3).order
+    24
+    """
     _count("q", q, 2, _linear_order(q) // max(1, q - 1))
     p = prime_factors(q)[0]
     field_tables(q)
@@ -283,7 +383,13 @@ def special_linear(q: int) -> FiniteGroup:
 
 
 def projective_special_linear(q: int) -> FiniteGroup:
-    """PSL(2, q) as permutations of the q + 1 points of the projective line (x ↦ x + b and x ↦ -1/x)."""
+    """PSL(2, q) as permutations of the q + 1 points of the projective line (x ↦ x + b and x ↦ -1/x).
+
+    Examples
+    --------
+    >>> projective_special_linear(7).order
+    168
+    """
     _count("q", q, 2, _linear_order(q) // max(1, q - 1) // gcd(2, q - 1))
     add, multiply, _ = field_tables(q)
     p = prime_factors(q)[0]
@@ -294,7 +400,13 @@ def projective_special_linear(q: int) -> FiniteGroup:
 
 
 def direct_product(*groups: FiniteGroup) -> FiniteGroup:
-    """G × H × …: pairs at index g·|H| + h, multiplied componentwise."""
+    """G × H × …: pairs at index g·|H| + h, multiplied componentwise.
+
+    Examples
+    --------
+    >>> direct_product(cyclic(2), symmetric(3)).order
+    12
+    """
     return reduce(_direct_product, groups) if groups else cyclic(1)
 
 
@@ -373,6 +485,12 @@ def wreath_product(base: FiniteGroup, top: FiniteGroup, name: str = "") -> Finit
 
     φ_π moves coordinate i to π(i).  A group without permutation rows acts on itself by left multiplication.
     Cohn–Kleinberg–Szegedy–Umans use ``wreath_product(abelian(n, n, n), symmetric(2))``.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> wreath_product(group("C2"), group("C3")).order
+    24
     """
     rows = top.elements if isinstance(top.elements, np.ndarray) and _is_permutations(top.elements) else top.table
     points = rows.shape[1]

@@ -27,7 +27,13 @@ IntArray = np.ndarray[Any, np.dtype[Any]]
 
 
 def prime_factors(n: int) -> list[int]:
-    """Distinct prime factors of n ≥ 1, increasing."""
+    """Distinct prime factors of n ≥ 1, increasing.
+
+    Examples
+    --------
+    >>> prime_factors(360)
+    [2, 3, 5]
+    """
     out, q = [], 2
     while q * q <= n:
         if n % q == 0:
@@ -39,7 +45,13 @@ def prime_factors(n: int) -> list[int]:
 
 
 def totient(n: int) -> int:
-    """Euler's φ(n), the degree of Q(ζ_n) over Q."""
+    """Euler's φ(n), the degree of Q(ζ_n) over Q.
+
+    Examples
+    --------
+    >>> totient(12)
+    4
+    """
     for q in prime_factors(n):
         n -= n // q
     return n
@@ -47,7 +59,13 @@ def totient(n: int) -> int:
 
 @cache
 def cyclotomic_polynomial(n: int) -> tuple[int, ...]:
-    """Coefficients of Φ_n, constant term first, length φ(n) + 1."""
+    """Coefficients of Φ_n, constant term first, length φ(n) + 1.
+
+    Examples
+    --------
+    >>> cyclotomic_polynomial(6)
+    (1, -1, 1)
+    """
     numerator = [-1] + [0] * (n - 1) + [1]
     for d in range(1, n):
         if n % d == 0:

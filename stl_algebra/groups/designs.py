@@ -52,7 +52,13 @@ def _exact(vectors: Any) -> Cyclotomic:
 
 
 def simplex(n: int) -> Cyclotomic:
-    """The n + 1 vertices (n+1)·e_i - Σ e_j of a regular simplex, as rows of n + 1 coordinates spanning dimension n."""
+    """The n + 1 vertices (n+1)·e_i - Σ e_j of a regular simplex, as rows of n + 1 coordinates spanning dimension n.
+
+    Examples
+    --------
+    >>> simplex(2).shape
+    (3, 3)
+    """
     if not isinstance(n, int | np.integer) or n < 1:
         raise StlError("n", n, "an integer ≥ 1")
     return Cyclotomic.rational((n + 1) * np.eye(n + 1, dtype=np.int64) - 1)
@@ -93,14 +99,26 @@ def invariant_form(representation: Representation) -> Cyclotomic:
 
 
 def gram_matrix(vectors: Any, form: Cyclotomic | None = None) -> Cyclotomic:
-    """⟨x_i, x_j⟩ = x_i* B x_j, exact, shape (N, N); B is the identity unless given."""
+    """⟨x_i, x_j⟩ = x_i* B x_j, exact, shape (N, N); B is the identity unless given.
+
+    Examples
+    --------
+    >>> gram_matrix(simplex(2)).shape
+    (3, 3)
+    """
     rows = _exact(vectors)
     left = rows.conj() if form is None else rows.conj() @ form
     return left @ rows.transpose()
 
 
 def frame_operator(vectors: Any) -> Cyclotomic:
-    """Σ x x* over the rows, exact, shape (d, d)."""
+    """Σ x x* over the rows, exact, shape (d, d).
+
+    Examples
+    --------
+    >>> frame_operator(simplex(2)).shape
+    (3, 3)
+    """
     rows = _exact(vectors)
     return rows.transpose() @ rows.conj()
 
@@ -125,7 +143,13 @@ def _power(x: Cyclotomic, k: int) -> Cyclotomic:
 
 
 def is_centred_tight_frame(vectors: Any, form: Cyclotomic | None = None) -> bool:
-    """Exact test of Σ w = 0 and Σ w w* = (N ‖w‖²/d)·1 on the span of the vectors."""
+    """Exact test of Σ w = 0 and Σ w w* = (N ‖w‖²/d)·1 on the span of the vectors.
+
+    Examples
+    --------
+    >>> is_centred_tight_frame(simplex(3))
+    True
+    """
     rows = _exact(vectors)
     gram = gram_matrix(rows, form)
     d = len(row_basis(gram))
@@ -135,7 +159,13 @@ def is_centred_tight_frame(vectors: Any, form: Cyclotomic | None = None) -> bool
 
 
 def spherical_strength(vectors: Any, form: Cyclotomic | None = None, limit: int = 12) -> int:
-    """Largest t ≤ limit for which real vectors are a spherical t-design (0 when not even centred)."""
+    """Largest t ≤ limit for which real vectors are a spherical t-design (0 when not even centred).
+
+    Examples
+    --------
+    >>> spherical_strength(simplex(3))
+    2
+    """
     gram = gram_matrix(vectors, form)
     if not gram.is_real:
         raise StlError("vectors", gram, "real inner products", "Use projective_strength for complex vectors.")
@@ -150,7 +180,13 @@ def spherical_strength(vectors: Any, form: Cyclotomic | None = None, limit: int 
 
 
 def is_spherical_design(vectors: Any, t: int, form: Cyclotomic | None = None) -> bool:
-    """Whether real vectors are a spherical t-design (exact)."""
+    """Whether real vectors are a spherical t-design (exact).
+
+    Examples
+    --------
+    >>> is_spherical_design(simplex(3), 2)
+    True
+    """
     return spherical_strength(vectors, form, t) >= t
 
 

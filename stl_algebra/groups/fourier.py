@@ -41,6 +41,12 @@ def abelian_basis(group: FiniteGroup) -> tuple[tuple[int, ...], tuple[int, ...]]
     """Independent generators of an abelian group and their orders (each order divides the one before).
 
     Every element is s_0^i_0 · s_1^i_1 · … for exactly one tuple with 0 ≤ i_k < order_k.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> abelian_basis(group("C2xC4"))
+    ((1, 4), (4, 2))
     """
     if not group.is_abelian:
         raise StlError("group", group, "an abelian group")
@@ -136,6 +142,13 @@ class FourierTransform:
     group : FiniteGroup
     form : {"monomial", "field"}
         Which exact matrices to use; see `irreps`.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> transform = FourierTransform(group("S3"))
+    >>> transform.matrix @ transform.inverse_matrix == np.eye(6, dtype=int)
+    True
     """
 
     group: FiniteGroup
@@ -249,6 +262,13 @@ def modular_fourier(group: FiniteGroup, q: int, form: str = "monomial") -> tuple
     StlError
         If q is not a prime power, q ≢ 1 modulo the exponent, or the characteristic divides a denominator of the
         exact matrices.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> forward, backward = modular_fourier(group("S3"), 7)
+    >>> np.array_equal(forward @ backward % 7, np.eye(6, dtype=int))
+    True
     """
     from stl_algebra.groups.generate import field_tables
 

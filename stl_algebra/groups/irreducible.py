@@ -56,7 +56,7 @@ class Monomial:
         return Cyclotomic(num, values.conductor)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Irrep(Representation):
     """An irreducible representation, tied to its row of the character table.
 
@@ -76,6 +76,9 @@ class Irrep(Representation):
     indicator: int = 1
     method: str = ""
     monomial: Monomial | None = None
+
+    def __repr__(self) -> str:
+        return f"Irrep({self.group.name or 'unnamed'}, χ{self.index}, dimension {self.dimension}, {self.type})"
 
     @cached_property
     def type(self) -> str:
@@ -112,13 +115,26 @@ def irreps(group: FiniteGroup, form: str = "monomial") -> tuple[Irrep, ...]:
     -------
     tuple of Irrep
         Matrices are built when first used.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> [rho.dimension for rho in irreps(group("A5"))]
+    [1, 3, 3, 4, 5]
     """
     return tuple(irrep(group, i, form) for i in range(len(character_table(group))))
 
 
 @lru_cache(maxsize=4096)
 def irrep(group: FiniteGroup, index: int, form: str = "monomial") -> Irrep:
-    """The irreducible representation with character number `index`; see `irreps`."""
+    """The irreducible representation with character number `index`; see `irreps`.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> irrep(group("S3"), 2).dimension
+    2
+    """
     if form not in ("monomial", "field"):
         raise StlError("form", form, "'monomial' or 'field'")
     table = character_table(group)

@@ -16,7 +16,13 @@ IntArray = np.ndarray[Any, np.dtype[Any]]
 
 @cache
 def prime_congruent_one(modulus: int, above: int) -> int:
-    """Smallest prime p ≡ 1 (mod modulus) with p > above."""
+    """Smallest prime p ≡ 1 (mod modulus) with p > above.
+
+    Examples
+    --------
+    >>> prime_congruent_one(12, 100)
+    109
+    """
     p = above // modulus * modulus + 1
     while p <= above or prime_factors(p) != [p]:
         p += modulus
@@ -25,7 +31,13 @@ def prime_congruent_one(modulus: int, above: int) -> int:
 
 @cache
 def root_of_unity(order: int, p: int) -> int:
-    """An element of multiplicative order exactly `order` modulo the prime p ≡ 1 (mod order)."""
+    """An element of multiplicative order exactly `order` modulo the prime p ≡ 1 (mod order).
+
+    Examples
+    --------
+    >>> root_of_unity(4, 13)
+    8
+    """
     for a in range(1, p):
         w = pow(a, (p - 1) // order, p)
         if all(pow(w, order // q, p) != 1 for q in prime_factors(order)):
@@ -34,7 +46,13 @@ def root_of_unity(order: int, p: int) -> int:
 
 
 def matmul(a: IntArray, b: IntArray, p: int) -> IntArray:
-    """a @ b mod p; float64 while the partial sums stay below 2^53, in pieces otherwise."""
+    """a @ b mod p; float64 while the partial sums stay below 2^53, in pieces otherwise.
+
+    Examples
+    --------
+    >>> matmul(np.array([[3]]), np.array([[5]]), 7).tolist()
+    [[1]]
+    """
     depth = max(1, min(a.shape[-1], 2**53 // (p * p)))
     out: Any = 0
     for k in range(0, a.shape[-1], depth):
@@ -72,7 +90,13 @@ def rank_profile(a: IntArray, p: int) -> list[int]:
 
 
 def nullspace(a: IntArray, p: int) -> IntArray:
-    """Rows spanning {v : a·v = 0 mod p}, in echelon form."""
+    """Rows spanning {v : a·v = 0 mod p}, in echelon form.
+
+    Examples
+    --------
+    >>> nullspace(np.array([[1, 2]]), 5).tolist()
+    [[1, 2]]
+    """
     reduced, pivots = row_reduce(a, p)
     free = [c for c in range(a.shape[1]) if c not in set(pivots)]
     out = np.zeros((len(free), a.shape[1]), dtype=np.int64)

@@ -177,7 +177,14 @@ def _invariants(group: FiniteGroup) -> Any:
 
 
 def isomorphism(source: FiniteGroup, target: FiniteGroup) -> IntArray | None:
-    """An isomorphism source → target as an index array, or None when there is none."""
+    """An isomorphism source → target as an index array, or None when there is none.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> isomorphism(group("D4"), group("Q8")) is None
+    True
+    """
     if source.order != target.order or _invariants(source) != _invariants(target):
         return None
     search = _Search(source, target)
@@ -185,12 +192,26 @@ def isomorphism(source: FiniteGroup, target: FiniteGroup) -> IntArray | None:
 
 
 def is_isomorphic(a: FiniteGroup, b: FiniteGroup) -> bool:
-    """Whether two groups are isomorphic (invariants first, then a search; meant for orders up to a few hundred)."""
+    """Whether two groups are isomorphic (invariants first, then a search; meant for orders up to a few hundred).
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> is_isomorphic(group("C6"), group("C2xC3")), is_isomorphic(group("D4"), group("Q8"))
+    (True, False)
+    """
     return isomorphism(a, b) is not None
 
 
 def small_group_id(group: FiniteGroup) -> tuple[int, int]:
-    """(order, index) in the SmallGroups numbering, for orders ≤ 63."""
+    """(order, index) in the SmallGroups numbering, for orders ≤ 63.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> small_group_id(group("Q8"))
+    (8, 4)
+    """
     mine = None if group.order > MAX_SMALL_ORDER else _invariants(group)
     for index in range(1, number_of_small_groups(group.order) + 1):
         other = small_group(group.order, index)
@@ -246,6 +267,12 @@ def automorphism_group(group: FiniteGroup, limit: int = MAX_AUTOMORPHISM_ORDER) 
 
     The stabiliser of s_0 … s_(i-1) moves s_i; one automorphism is searched per candidate image that the
     automorphisms already known do not reach, so even C2^6 (|Aut| ≈ 2·10^10) takes a fraction of a second.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> automorphism_group(group("Q8")).order
+    24
     """
     if group.order > limit:
         raise StlError("group", group, f"order at most {limit}", "Raise `limit`: the search takes longer, that is all.")

@@ -163,7 +163,14 @@ def real_form(group: FiniteGroup, index: int) -> RealForm:
 
 
 def real_irreps(group: FiniteGroup) -> tuple[RealForm, ...]:
-    """Irreducible real representations: every real and quaternionic character, one of each complex pair."""
+    """Irreducible real representations: every real and quaternionic character, one of each complex pair.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> [rho.dimension for rho in real_irreps(group("C3"))]
+    [1, 2]
+    """
     from stl_algebra.groups.characters import character_table
 
     bar = character_table(group).conjugates

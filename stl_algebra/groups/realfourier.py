@@ -38,6 +38,11 @@ def best_known_rank(d: int) -> int:
     """Smallest number of real multiplications known to the project for a d×d matrix product.
 
     Above 8: Kronecker products of smaller formats and zero padding to the next size, never more than d³.
+
+    Examples
+    --------
+    >>> best_known_rank(2)
+    7
     """
     if d in _SQUARE_RANKS:
         return _SQUARE_RANKS[d]
@@ -168,7 +173,14 @@ def _multiply_block(block: RealBlock, x: Any, y: Any) -> Any:
 
 
 def real_multiplications(group: FiniteGroup, rank: Callable[[int], int] = best_known_rank) -> int:
-    """Real multiplications of one product in R[G] from the character table alone (no matrices needed)."""
+    """Real multiplications of one product in R[G] from the character table alone (no matrices needed).
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> real_multiplications(group("S3"))
+    9
+    """
     from stl_algebra.groups.characters import character_table
 
     table = character_table(group)

@@ -6,6 +6,7 @@ A representation is a homomorphism g ↦ ρ(g) with ρ(g·h) = ρ(g) ρ(h), stor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,7 +26,27 @@ __all__ = ["Representation"]
 IntArray = np.ndarray[Any, np.dtype[Any]]
 
 
-@dataclass(frozen=True, eq=False)
+WIDE = 8  # matrices up to this dimension are shown in a notebook
+
+
+def _latex(matrix: Cyclotomic) -> str:
+    rows = [[str(matrix[i, j]) for j in range(matrix.shape[1])] for i in range(matrix.shape[0])]
+    return r"\begin{pmatrix}" + r"\\".join("&".join(map(_in_latex, row)) for row in rows) + r"\end{pmatrix}"
+
+
+def _in_latex(number: str) -> str:
+    """``(1+√5)/2`` and ``ζ7²`` as LaTeX writes them."""
+    text = re.sub(r"√(\d+)", r"\\sqrt{\1}", number)
+    text = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda m: "^{" + m[0].translate(_PLAIN) + "}", text)
+    text = re.sub(r"ζ(\d+)", r"\\zeta_{\1}", text)
+    below = re.fullmatch(r"\(?(.+?)\)?/(\d+)", text)
+    return rf"\tfrac{{{below[1]}}}{{{below[2]}}}" if below else text
+
+
+_PLAIN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Representation:
     """A matrix representation over a cyclotomic field.
 
@@ -92,6 +113,18 @@ class Representation:
         return cls.from_permutations(group, group.coset_action(subgroup))
 
     # -- views ----------------------------------------------------------------------------------------------
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.group.name or 'unnamed'}, dimension {self.dimension})"
+
+    def _repr_latex_(self) -> str:
+        """The images of the generators, exactly."""
+        g, d = self.group, self.dimension
+        images = []
+        for s in g.generators or (g.identity,):
+            word = g.label(s).replace("_", r"\_").replace("^", r"\hat{}")
+            images.append(rf"\text{{{word}}}\mapsto{_latex(self.matrices[s])}" if d <= WIDE else rf"\text{{{word}}}")
+        return "$" + r",\quad ".join(images) + (rf"\quad\text{{(dimension {d})}}" if d > WIDE else "") + "$"
+
     @cached_property
     def matrices(self) -> Cyclotomic:
         """Exact matrices of all elements, shape (|G|, d, d)."""

@@ -39,7 +39,13 @@ def _catalogue() -> dict[int, list[tuple[str, tuple[str, ...]]]]:
 
 
 def number_of_small_groups(order: int) -> int:
-    """How many groups of this order exist up to isomorphism (order ≤ 63)."""
+    """How many groups of this order exist up to isomorphism (order ≤ 63).
+
+    Examples
+    --------
+    >>> number_of_small_groups(32)
+    51
+    """
     if not isinstance(order, int | np.integer) or not 1 <= order <= MAX_SMALL_ORDER:
         raise StlError(
             "order",
@@ -55,6 +61,11 @@ def small_group_description(order: int, index: int) -> str:
 
     A description that fits several groups carries the number, so that `group` reads every description back:
     ``C5:C4[20,1]`` and ``C5:C4[20,3]``.
+
+    Examples
+    --------
+    >>> small_group_description(8, 4)
+    'Q8'
     """
     count = number_of_small_groups(order)
     if not isinstance(index, int | np.integer) or not 1 <= index <= count:
@@ -74,7 +85,13 @@ def _repeated() -> Counter[str]:
 
 
 def small_group(order: int, index: int) -> FiniteGroup:
-    """Group number `index` (from 1) of the given order, as ``SmallGroup(order, index)`` in GAP."""
+    """Group number `index` (from 1) of the given order, as ``SmallGroup(order, index)`` in GAP.
+
+    Examples
+    --------
+    >>> small_group(12, 3).order
+    12
+    """
     small_group_description(order, index)  # checks both arguments
     return _small_group(int(order), int(index))
 
@@ -93,5 +110,11 @@ def _small_group(order: int, index: int) -> FiniteGroup:
 
 
 def small_groups(order: int) -> list[FiniteGroup]:
-    """All groups of one order."""
+    """All groups of one order.
+
+    Examples
+    --------
+    >>> len(list(small_groups(8)))
+    5
+    """
     return [small_group(order, i + 1) for i in range(number_of_small_groups(order))]

@@ -95,6 +95,12 @@ def subgroup_classes(group: FiniteGroup, limit: int = MAX_SUBGROUPS) -> tuple[Su
     ------
     StlError
         When the group has more than `limit` subgroups.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> [(c.order, c.length) for c in subgroup_classes(group("S3"))]
+    [(1, 1), (2, 3), (3, 1), (6, 1)]
     """
     orders, line = group.element_orders, np.arange(group.order)
     moves = [np.asarray(group.conjugate(s, line)) for s in group.generators]
@@ -156,7 +162,14 @@ def _extend(group: FiniteGroup, subgroup: IntArray, inside: Any, generators: tup
 
 @lru_cache(maxsize=128)
 def normal_subgroups(group: FiniteGroup, limit: int = MAX_SUBGROUPS) -> tuple[IntArray, ...]:
-    """All normal subgroups as sorted element arrays, by increasing order: joins of normal closures of classes."""
+    """All normal subgroups as sorted element arrays, by increasing order: joins of normal closures of classes.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> [len(n) for n in normal_subgroups(group("A4"))]
+    [1, 4, 12]
+    """
     closures = {}
     for r in group.classes.representatives:
         n = group.normal_closure([int(r)])
@@ -182,7 +195,14 @@ def normal_subgroups(group: FiniteGroup, limit: int = MAX_SUBGROUPS) -> tuple[In
 
 
 def sylow_subgroup(group: FiniteGroup, p: int) -> IntArray:
-    """Sorted elements of a Sylow p-subgroup, grown inside normalisers."""
+    """Sorted elements of a Sylow p-subgroup, grown inside normalisers.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> len(sylow_subgroup(group("S4"), 2))
+    8
+    """
     if prime_factors(p) != [p]:
         raise StlError("p", p, "a prime")
     target = 1
@@ -237,7 +257,15 @@ def subgroup_lattice(group: FiniteGroup, up_to_conjugacy: bool = True) -> networ
 
 
 def cayley_graph(group: FiniteGroup, generators: tuple[int, ...] | None = None) -> networkx.MultiDiGraph:
-    """Cayley graph: an edge g → g·s with attribute ``generator`` = s for every element g and generator s."""
+    """Cayley graph: an edge g → g·s with attribute ``generator`` = s for every element g and generator s.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> graph = cayley_graph(group("Q8"))
+    >>> graph.number_of_nodes(), graph.number_of_edges()
+    (8, 16)
+    """
     import networkx as nx
 
     graph = nx.MultiDiGraph()

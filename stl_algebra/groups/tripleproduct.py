@@ -76,6 +76,12 @@ def realised_formats(
         Largest dimension tried.
     samples : int
         Random pairs per pair of sizes.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> list(realised_formats(group("S3")))
+    [(2, 2, 2)]
     """
     rng = np.random.default_rng(seed)
     found: dict[tuple[int, int, int], tuple[list[int], list[int], list[int]]] = {}

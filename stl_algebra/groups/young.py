@@ -21,7 +21,13 @@ IntArray = np.ndarray[Any, np.dtype[Any]]
 
 
 def partitions(n: int, largest: int | None = None) -> Iterator[tuple[int, ...]]:
-    """Partitions of n in reverse lexicographic order."""
+    """Partitions of n in reverse lexicographic order.
+
+    Examples
+    --------
+    >>> list(partitions(4))
+    [(4,), (3, 1), (2, 2), (2, 1, 1), (1, 1, 1, 1)]
+    """
     if n == 0:
         yield ()
     for first in range(min(n, largest or n), 0, -1):
@@ -30,7 +36,13 @@ def partitions(n: int, largest: int | None = None) -> Iterator[tuple[int, ...]]:
 
 
 def standard_tableaux(shape: tuple[int, ...]) -> list[tuple[tuple[int, ...], ...]]:
-    """Fillings with 0 … n-1 that increase along rows and columns."""
+    """Fillings with 0 … n-1 that increase along rows and columns.
+
+    Examples
+    --------
+    >>> len(list(standard_tableaux((3, 2))))
+    5
+    """
     n = sum(shape)
     if n == 0:
         return [tuple(() for _ in shape)]

@@ -1,9 +1,10 @@
 """The isotropy group of matrix multiplication acting on encoders: equivalence, invariants, stabilisers."""
 
-from .enumeration import action, actions
+from .enumeration import actions
+from .grammar import action, is_explicit, is_generated
 from .invariants import rank_triples, trace_tensor
 from .isometries import Action
-from .orbittypes import TermType, count_multisets, multisets, term_types
+from .orbittypes import TermType, count_multisets, multisets, sample_multisets, term_types
 from .primitive import primitive_action
 from .stabiliser import Equivalence, Stabiliser, describe_group, equivalent, signature, stabiliser
 from .transform import Transformation, canonical_form, same_up_to_order
@@ -20,10 +21,13 @@ __all__ = [
     "count_multisets",
     "describe_group",
     "equivalent",
+    "is_explicit",
+    "is_generated",
     "multisets",
     "primitive_action",
     "rank_triples",
     "same_up_to_order",
+    "sample_multisets",
     "signature",
     "stabiliser",
     "term_types",

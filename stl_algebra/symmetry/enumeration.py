@@ -20,7 +20,7 @@ spaces and, over the complex numbers, conjugation.  Only faithful actions are li
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from math import factorial
 from typing import Any
@@ -35,7 +35,7 @@ from stl_algebra.groups.table import FiniteGroup
 
 from .isometries import MAX_PAIRS, Action, fingerprint
 
-__all__ = ["TWISTS", "action", "actions"]
+__all__ = ["TWISTS", "actions", "generated_action"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 TWISTS = ("", "T", "Z3", "S3")
@@ -62,7 +62,9 @@ def actions(
     group : FiniteGroup
     fmt : (int, int, int)
     field : {"real", "complex"}
-        Orthogonal or unitary matrices.  Over the complex numbers only the twists "" and "Z3".
+        Orthogonal or unitary matrices.  Over the complex numbers transpositions come with real matrices only (they are
+        then the same actions with more orbit types): an element that goes to the dual spaces acts like an antiunitary
+        one, and corepresentations by other matrices are not enumerated.
     twists : sequence of {"", "T", "Z3", "S3"}
     reps : str, optional
         Only actions with these degrees on the spaces, as in the name.
@@ -79,13 +81,14 @@ def actions(
     fmt = _format(fmt)
     seen: dict[str, int] = {}
     for twist in _twists(group, fmt, field, twists):
-        for points, spaces in _classified(group, fmt, field, twist, reps):
-            action = _action(group, fmt, field, twist, points, spaces)
+        over = "real" if twist.name in ("T", "S3") else field
+        for points, spaces in _classified(group, fmt, over, twist, reps):
+            action = replace(_action(group, fmt, over, twist, points, spaces), field=field)
             count = seen[action.name] = seen.get(action.name, 0) + 1
             yield action if count == 1 else action.renamed(f"{action.name}-{count}")
 
 
-def action(name: str, fmt: Sequence[int], field: str = "real") -> Action:
+def generated_action(name: str, fmt: Sequence[int], field: str = "real") -> Action:
     """The action with a name that `actions` gave.
 
     Raises
@@ -93,6 +96,11 @@ def action(name: str, fmt: Sequence[int], field: str = "real") -> Action:
     StlError
         If the name does not have the form ``GROUP/REPS/DIGEST`` or ``GROUP/TWIST/REPS/DIGEST``, the group is unknown,
         or no action on this format over this field has it.
+
+    Examples
+    --------
+    >>> generated_action("S3/2,2,2/xmk9t", (2, 2, 2)).order
+    6
     """
     from stl_algebra.groups.names import group
 
@@ -148,19 +156,17 @@ def _twists(group: FiniteGroup, fmt: tuple[int, int, int], field: str, wanted: S
             power = np.array([steps.index(x) for x in coset])
             tau = (np.arange(3)[None, :] + power[:, None]) % 3
             yield _Twist("Z3", tau, ((c.representative, (0, 1, 2), (0, far, int(group.table[far, far]))),))
-    if field != "real":
-        return
     if "T" in wanted and len(set(fmt)) < 3:
         middle = 1 if fmt[0] == fmt[2] else 2 if fmt[0] == fmt[1] else 0
         a, b = (i for i in range(3) if i != middle)
-        for c in _distinct(group, [c for c in index if c.order * 2 == group.order], field):
+        for c in _distinct(group, [c for c in index if c.order * 2 == group.order], "real"):
             far = int(np.setdiff1d(np.arange(group.order), c.representative)[0])
             tau = still.copy()
             outside = np.setdiff1d(np.arange(group.order), c.representative)
             tau[outside, a], tau[outside, b] = b, a
             yield _Twist("T", tau, ((None, (middle,), (0,)), (c.representative, (a, b), (0, far))))
     if "S3" in wanted and square:
-        for c in _distinct(group, [c for c in index if c.order * 3 == group.order and not c.is_normal], field):
+        for c in _distinct(group, [c for c in index if c.order * 3 == group.order and not c.is_normal], "real"):
             representatives, coset = group.left_cosets(c.representative)
             tau = coset[group.table[:, representatives]]
             yield _Twist("S3", tau, ((c.representative, (0, 1, 2), tuple(map(int, representatives))),))

@@ -130,7 +130,14 @@ def pair_colours(mats: FactorMatrices, p: int) -> Array:
 
 
 def rank_triples(encoder: Encoder) -> Array:
-    """Return the ranks of the three factor matrices of every term, int array (r, 3)."""
+    """Return the ranks of the three factor matrices of every term, int array (r, 3).
+
+    Examples
+    --------
+    >>> from stl_algebra import schemes
+    >>> rank_triples(schemes.strassen())[0].tolist()
+    [2, 2, 2]
+    """
     view, p = prime_view(encoder)
     return np.array([[_rank(m, p) for m in triple] for triple in zip(*factor_matrices(view), strict=True)])
 

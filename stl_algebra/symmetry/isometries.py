@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import permutations
+from itertools import groupby, permutations
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,20 @@ from stl_algebra.errors import StlError
 from stl_algebra.groups.generate import table_from_right_multiplication
 from stl_algebra.groups.table import MAX_ORDER, FiniteGroup
 
-__all__ = ["MAX_PAIRS", "Action", "fingerprint"]
+__all__ = ["MAX_PAIRS", "Action", "Element", "fingerprint"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 SLOTS = ((0, 1), (1, 2), (2, 0))  # the spaces of each slot in trace form; the last is stored transposed
 MAX_PAIRS = 1100  # order up to which names compare pairs of elements
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # no l, o, 0, 1: digests are typed by hand
+
+
+@dataclass(frozen=True, eq=False)
+class Element:
+    """One symmetry: slot s of a term goes to slot ``slots[s]`` by the matrix ``maps[s]``."""
+
+    slots: tuple[int, int, int]
+    maps: tuple[Array, Array, Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +140,14 @@ class Action:
             out.append(result)
         return out[0], out[1], out[2]
 
+    @cached_property
+    def elements(self) -> tuple[Element, ...]:
+        """The group element by element: where each sends the three slots, and by which matrices."""
+        return tuple(
+            Element((int(t[0]), int(t[1]), int(t[2])), (self.maps[0][g], self.maps[1][g], self.maps[2][g]))
+            for g, t in enumerate(self.slots)
+        )
+
     @property
     def dims(self) -> tuple[int, int, int]:
         """Lengths of the three slots."""
@@ -199,12 +215,12 @@ def _generated(
                 raise StlError(f"generators[{k}]", m.tolist(), f"a unitary {fmt[i]}×{fmt[i]} matrix for space {i + 1}")
     is_complex = any(np.iscomplexobj(m) for column in steps for m in column)
     kind = np.complex128 if is_complex else np.float64
-    rng = np.random.default_rng(7)
-    reader = [rng.normal(size=(d, d)) + (1j * rng.normal(size=(d, d)) if is_complex else 0) for d in fmt]
 
-    def normal(m: Array, i: int) -> Array:
-        phase = np.einsum("gab,ab->g", m, reader[i])
-        return np.asarray(m * (phase.conj() / np.abs(phase))[:, None, None])
+    def normal(m: Array) -> Array:
+        """Matrices with a positive first entry: what they are up to scalars."""
+        flat = m.reshape(len(m), -1)
+        first = flat[np.arange(len(m)), (np.abs(flat) > 0.01).argmax(axis=1)]
+        return np.asarray(m * (first.conj() / np.abs(first))[:, None, None])
 
     def keys(tau: Array, mats: Sequence[Array]) -> list[bytes]:
         flat = [np.rint(view * 2.0**18 + 0.3) for m in mats for view in ((m.real, m.imag) if is_complex else (m,))]
@@ -212,19 +228,20 @@ def _generated(
         return [row.tobytes() for row in rows]
 
     tau: Array = np.arange(3)[None]
-    mats: list[Array] = [normal(np.eye(d, dtype=kind)[None], i) for i, d in enumerate(fmt)]
+    mats: list[Array] = [np.eye(d, dtype=kind)[None] for d in fmt]
     index = {keys(tau, mats)[0]: 0}
+    words = [""]
     everything: list[tuple[Array, list[Array]]] = [(tau, mats)]
     moves: list[list[int]] = [[] for _ in generators]
     while len(tau):
-        images = []
+        images, first = [], len(index) - len(tau)
         for k in range(len(generators)):  # (g·s): first s, then g; g acts on a dual space by the conjugate matrix
             t = taus[k]
             bar = bool(_is_odd(t[None])[0])
             moved = [np.empty_like(m) for m in mats]
             for i in range(3):
                 outer = mats[int(t[i])]
-                moved[i] = normal((outer.conj() if bar else outer) @ steps[i][k], i)
+                moved[i] = normal((outer.conj() if bar else outer) @ steps[i][k])
             images.append((tau[:, t], moved, keys(tau[:, t], moved)))
         fresh_tau: list[Array] = []
         fresh: list[list[Array]] = [[], [], []]
@@ -239,6 +256,7 @@ def _generated(
                             "Check the matrices; a rounding error or an irrational angle never closes.",
                         )
                     index[key[row]] = len(index)
+                    words.append(words[first + row] + _LETTERS[k % len(_LETTERS)])
                     fresh_tau.append(t_new[row])
                     for i in range(3):
                         fresh[i].append(m_new[i][row])
@@ -247,11 +265,12 @@ def _generated(
         mats = [np.array(f, dtype=kind).reshape(-1, d, d) for f, d in zip(fresh, fmt, strict=True)]
         everything.append((tau, mats))
     tau = np.concatenate([t for t, _ in everything])
-    first, second, third = (np.concatenate([m[i] for _, m in everything]) for i in range(3))
-    spaces = (first, second, third)
+    x, y, z = (np.concatenate([m[i] for _, m in everything]) for i in range(3))
+    spaces = (x, y, z)
     table = table_from_right_multiplication([np.array(m) for m in moves])
     chosen = tuple(dict.fromkeys(int(m[0]) for m in moves if m[0]))
-    group = FiniteGroup(table, name or f"order{len(tau)}", None, chosen, check=False)
+    labels = [_powers(w) for w in words] if len(generators) <= len(_LETTERS) else None
+    group = FiniteGroup(table, name or f"order{len(tau)}", labels, chosen, check=False)
     field = "complex" if is_complex else "real"
     digest = fingerprint(group, tau, [_measured(group, tau, m, i, field) for i, m in enumerate(spaces)], fmt, field)
     label = "-".join(str(d) for d in fmt)
@@ -264,6 +283,12 @@ def _generated(
         tau,
         lambda: spaces,
     )
+
+
+def _powers(word: str) -> str:
+    """A word in generators with powers, e.g. ``a^2b``; the empty one is e."""
+    runs = [(letter, len(list(run))) for letter, run in groupby(word)]
+    return "".join(letter if k == 1 else f"{letter}^{k}" for letter, k in runs) or "e"
 
 
 def _measured(group: FiniteGroup, tau: Array, rho: Array, i: int, field: str) -> tuple[Array, Array | None]:

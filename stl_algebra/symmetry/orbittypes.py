@@ -2,9 +2,9 @@
 
 A term x⁰⊗x¹⊗x² with stabiliser S has lines that S permutes.  On each orbit of slots the part of S that fixes a slot
 acts on its line by a character, all scalars together have product one, and the terms with given characters form a
-product of linear spaces.  Types are listed up to conjugacy in G; each is named by its orbit length, generators of S
+product of linear spaces.  Types are listed up to conjugacy in G; each is named by its orbit size, generators of S
 and their eigenvalues on each block of slots, e.g. ``12:<b>:+,-,-``.  An invariant encoder is a multiset of types
-with Σ length = rank, and one vector per block for each.
+with Σ size = rank, and one vector per block for each.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import product
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,9 +23,14 @@ from stl_algebra.groups.subgroups import subgroup_classes
 
 from .isometries import Action
 
-__all__ = ["TermType", "count_multisets", "multisets", "term_types"]
+__all__ = ["TermType", "count_multisets", "multisets", "sample_multisets", "term_types"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class _Sized(Protocol):
+    @property
+    def size(self) -> int: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +41,7 @@ class TermType:
     ----------
     action : Action
     name : str
-        ``LENGTH:<GENERATORS>:EIGENVALUES``, or just the length for a free orbit.
+        ``SIZE:<GENERATORS>:EIGENVALUES``, or just the size for a free orbit.
     stabiliser : int array
         Sorted elements of S.
     blocks : tuple of int
@@ -55,7 +60,7 @@ class TermType:
     widths: tuple[int, ...]
 
     @property
-    def length(self) -> int:
+    def size(self) -> int:
         """Number of terms in the orbit."""
         return self.action.order // len(self.stabiliser)
 
@@ -120,7 +125,7 @@ def term_types(action: Action, longest: int | None = None) -> list[TermType]:
             if not seen.intersection(keys):
                 out.append(candidate)
             seen.update(keys)
-    return sorted(out, key=lambda t: (-t.length, -t.unknowns))
+    return sorted(out, key=lambda t: (-t.size, -t.unknowns))
 
 
 def _of_stabiliser(
@@ -226,12 +231,12 @@ def _name(
     generators: tuple[int, ...],
     blocks: Sequence[tuple[tuple[complex, ...], tuple[int, ...]]],
 ) -> str:
-    length = action.order // len(stabiliser)
+    size = action.order // len(stabiliser)
     if len(stabiliser) == 1:
-        return str(length)
+        return str(size)
     group = action.group
     values = ",".join("".join(map(_unit, v)) if v else "+" for v, _ in blocks)
-    return f"{length}:<{','.join(group.label(g) for g in generators)}>:{values}"
+    return f"{size}:<{','.join(group.label(g) for g in generators)}>:{values}"
 
 
 def _unit(value: complex) -> str:
@@ -243,33 +248,93 @@ def _unit(value: complex) -> str:
     return f"({Fraction(float(np.angle(value) / (2 * np.pi) % 1)).limit_denominator(5040)})"
 
 
-def count_multisets(types: Sequence[TermType], rank: int) -> int:
-    """How many multisets of orbit types have a given rank."""
+def count_multisets(types: Sequence[_Sized], rank: int) -> int:
+    """How many multisets of orbit types have a given rank.
+
+    Examples
+    --------
+    >>> from stl_algebra.symmetry import action
+    >>> count_multisets(term_types(action("Z3", (3, 3, 3))), 23)
+    8
+    """
     if rank < 1:
         raise StlError("rank", rank, "a positive integer")
     ways = [1] + [0] * rank
     for t in types:
-        for r in range(t.length, rank + 1):
-            ways[r] += ways[r - t.length]
+        for r in range(t.size, rank + 1):
+            ways[r] += ways[r - t.size]
     return ways[rank]
 
 
-def multisets(types: Sequence[TermType], rank: int) -> Iterator[tuple[int, ...]]:
-    """All multisets of a given rank as multiplicities in the order of `types`, those with most long orbits first."""
-    lengths = [t.length for t in types]
-    reachable = [[True] + [False] * rank for _ in range(len(types) + 1)]
-    for i in range(len(types) - 1, -1, -1):
-        for r in range(1, rank + 1):
-            reachable[i][r] = reachable[i + 1][r] or (r >= lengths[i] and reachable[i][r - lengths[i]])
+def multisets(types: Sequence[_Sized], rank: int) -> Iterator[tuple[int, ...]]:
+    """All multisets of a given rank as multiplicities in the order of `types`, those of fewest orbits first.
 
-    def extend(i: int, left: int) -> Iterator[tuple[int, ...]]:
+    >>> from collections import namedtuple
+    >>> Kind = namedtuple("Kind", "size")
+    >>> list(multisets([Kind(3), Kind(1)], 7))
+    [(2, 1), (1, 4), (0, 7)]
+    """
+    sizes = [t.size for t in types]
+    # possible[i, r, n]: n orbits of the types from i on make up r terms
+    possible = np.zeros((len(types) + 1, rank + 1, rank + 1), dtype=bool)
+    possible[-1, 0, 0] = True
+    for i in range(len(types) - 1, -1, -1):
+        possible[i] = possible[i + 1]
+        for r in range(sizes[i], rank + 1):
+            possible[i, r, 1:] |= possible[i, r - sizes[i], :-1]
+
+    def extend(i: int, left: int, orbits: int) -> Iterator[tuple[int, ...]]:
         if i == len(types):
             yield ()
             return
-        for k in range(left // lengths[i], -1, -1):
-            if reachable[i + 1][left - k * lengths[i]]:
-                for rest in extend(i + 1, left - k * lengths[i]):
+        for k in range(min(orbits, left // sizes[i]), -1, -1):
+            if possible[i + 1, left - k * sizes[i], orbits - k]:
+                for rest in extend(i + 1, left - k * sizes[i], orbits - k):
                     yield (k, *rest)
 
-    if reachable[0][rank]:
-        yield from extend(0, rank)
+    for orbits in range(rank + 1):
+        if possible[0, rank, orbits]:
+            yield from extend(0, rank, orbits)
+
+
+def sample_multisets(
+    types: Sequence[_Sized], rank: int, samples: int, seed: int = 0, fixed_share: float = 0.35
+) -> list[tuple[int, ...]]:
+    """Random multisets of a given rank as multiplicities in the order of `types`, distinct, in the order drawn.
+
+    The terms outside the longest orbits make up about `fixed_share` of the rank on average (successful ones under the
+    cyclic shift have a third to a half), spread over the other types at random.
+
+    Examples
+    --------
+    >>> from stl_algebra.symmetry import action
+    >>> sample_multisets(term_types(action("Z3", (3, 3, 3))), 23, 2)
+    [(5, 8), (4, 11)]
+    """
+    rng = np.random.default_rng(seed)
+    found: dict[tuple[int, ...], None] = {}
+    lengths = [t.size for t in types]
+    largest = max(lengths)
+    small = [i for i, n in enumerate(lengths) if n < largest]
+    free = [i for i, n in enumerate(lengths) if n == largest]
+    for _ in range(samples * 200):
+        counts = [0] * len(types)
+        left = rank
+        goal = rank * (1 - min(1.0, rng.gamma(4.0, fixed_share / 4.0))) if small else rank
+        while left >= largest and rank - left + largest <= goal + 1e-9:
+            counts[int(rng.choice(free))] += 1
+            left -= largest
+        weight = rng.dirichlet(np.ones(len(small))) if small else np.empty(0)
+        while left:
+            fits = [i for i in range(len(types)) if lengths[i] <= left and (i in small or not small)]
+            if not fits:
+                break
+            p = np.array([weight[small.index(i)] * lengths[i] if i in small else 1.0 for i in fits]) + 1e-12
+            pick = int(rng.choice(fits, p=p / p.sum()))
+            counts[pick] += 1
+            left -= lengths[pick]
+        if left == 0:
+            found.setdefault(tuple(counts))
+        if len(found) >= samples:
+            break
+    return list(found)

@@ -147,6 +147,12 @@ def equivalent(
     Equivalence or None
         None means that the coloured pairs of terms do not match, or that no matching comes from a change of
         basis. That answer is exact up to hash collisions (2⁻⁶⁴) when the algebra of the terms is irreducible.
+
+    Examples
+    --------
+    >>> from stl_algebra import schemes
+    >>> bool(equivalent(schemes.strassen(), schemes.winograd()))
+    True
     """
     if one.rank != two.rank:
         return None
@@ -183,6 +189,12 @@ def stabiliser(encoder: Encoder, seed: int = 0, skip_primes: int = 0) -> Stabili
         Seed of the random combinations.
     skip_primes : int
         Use another prime (to confirm a result independently).
+
+    Examples
+    --------
+    >>> from stl_algebra import schemes
+    >>> stabiliser(schemes.strassen()).order
+    36
     """
     view, p = prime_view(encoder, skip_primes)
     mats = factor_matrices(view)

@@ -19,7 +19,7 @@ __all__ = ["Transformation", "apply_modulo", "canonical_form", "intertwiner", "s
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Transformation:
     """An element of the isotropy group of a matrix-multiplication target.
 
@@ -39,6 +39,24 @@ class Transformation:
     p: list[list[Fraction]]
     q: list[list[Fraction]]
     r: list[list[Fraction]]
+
+    def __repr__(self) -> str:
+        words = [f"{name} = [{'; '.join(' '.join(map(str, row)) for row in matrix)}]" for name, matrix in self._bases()]
+        words += [f"{self.rotations} rotations"] * bool(self.rotations) + ["transposed"] * self.transposed
+        return f"Transformation({', '.join(words)})"
+
+    def _bases(self) -> list[tuple[str, list[list[Fraction]]]]:
+        return [("P", self.p), ("Q", self.q), ("R", self.r)]
+
+    def _repr_latex_(self) -> str:
+        matrices = [
+            name + r"=\begin{pmatrix}" + r"\\".join("&".join(map(str, row)) for row in m) + r"\end{pmatrix}"
+            for name, m in self._bases()
+        ]
+        before = [r"\text{transposed}"] * self.transposed + [rf"\text{{{self.rotations} rotations}}"] * bool(
+            self.rotations
+        )
+        return "$" + r",\quad ".join([*before, *matrices]) + "$"
 
     def __call__(self, encoder: Encoder) -> Encoder:
         """Return the image of an encoder."""
@@ -192,7 +210,14 @@ def canonical_form(encoder: Encoder) -> Encoder:
 
 
 def same_up_to_order(one: Encoder, two: Encoder) -> bool:
-    """Prove that two exact encoders consist of the same rank-one tensors in some order (exact comparison)."""
+    """Prove that two exact encoders consist of the same rank-one tensors in some order (exact comparison).
+
+    Examples
+    --------
+    >>> from stl_algebra import schemes
+    >>> same_up_to_order(schemes.strassen(), schemes.strassen().keep_terms([6, 5, 4, 3, 2, 1, 0]))
+    True
+    """
     return sorted(_normal_terms(one)) == sorted(_normal_terms(two))
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from kernels import STLLinear, calibrate, convert_linear
-from kernels.calibrate import Moments
+from kernels.calibration import Moments
 from kernels.experiments import starts
 from stl_algebra.errors import StlError
 

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels import exact_matmul
-from kernels.exact import moduli_for
+from kernels import exact_matmul, residues
+from kernels.residues import FLOAT, MODULAR, WRAP, Compiled, Plain, moduli_for
 from stl_algebra import Encoder, files, schemes
 from stl_algebra.errors import StlError
 
@@ -107,7 +107,7 @@ def test_shapes_types_and_refusals() -> None:
 
 def test_moduli_hold_the_bound() -> None:
     for bound, limit in [(2**i, limit) for i in range(0, 112, 3) for limit in (255, 10**6)]:
-        found = moduli_for(bound, limit, units=(3,))
+        found = moduli_for(bound, limit, 3)
         assert np.prod([int(m) for m in found], dtype=object) > 2.2 * bound
         assert np.gcd.reduce(found) == 1 or len(found) == 1
         assert all(m % 2 and m % 3 and m <= limit for m in found)
@@ -115,19 +115,78 @@ def test_moduli_hold_the_bound() -> None:
         moduli_for(10**40, 11)
 
 
-@pytest.mark.parametrize("modulus", [2, 7, 251, 255])
-def test_residue_kernel(modulus: int) -> None:
+@pytest.mark.parametrize("kind", [FLOAT, WRAP, MODULAR])
+@pytest.mark.parametrize("encoder", [None, S, schemes.laderman()], ids=["1", "2x2x2", "3x3x3"])
+def test_kernels_take_the_same_steps(encoder: Encoder | None, kind: int) -> None:
+    """Every step of the compiled path, congruent to the plain one's; sizes that divide nothing."""
+    pytest.importorskip("triton")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    codec = residues.integral(encoder)
+    moduli = moduli_for(2**43, residues.LARGEST, 1, True)
+    n, k, m = 21, 37, 18
+    a, bt = (torch.randint(-(2**18), 2**18, (size, k), device=device) for size in (n, m))
+    by = None
+    if kind == FLOAT:
+        a, bt = torch.randn(n, k, device=device).double(), torch.randn(m, k, device=device).double()
+        a[3], bt[4, 5] = 0, torch.inf
+        by = tuple(Compiled.exponents(x, 20.0, 20) for x in (a, bt))
+        for found, x in zip(by, (a, bt), strict=True):
+            assert torch.equal(found, Plain.exponents(x, 20.0, 20))
+    whole = residues.assembly(moduli, codec.den, kind, 10007, torch.device(device))
+    found, plain = [], []
+    for path, seen in ((Compiled, found), (Plain, plain)):
+        lhs, rhs = (path.encode(x, codec, side, moduli, by[side] if by else None) for side, x in enumerate((a, bt)))
+        products = path.multiply(lhs, rhs, moduli)
+        seen += [lhs, rhs, products, path.decode(products, codec, moduli, whole, (n, m), by)]
+    for x, y in zip(found[:3], plain, strict=False):
+        size = len(x) // len(moduli)
+        for l, modulus in enumerate(moduli):
+            gap = x[l * size : (l + 1) * size].long() - y[l * size : (l + 1) * size].long()
+            assert (gap % modulus == 0).all()
+    if kind == FLOAT:
+        assert found[3][:, 4].isnan().all() and (found[3][3, :4] == 0).all()
+    torch.testing.assert_close(found[3], plain[3], rtol=1e-15, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize(("modulus", "inner", "shift"), [
+    (2, 96, 0), (7, 96, 0), (255, 96, -1), (251, 96, 0), (256, 96, 0), (245, 2048, 3), (197, 2048, 3), (241, 1040, 2),
+    (245, 2048, -1), (253, 4096, -1), (256, 2048, 3),
+])  # fmt: skip
+def test_residue_products(modulus: int, inner: int, shift: int) -> None:
+    """All entries at the bound with one sign, and random ones, into a poisoned buffer; congruent, and within 8 bits."""
     pytest.importorskip("triton")
     from kernels.triton import gemm
+    from kernels.triton import residues as kernel
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    half = modulus // 2
-    a = torch.randint(-half, half + 1, (2, 20, 96), dtype=torch.int8, device=device)
-    b = torch.randint(-half, half + 1, (2, 16, 96), dtype=torch.int8, device=device)
-    a[0], b[0] = half, half
-    config = gemm.Config(bm=32, bn=32, bk=32, stages=2, warps=4, sub=1)
+    half, wide = min(modulus // 2 + 1, 127), -(-inner // 16) * 16
+    assert kernel.shift_for(inner, min(modulus, 246)) == shift or shift < 0 or inner < 100
+    a = torch.randint(-half, half + 1, (2, 20, wide), device=device).to(torch.int8)
+    b = torch.randint(-half, half + 1, (2, 16, wide), device=device).to(torch.int8)
+    a[0, :10], b[0, :8] = half, half
+    config = gemm.Config(bm=32, bn=32, bk=32 if inner < 100 else 128, stages=2, warps=4, sub=1)
     out = torch.full((2, 20, 16), 99, dtype=torch.int8, device=device)
-    found = gemm.bmm_residues(a, b, modulus, config=config, out=out)
+    tables = residues._tables((modulus,), torch.device(device))
+    found = kernel.multiply(a, b, *tables, modulus, config=config, out=out, shift=shift)
     exact = a.cpu().long() @ b.cpu().long().transpose(1, 2)
     assert torch.equal(found.cpu().long() % modulus, exact % modulus)
-    assert found.abs().max() <= modulus // 2
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (70, 1001, 33), (300, 5000, 17), (16, 64, 2100)], ids=str)
+@pytest.mark.parametrize("name", ["", "2x2x2", "4x4x4_r48_Z-1-2_4d9b32ac", "4x4x4_r48_Q_16572126"])
+def test_on_the_int8_units(sizes: tuple[int, int, int], name: str) -> None:
+    """Entries at their bounds and random ones, with and without a modulus, as Python's integers have it."""
+    n, k, m = sizes
+    encoder = stored(name) if "_" in name else S if name else None
+    for size, modulus in ((127, None), (2**24, None), (250, 251), (1, 2), (2**31 - 2, 2**31 - 1), (2**30, 2**31 - 19)):
+        for extreme in (False, True):
+            a, b = (torch.randint(-size, size + 1, shape) for shape in ((n, k), (k, m)))
+            if extreme:
+                a, b = a.sign().clamp_min(0) * 2 * size - size, torch.full_like(b, size)
+            want = a.numpy().astype(object) @ b.numpy().astype(object)
+            want = want % modulus if modulus else want
+            found = exact_matmul(a.cuda(), b.cuda(), modulus=modulus, encoder=encoder)
+            assert torch.equal(found.cpu(), torch.tensor(want.astype(np.int64)))
+    a, b = torch.randint(-(2**61), 2**61, (n, k)), torch.randint(0, 2, (k, m)) * (torch.arange(k) == 0)[:, None]
+    assert torch.equal(exact_matmul(a.cuda(), b.cuda(), encoder=encoder).cpu(), a @ b)

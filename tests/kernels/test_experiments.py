@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from kernels.codec import Codec
 from kernels.experiments import __main__ as cli
-from kernels.experiments import starts, vision
+from kernels.experiments import data, rivals, rule, starts, vision
 from kernels.experiments.arms import Arm, BlockSparseLinear, LowRankLinear, keep_two_of_four
 from kernels.experiments.models import ViT
 from kernels.experiments.table import Table, interval
@@ -92,6 +94,68 @@ def test_one_cycle_rises_and_falls() -> None:
     assert int(rates.argmax()) == 20
     assert float(rates[-1]) < 1e-3
     assert float(rates[0]) == pytest.approx(0.04)
+
+
+def test_rivals_refit_towards_what_the_model_gave() -> None:
+    """Each kind of arm, on inputs far from white: closed form beats the unseen replacement."""
+    dense = torch.nn.Sequential(torch.nn.Linear(32, 48), torch.nn.ReLU(), torch.nn.Linear(48, 16, bias=False))
+    batches = [torch.randn(8, 16, 32) * torch.linspace(0.1, 3, 32) for _ in range(4)]
+    for arm in (Arm("2:4", "sparse24"), Arm("low rank", "lowrank", 0.5), Arm("tiles", "ktiles", 0.5),
+                Arm("stl", "stl", codec=starts.fourier(24, 0, tries=2))):  # fmt: skip
+        model = copy.deepcopy(dense)
+        rivals.replace(model, arm, lambda _: True)
+
+        def error(model: torch.nn.Module = model) -> float:
+            return sum(float((model(x) - dense(x)).detach().square().sum()) for x in batches)
+
+        before = error()
+        assert before > 0
+        if arm.kind != "ktiles":
+            rivals.refit(model, dense, arm, batches, lambda _: True)
+            assert error() < 0.8 * before
+
+
+def test_properties_of_starts_have_their_ends(tmp_path: Path) -> None:
+    plain = rule.properties(starts.dropped_products(24, 0))
+    assert plain["independence"] == pytest.approx(1)
+    assert plain["mixing"] == pytest.approx(0)
+    exact = starts.exact()
+    doubled = Codec(exact.format, np.repeat(exact.e_x, 2, 0), np.repeat(exact.e_w, 2, 0), np.repeat(exact.d / 2, 2, 1))
+    twice = rule.properties(doubled)
+    assert twice["independence"] == pytest.approx(rule.properties(exact)["independence"] / 2)
+    assert twice["smallest"] == pytest.approx(0, abs=1e-9)
+    table = Table(tmp_path / "starts.csv", vision.KEY)
+    codecs = {f"4x4x4_{k}": [starts.truncated(20 + k, 0)] for k in range(5)}
+    for k in range(5):
+        for seed in range(2):
+            table.add({"arm": f"4x4x4_{k}", "seed": seed, "epochs": 1, "accuracy": 90 + k + seed / 10})
+    rows = rule.means(table, codecs, epochs="1")
+    assert [row["rank"] for row in rows] == [24, 23, 22, 21, 20]
+    found = rule.correlations(rows)
+    assert found["epsilon2"][0] == pytest.approx(-1, abs=0.4)
+    rule.write(rows, tmp_path / "rule.csv")
+    assert len((tmp_path / "rule.csv").read_text().splitlines()) == 6
+    with pytest.raises(StlError, match="four starts"):
+        rule.correlations(rows[:3])
+
+
+def test_photographs_share_no_pixel_between_training_and_testing(tmp_path: Path) -> None:
+    """Every block has one grey level of its own (plus noise that keeps the patches apart)."""
+    image = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(0)
+    for index, name in enumerate(data.PHOTOGRAPHS):
+        blocks = np.arange(16).reshape(4, 4) * 10 + index
+        grey = np.kron(blocks, np.ones((64, 64))).astype(np.uint8)
+        image.fromarray(grey + rng.integers(0, 2, grey.shape, dtype=np.uint8)).save(tmp_path / name)
+    images, labels, tests, test_labels = data.photographs(tmp_path, "cpu")
+    assert images.shape == (60000, 32, 32)
+    assert tests.shape == (10000, 32, 32)
+    assert torch.bincount(labels).tolist() == [3750] * 16
+    assert torch.bincount(test_labels).tolist() == [625] * 16
+    assert float(images.mean((1, 2)).abs().max()) < 1e-3
+    assert float(images.std((1, 2)).max()) < 1  # no patch straddles two blocks, whose levels differ by ten
+    with pytest.raises(StlError, match="photographs"):
+        data.photographs(tmp_path / "nowhere", "cpu")
 
 
 def test_interval_is_students() -> None:

@@ -59,6 +59,18 @@ def test_exported_graphs_hold_plain_operators(strassen2: Codec) -> None:
     assert torch.allclose(program.module()(x), layer(x), atol=1e-6)
 
 
+@pytest.mark.parametrize("options", [{}, {"rows": "batch"}, {"mode": "dense", "scale_rows": True}], ids=str)
+def test_onnx_holds_standard_operators(options: dict[str, object]) -> None:
+    pytest.importorskip("onnxscript")
+    evaluate = pytest.importorskip("onnx.reference").ReferenceEvaluator
+    layer = STLLinear.from_linear(nn.Linear(10, 6), MIXING, **{"mode": "trainable", **options}).eval()
+    x = torch.randn(3, 7, 10)
+    model = torch.onnx.export(layer, (x,), dynamo=True, verbose=False).model_proto
+    assert {node.domain for node in model.graph.node} == {""}
+    y = evaluate(model).run(None, {model.graph.input[0].name: x.numpy()})[0]
+    assert torch.allclose(torch.from_numpy(y), layer(x), atol=1e-5)
+
+
 @pytest.mark.parametrize("mode", ["frozen", "trainable", "dense"])
 def test_dense_view(strassen2: Codec, mode: str) -> None:
     dense = nn.Linear(10, 6)
@@ -157,6 +169,19 @@ def test_layout_rebuilds_a_converted_model(strassen2: Codec) -> None:
     assert model(x).shape == other(x).shape
 
 
+def test_fused_experts_are_named_as_skipped_and_experts_of_layers_convert(strassen2: Codec) -> None:
+    class FusedExperts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate_up_proj, self.down_proj = nn.Parameter(torch.randn(4, 8, 32)), nn.Parameter(torch.randn(4, 16, 8))
+
+    model = nn.ModuleDict({"fused": FusedExperts(), "listed": nn.ModuleList(nn.Linear(8, 8) for _ in range(2))})
+    report = convert_linear(model, strassen2)
+    assert report.converted == ["listed.0", "listed.1"]
+    assert [name for name, _ in report.skipped] == ["fused.gate_up_proj", "fused.down_proj"]
+    assert "fused expert weights" in report.skipped[0][1]
+
+
 def test_unconvert_undoes_an_exact_conversion(strassen2: Codec) -> None:
     model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4)).double()
     x = torch.randn(3, 8, dtype=torch.float64)
@@ -191,24 +216,36 @@ def test_report_says_whether_it_pays() -> None:
 
 
 def _worker(rank: int, store: str) -> None:
+    """Replicated and fully sharded, each process with its half of the batch, against one process with all of it."""
     import torch.distributed as dist
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
     from torch.nn.parallel import DistributedDataParallel
 
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-    torch.manual_seed(0)
-    model = STLLinear(8, 4, starts.exact(), train_codec=True, dtype=torch.float64)
-    alone = copy.deepcopy(model)
-    both = DistributedDataParallel(model)
-    x = torch.arange(2 * 4 * 8, dtype=torch.float64).view(2, 4, 8) / 10
-    both(x[rank]).square().sum().backward()
-    (alone(x[0]).square().sum() / 2 + alone(x[1]).square().sum() / 2).backward()
-    for one, other in zip(model.parameters(), alone.parameters(), strict=True):
-        assert torch.allclose(one.grad, other.grad)  # type: ignore[arg-type]
+    mesh = init_device_mesh("cpu", (2,))
+    x = torch.arange(2 * 4 * 8, dtype=torch.float64).view(2, 4, 8) / 100
+    for mode in ("trainable", "dense"):
+        torch.manual_seed(0)
+        options = {"mode": mode, "train_codec": mode == "trainable", "dtype": torch.float64}
+        alone = nn.Sequential(STLLinear(8, 12, starts.exact(), **options), nn.Tanh(),
+                              STLLinear(12, 4, starts.exact(), **options))  # fmt: skip
+        replicated, sharded = copy.deepcopy(alone), copy.deepcopy(alone)
+        fully_shard([sharded[0], sharded[2]], mesh=mesh)
+        fully_shard(sharded, mesh=mesh)
+        wrapped = DistributedDataParallel(replicated)
+        wrapped(x[rank]).square().sum().backward()
+        sharded(x[rank]).square().sum().backward()
+        (alone(x[0]).square().sum() / 2 + alone(x[1]).square().sum() / 2).backward()
+        for one, part, whole in zip(*(m.parameters() for m in (replicated, sharded, alone)), strict=True):
+            assert torch.allclose(one.grad, whole.grad)
+            assert part.to_local().numel() < whole.numel()
+            assert torch.allclose(part.grad.full_tensor(), whole.grad)
     dist.destroy_process_group()
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without distributed")
-def test_data_parallel_gradients_are_those_of_the_whole_batch() -> None:
+def test_replicated_and_sharded_gradients_are_those_of_the_whole_batch() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as folder:
         torch.multiprocessing.spawn(_worker, (os.path.join(folder, "store"),), nprocs=2)

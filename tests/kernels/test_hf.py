@@ -63,3 +63,32 @@ def test_t5_reads_weights_of_layers() -> None:
     assert torch.allclose(model(input_ids=x, decoder_input_ids=x).logits, before, atol=1e-4)
     unconvert(model)
     assert torch.allclose(model(input_ids=x, decoder_input_ids=x).logits, before, atol=1e-4)
+
+
+def test_lora_trains_beside_stl_layers_and_merges_only_where_it_stays_the_same() -> None:
+    peft = pytest.importorskip("peft")
+    import kernels.lora
+
+    x = torch.randint(0, 99, (3, 16))
+    for codec in (starts.exact(), MIXING):
+        model = _small("bert").eval()
+        convert_linear(model, codec)
+        before = model(x)[0]
+        names = {"target_modules": ["query", "value"], "init_lora_weights": False}
+        with pytest.raises(ValueError, match="STLLinear"):
+            peft.get_peft_model(model, peft.LoraConfig(**names))
+        adapted = peft.get_peft_model(model, kernels.lora.admit(peft.LoraConfig(**names))).eval()
+        y = adapted(x)[0]
+        y.sum().backward()
+        assert {n.split(".")[-2] for n, p in adapted.named_parameters() if p.grad is not None} == {"default"}
+        assert not torch.allclose(y, before, atol=1e-3)
+        with adapted.disable_adapter():
+            assert torch.equal(adapted(x)[0], before)
+        if codec is MIXING:
+            with pytest.raises(StlError, match="exact encoder"):
+                adapted.merge_adapter()
+            continue
+        adapted.merge_adapter()
+        assert torch.allclose(adapted(x)[0], y, atol=1e-5)
+        adapted.unmerge_adapter()
+        assert torch.allclose(model(x)[0], y, atol=1e-5)

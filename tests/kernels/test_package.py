@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from kernels import Codec, STLLinear, devices, dispatch, fp8, matmul, stl_matmul, validate
 from kernels._compat import triton_status, version_tuple
 from kernels.bench import __main__ as bench
-from kernels.bench import measure, studies
+from kernels.bench import measure, studies, validation
 from kernels.devices import load_device, slug
 from stl_algebra import files, schemes
 from stl_algebra.errors import StlError
@@ -140,7 +140,7 @@ def test_validate_skips_what_is_no_matrix_product(encoder_file: Path, tmp_path: 
 
 def test_validate_notices_a_wrong_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted bugs: a product 1 % off, and an entry left unwritten."""
-    real = validate.ops.matmul_encoded
+    real = validation.ops.matmul_encoded
     encoder = schemes.strassen()
 
     def off(*args: object) -> torch.Tensor:
@@ -152,8 +152,8 @@ def test_validate_notices_a_wrong_kernel(monkeypatch: pytest.MonkeyPatch) -> Non
         return y
 
     for bug, word in ((off, "twice"), (unwritten, "NaN")):
-        monkeypatch.setattr(validate.ops, "matmul_encoded", bug)
-        found = validate.validate(encoder, torch.float32, 32)
+        monkeypatch.setattr(validation.ops, "matmul_encoded", bug)
+        found = validation.validate(encoder, torch.float32, 32)
         assert not found.ok
         assert word in found.problem
 

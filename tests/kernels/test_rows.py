@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from kernels import Codec, STLLinear, convert_linear, leak_test
-from kernels.causal import causal_reason
+from kernels.causal import causal_reason, future_share
 from kernels.experiments import starts
 from kernels.experiments.arms import Arm
 from kernels.experiments.models import GPT
@@ -111,6 +112,23 @@ def test_causal_models_refuse_what_leaks(strassen2: Codec) -> None:
     assert "leaks" in str(insisted)
 
 
+def test_a_causal_encoder_is_admitted_as_long_as_its_weights_come_from_dense_ones() -> None:
+    """⟨2,2,2;6⟩ that leaves out one product: inexact, and no row reads a later one."""
+    i, k, j = np.array([np.unravel_index(v, (2, 2, 2)) for v in range(7)]).T
+    one = np.eye(4)
+    dropped = Codec((2, 2, 2), one[2 * i + k], one[2 * k + j], one[2 * i + j].T)
+    assert dropped.epsilon2 == pytest.approx(1 / 8)
+    assert future_share(dropped) == 0
+    assert 0 < future_share(MIXING) < 1
+    x = torch.randint(0, 256, (3, 32))
+    for mode in ("frozen", "dense"):
+        report = convert_linear(GPT(Arm("dense"), 16, depth=1, heads=2, context=32), dropped, mode=mode, example=x)
+        assert report.leak is not None
+        assert report.leak.is_causal
+    with pytest.raises(StlError, match="learn"):
+        convert_linear(GPT(Arm("dense"), 16, depth=1, heads=2, context=32), dropped, mode="trainable")
+
+
 def test_an_example_shows_causality_that_nothing_declares() -> None:
     class Cumulative(nn.Module):
         def __init__(self) -> None:
@@ -163,3 +181,12 @@ def test_scaled_rows_keep_gradients_and_bias(strassen2: Codec) -> None:
     g1, g2 = (torch.autograd.grad(y.square().sum(), x)[0] for y in (layer(x), expected))
     assert torch.allclose(g1, g2)
     assert bool(torch.isfinite(layer(torch.zeros(1, 4, 9, dtype=torch.float64))).all())
+
+
+@pytest.mark.parametrize("size", [6e-8, 1e-6, 1.0, 6e4])
+def test_scales_fit_float16(size: float, strassen2: Codec) -> None:
+    """2^16 and more is infinite in float16, so tiny rows are scaled as far as the format goes."""
+    x = torch.full((1, 4, 8), size, dtype=torch.float16)
+    scales = power_of_two_scales(x)
+    assert bool(torch.isfinite(scales).all()) and bool((scales > 0).all())
+    assert bool(torch.isfinite(x * scales).all()) and torch.equal(x * scales / scales, x)

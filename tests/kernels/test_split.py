@@ -101,6 +101,10 @@ def test_steps_of_the_kernels_are_the_plain_ones(strassen: Codec) -> None:
         ((split.Compiled.row_levels(x.t()),), (split.Plain.row_levels(x.t()),)),
     ):
         assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+    wide = torch.zeros(5, 2500, device=DEVICE)
+    wide[0, 7], wide[1, 1500], wide[2, 2499], wide[3, 3], wide[3, 2000] = 8.0, 0.25, -1.0, 2.0, 2.0**40
+    for path in (split.Compiled, split.Plain):
+        assert path.row_levels(wide).tolist() == [3, -2, 0, 1, split.NONE]
     rows = split.Plain.row_exponents(x, shift, 12).values
     halves = [path.encode(x, strassen, 0, rows, shift) for path in (split.Compiled, split.Plain)]
     assert torch.equal(*halves)
@@ -181,7 +185,7 @@ def test_scales_found_while_encoding_are_those_of_two_passes(
     pytest.importorskip("triton")
     from kernels.triton import unrolled
 
-    monkeypatch.setattr(unrolled, "WHOLE", 4096)
+    monkeypatch.setattr(unrolled, "WHOLE", 1)
 
     x = torch.randn(*sizes, device=DEVICE) * torch.logspace(-9, 9, sizes[0], device=DEVICE)[:, None]
     x[0], x[1, 0] = 0, float("inf")
@@ -189,10 +193,9 @@ def test_scales_found_while_encoding_are_those_of_two_passes(
     rows = split.Plain.row_exponents(x, shift, 9)
     expected = split.Plain.encode(x, strassen, 0, rows.values, shift)
     out = torch.full_like(expected, float("nan"))
-    found = unrolled.encode_whole_rows(x, strassen.recipes[0], shift, 9, out)
+    found = unrolled.encode_whole_rows(x, strassen.recipes[0], shift, 9, out, block=8)
     assert all(torch.equal(one, other) for one, other in zip(found, rows, strict=True))
     assert torch.equal(out, expected)
-    assert unrolled.holds_whole_rows(x, strassen.recipes[0])
     (rows, halves), (two, expected) = (p.encode_rows(x, strassen, shift) for p in (split.Compiled, split.Plain))
     assert torch.equal(halves, expected)
     assert torch.equal(rows.values, two.values)

@@ -5,45 +5,29 @@ import pytest
 
 from search.core.unit import Request, Unit, families_of, family
 from search.core.work import work
-from search.families.action import described, multisets_of
-from search.lm.generated import actions_of, engine_action, orbit_types_of
-from search.lm.groups import named_action
-from search.lm.orbits import Invariant, orbit_types
-from search.lm.problem import parametrisation
+from search.families.action import actions_of, described
+from search.lm.invariant import Invariant
+from search.lm.problem import numbered, parametrisation
 from stl_algebra import symmetry
-from stl_algebra.targets import matmul
 
 
 @pytest.mark.parametrize(("name", "fmt"), [("C3", (2, 2, 2)), ("S3", (2, 2, 2)), ("Q8", (4, 2, 4)), ("A4", (3, 3, 3))])
-def test_generated_actions_are_the_engines(name, fmt):
+def test_generated_actions_satisfy_the_laws_and_are_found_by_name(name, fmt):
     for found in actions_of(name, fmt)[:4]:
-        action = engine_action(found)
-        assert action.fixes(matmul(*fmt).dense())
-        g, h = 1 % action.order, action.order - 1
-        product = action.elements[g] @ action.elements[h]
-        there = action.elements[int(action.table[g, h])]
-        term = [np.arange(1.0, d + 1) for d in action.dims]
-        left, right = product.apply(term), there.apply(term)
-        assert np.allclose(np.einsum("a,b,c->abc", *left), np.einsum("a,b,c->abc", *right))
-        assert named_action(found.name, fmt).order == found.order
-
-
-def test_orbit_types_agree_with_the_engines_own():
-    for found in actions_of("S3", (2, 2, 2)):
-        ours = sorted((t.size, tuple(sorted(t.widths))) for t in orbit_types_of(found))
-        own = sorted((t.size, tuple(sorted(t.widths))) for t in orbit_types(engine_action(found)))
-        assert ours == own
+        assert found.verify() < 1e-9
+        assert symmetry.action(found.name, fmt).order == found.order
 
 
 def test_terms_of_a_unit_are_permuted_by_its_group():
     found = actions_of("S3", (2, 2, 2))[0]
-    unit = Unit("action", found.name, (2, 2, 2), 7, {"counts": multisets_of(found, 7, 0, 0)[0]})
-    par = parametrisation(unit)
+    unit = Unit("action", found.name, (2, 2, 2), 7)
+    par = parametrisation(unit.with_(counts=numbered(unit)[0]))
     assert isinstance(par, Invariant) and par.rank == 7
     e_x, e_w, d = (np.asarray(f) for f in par.expand(np.random.default_rng(0).standard_normal((1, par.size))))
     tensor = np.einsum("la,lb,cl->abc", e_x[0], e_w[0], d[0])
-    for element in engine_action(found).elements:
-        assert np.allclose(element.apply_tensor(tensor), tensor)
+    for g in found.elements:
+        moved = np.einsum("abc,xa,yb,zc->xyz", tensor, *g.maps).transpose(np.argsort(g.slots))
+        assert np.allclose(moved, tensor)
 
 
 def test_strassen_is_found_under_s3_by_name():
@@ -66,11 +50,18 @@ def test_what_is_searched_is_described_and_counted():
     assert rows[0]["multisets"] == len(list(symmetry.multisets(types, 7)))
 
 
-def test_all_multisets_come_in_turn():
-    found = next(a for a in actions_of("S3", (2, 2, 2)) if symmetry.count_multisets(symmetry.term_types(a, 7), 7) < 100)
-    total = symmetry.count_multisets(symmetry.term_types(found, 7), 7)
-    seen = [tuple(sorted(m.items())) for k in range(0, total, 2) for m in multisets_of(found, 7, k, 0)]
-    assert len(set(seen)) == len(seen) == total
+def test_rounds_go_through_all_actions_and_on_to_other_multisets():
+    request = Request("C2", "action", None, (2, 2, 2), 7)
+    rounds = [family("action").round(request, turn) for turn in range(3)]
+    able = [a.name for a in actions_of("C2", (2, 2, 2)) if symmetry.count_multisets(symmetry.term_types(a, 7), 7)]
+    assert all([u.symmetry for u in units] == able for units in rounds) and len(able) > 6
+    spans = [{(u.parameters["first"], u.parameters["many"], u.seed) for u in units} for units in rounds]
+    assert spans == [{(0, 9, 0)}, {(9, 18, 1)}, {(27, 36, 2)}]
+
+
+def test_actions_without_orbits_of_the_rank_are_left_out():
+    units = family("action").round(Request("C7", "action", None, (3, 3, 3), 2), 0)
+    assert all(numbered(u) for u in units)
 
 
 @pytest.mark.parametrize("name", ["S3", "V4", "Dih(8)", "SL(2,3)", "all<=8", "S3,D4", "C2^4"])

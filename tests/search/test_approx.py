@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.approx.causal import causal_ends, leak, leak_mask, pure_terms, without_pure_terms
-from search.approx.explore import Explorer, action_of, removal_costs, subgroups_of
+from search.approx.explore import Explorer, removal_costs, subgroups_of
 from search.approx.objective import Objective
 from search.approx.pool import Pool, scored
 from search.approx.restrict import restricted
-from search.lm.orbits import Invariant
+from search.lm.invariant import Invariant, types_of
 from search.lm.problem import matmul_tensor
 from stl_algebra import Encoder, StlError
 from stl_algebra.schemes import laderman, standard, strassen, winograd
@@ -86,29 +86,29 @@ def test_objective_agrees_with_the_scores_and_refuses_nonsense():
 def test_an_invariant_encoder_is_found_in_its_subspace(group):
     """expand ∘ restricted is the identity on tensors, for the group itself and for every subgroup named."""
     rng = np.random.default_rng(5)
-    action, types = action_of(group, (2, 2, 2))
+    _, types = types_of(group, (2, 2, 2))
     counts = tuple(1 if i < 4 else 0 for i in range(len(types)))
-    space = Invariant(action, counts, types=types)
+    space = Invariant(group, (2, 2, 2), counts)
     point = space.expand(rng.standard_normal(space.size))
     hat = np.einsum("la,lb,cl->abc", *point)
     for name in [group, *subgroups_of(group)]:
-        smaller, kinds = action_of(name, (2, 2, 2))
+        smaller, kinds = types_of(name, (2, 2, 2))
         found = restricted(point, smaller, kinds)
         assert found is not None, name
-        again = Invariant(smaller, found[0], types=kinds)
+        again = Invariant(name, (2, 2, 2), found[0])
         assert again.rank == space.rank
         np.testing.assert_allclose(np.einsum("la,lb,cl->abc", *again.expand(found[1])), hat, atol=1e-9)
 
 
 def test_an_encoder_without_the_symmetry_is_refused():
-    action, types = action_of("Z3", (2, 2, 2))
+    action, types = types_of("Z3", (2, 2, 2))
     assert restricted(factors(np.random.default_rng(0), (2, 2, 2), 6), action, types) is None
 
 
 def test_cube_of_a_twisted_shift():
     """Z3~P generates a cyclic group of three times the order of P."""
-    action, _ = action_of("Z3~c:(12)", (2, 2, 2))
-    assert action.order == 6 and action_of("Z3~c:(123)", (3, 3, 3))[0].order == 9
+    action, _ = types_of("Z3~c:(12)", (2, 2, 2))
+    assert action.order == 6 and types_of("Z3~c:(123)", (3, 3, 3))[0].order == 9
 
 
 def test_removal_costs_are_what_a_refit_pays():

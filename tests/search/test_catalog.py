@@ -100,11 +100,17 @@ def test_list_show_export_import(tmp_path):
     row, _ = cat.add(hopcroft())
     cat.add(strassen())
     file = tmp_path / "one" / row.file
-    listed = json.loads(call("list", "--out", tmp_path / "one", "--json").stdout)
+    listed = json.loads(call("list", "--catalogue", tmp_path / "one", "--json").stdout)
     assert [r["rank"] for r in listed] == [7, 15]
-    assert [
-        r["rank"] for r in json.loads(call("list", "--out", tmp_path / "one", "--format", "3,2,3", "--json").stdout)
-    ] == [15]
+    for words, ranks in (
+        (["--format", "3,2,3"], [15]), (["--rank", "7"], [7]), (["--ring", "GF(2)"], []), (["--best"], [7, 15]),
+        (["--limit", "1"], [7]), (["--group", "S5"], []),
+    ):  # fmt: skip
+        listed = json.loads(call("list", "--catalogue", tmp_path / "one", *words, "--json").stdout)
+        assert [r["rank"] for r in listed] == ranks, words
+    short = call("show", row.sha256[:8], "--catalogue", tmp_path / "one")
+    assert short.exit_code == 0 and "proven over Z" in short.stdout
+    assert call("show", "5e8", "--catalogue", tmp_path / "one").exit_code == 2
     shown = call("show", file)
     assert shown.exit_code == 0 and "proven over Z" in shown.stdout and "C_11 = m1 + m2" in shown.stdout
     assert json.loads(call("show", file, "--json").stdout)["rank"] == 15
@@ -118,7 +124,7 @@ def test_list_show_export_import(tmp_path):
 @pytest.mark.parametrize(
     "words",
     [
-        ("list", "--out", "/nonexistent"),
+        ("list", "--catalogue", "/nonexistent"),
         ("show", "/nonexistent"),
         ("export", "/nonexistent", "a.json"),
         ("import", "/nonexistent"),
@@ -227,7 +233,7 @@ def test_two_catalogues_of_one_folder_lose_no_row(tmp_path):
 def test_reading_writes_nothing(tmp_path):
     Catalogue(tmp_path).add(strassen())
     before = sorted(tmp_path.rglob("*"))
-    assert call("list", "--out", tmp_path).exit_code == 0
+    assert call("list", "--catalogue", tmp_path).exit_code == 0
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -238,6 +244,6 @@ def test_strange_origins_break_no_table(tmp_path, bad):
     cat.write_index()
     (row,) = index(tmp_path)
     assert not row["family"].startswith("=") and len(row["family"]) <= 40 and row["family"].isprintable()
-    for words in (("list", "--out", tmp_path), ("show", next(tmp_path.rglob("*.safetensors")))):
+    for words in (("list", "--catalogue", tmp_path), ("show", next(tmp_path.rglob("*.safetensors")))):
         done = call(*words)
         assert done.exit_code == 0 and "\x1b[2J" not in done.stdout

@@ -14,10 +14,9 @@ from search.exact.polish import polish
 from search.exact.rational import rationalise
 from search.exact.system import BrentSystem
 from search.exact.tying import permuted, tie
-from search.lm.actions import conjugation, cyclic_shift, generate, transpose_reversal
-from search.lm.groups import named_action
 from stl_algebra import Encoder, StlError, schemes, target
 from stl_algebra.files import load, save
+from stl_algebra.symmetry import Action, action
 
 FINDS = {path.name[:8]: load(path) for path in sorted((Path(__file__).parents[1] / "vectors" / "finds").iterdir())}
 FREE = {"2x4x5_r3": 1216, "3x3x3_r2": 621, "3x3x6_r4": 1800, "4x4x4_r4": 2304}
@@ -25,7 +24,7 @@ TIED = {"2x4x5_r3": 164, "3x3x3_r2": 207, "3x3x6_r4": 25, "4x4x4_r4": 72}
 
 
 def group_of(find):
-    return named_action(find.origin["group"], find.format)
+    return action(find.origin["group"], find.format)
 
 
 def vectors_of(find):
@@ -76,8 +75,8 @@ def test_normal_equations_of_tied_terms_agree_with_differences(name):
 )
 def test_finds_become_exact_within_their_symmetry(name, group):
     find = FINDS[name]
-    action = named_action(group or find.origin["group"], find.format)
-    report = exact(find, action=action, seconds=30 if group == "Z3" else 10)
+    acting = action(group or find.origin["group"], find.format)
+    report = exact(find, action=acting, seconds=30 if group == "Z3" else 10)
     assert report.success and report.invariant, report.reason
     assert report.encoder.is_exact and report.encoder.rank == find.rank
     assert report.encoder.ring.name in ("Z", "Z[1/2]", "Q")
@@ -86,7 +85,7 @@ def test_finds_become_exact_within_their_symmetry(name, group):
 
 def test_the_symmetry_is_not_only_claimed():
     find = FINDS["4x4x4_r4"]
-    report = exact(find, action=named_action("E32/2", (4, 4, 4)), seconds=6)
+    report = exact(find, action=action("E32/2", (4, 4, 4)), seconds=6)
     assert report.success
     changed = [np.array(f) for f in find.floats()]
     changed[0][0, 0] += 0.5
@@ -97,37 +96,28 @@ def test_the_symmetry_is_not_only_claimed():
 
 def test_irrational_coordinates_of_a_rational_group():
     """The vertices of a triangle have irrational coordinates, the symmetric group on them is rational in others."""
-    action = named_action("s:(12)*s:(123)", (2, 2, 2))
     from search.lm import minimise
-    from search.lm.orbits import Invariant, orbit_types
+    from search.lm.invariant import Invariant
 
-    counts = {"6.0:4+4+4": 1, "1.0:1+1+1": 1}
-    types = orbit_types(action)
-    find = minimise(
-        schemes.strassen().target,
-        Invariant(action, [counts.get(t.name, 0) for t in types], types=types),
-        16,
-        80,
-        "fast",
-        stop_after=1,
-    )
+    par = Invariant("s:(12)*s:(123)", (2, 2, 2), {"6": 1, "1:<b,a>:++,++,++": 1})
+    find = minimise(schemes.strassen().target, par, 16, 80, "fast", stop_after=1)
     e = Encoder.build((2, 2, 2), *find.factors(find.best), ring="R64")
-    assert tie(vectors_of(e), action.elements) == "the group is not rational in these coordinates"
-    report = exact(e, action=action, seconds=10)
+    assert tie(vectors_of(e), par.action.elements) == "the group is not rational in these coordinates"
+    report = exact(e, action=par.action, seconds=10)
     assert report.invariant and report.encoder.ring.name in ("Z", "Q")
 
 
 def test_reversals():
     """Strassen's algorithm is invariant under the transpose reversal followed by diag(1, −1) on every side."""
-    flip = transpose_reversal(2, 2) @ conjugation(*[np.diag([1.0, -1.0])] * 3)
-    action = generate([cyclic_shift(2), flip], "order 6")
+    flip = ((2, 1, 0), [np.diag([1.0, -1.0])] * 3)
+    acting = Action.from_generators((2, 2, 2), [((1, 2, 0), [np.eye(2)] * 3), flip], "order 6")
     rng = np.random.default_rng(0)
     x, w, d = schemes.strassen().floats()
     scale = rng.uniform(0.5, 2, (2, 7))
     find = Encoder.build((2, 2, 2), x * scale[0][:, None], w * scale[1][:, None], d / scale.prod(axis=0), ring="R64")
-    tying, theta = tie(vectors_of(find), action.elements)
-    assert action.order == 6 and np.abs(BrentSystem(find.target.dense(), tying).residual(theta)).max() < 1e-12
-    made = rationalise(find.target.dense(), *find.floats(), action.elements, ring="Z", seconds=5)
+    tying, theta = tie(vectors_of(find), acting.elements)
+    assert acting.order == 6 and np.abs(BrentSystem(find.target.dense(), tying).residual(theta)).max() < 1e-12
+    made = rationalise(find.target.dense(), *find.floats(), acting.elements, ring="Z", seconds=5)
     assert made.success and made.invariant
 
 
@@ -169,10 +159,10 @@ def test_only_the_rings_asked_for(rings, ring):
 def test_finds_over_two_elements_are_lifted_within_their_symmetry():
     strassen = schemes.strassen()
     x, w, d = (np.asarray(f.num) for f in strassen.to_ring("GF(2)").factors)
-    elements = named_action("Z3", (2, 2, 2)).elements
+    elements = action("Z3", (2, 2, 2)).elements
     variable, equations = ties_modulo_2((x, w, d.T), elements)
     assert len(equations) == 24 and variable.max() + 1 == 4 * 4 + 12  # four fixed terms, one orbit of three
-    report = exact(strassen.to_ring("GF(2)"), action=named_action("Z3", (2, 2, 2)))
+    report = exact(strassen.to_ring("GF(2)"), action=action("Z3", (2, 2, 2)))
     assert report.success and report.invariant and report.how == "lifted" and report.encoder.ring.name == "Z"
     lifted = vectors_of(report.encoder)
     assert not isinstance(permuted(lifted, elements, 1e-9), str)

@@ -57,13 +57,13 @@ def test_classes_pick_what_they_say():
 
 def test_report_reads_without_writing_and_writes_where_told(folder, tmp_path):
     before = sorted(p for p in folder.rglob("*"))
-    run = CliRunner().invoke(app, ["--format", "2,2,2", "--out", str(folder), "--json"])
+    run = CliRunner().invoke(app, ["--format", "2,2,2", "--catalogue", str(folder), "--json"])
     assert run.exit_code == 0, run.output
     rows = json.loads(run.stdout)
     assert {r["rank"] for r in rows} == {6, 7, 8} and all(r["file"] for r in rows)
     assert sorted(p for p in folder.rglob("*")) == before
     target = tmp_path / "points.csv"
-    run = CliRunner().invoke(app, ["--format", "2,2,2", "--out", str(folder), "--details", "--csv", str(target)])
+    run = CliRunner().invoke(app, ["--format", "2,2,2", "--catalogue", str(folder), "--details", "--csv", str(target)])
     assert run.exit_code == 0 and "small entries" in run.stdout.replace("\n", " ")
     with target.open(encoding="utf-8") as stream:
         assert len(list(csv.DictReader(stream))) == len(rows)
@@ -71,7 +71,7 @@ def test_report_reads_without_writing_and_writes_where_told(folder, tmp_path):
 
 def test_bad_requests_are_one_line_errors(folder):
     for arguments in (["--dtype", "fp4"], ["--format", "5,5,5"], ["--format", "cube"]):
-        run = CliRunner().invoke(app, ["--out", str(folder), *arguments])
+        run = CliRunner().invoke(app, ["--catalogue", str(folder), *arguments])
         assert run.exit_code == 2 and "Traceback" not in run.output
 
 

@@ -49,7 +49,7 @@ def test_strassen_from_the_simplex_group():
 
 
 def test_an_impossible_rank_is_not_found():
-    outcome = work(PROGRAMME["222-z3"].unit.with_(rank=6, counts={"C3": 3, "1": 1}))
+    outcome = work(PROGRAMME["222-z3"].unit.with_(rank=6, counts={"3": 1, "1:<a>:+": 3}))
     assert outcome.encoders == [] and outcome.statistics["converged"] == 0 and outcome.status == "done"
 
 
@@ -86,7 +86,7 @@ def test_listing_and_bad_requests():
     assert "rediscovery" in runner.invoke(app, ["list"]).stdout
     for arguments in (
         ["run", "no-such"], ["run", "rediscovery", "no-such"], ["list", "/nonexistent"],
-        ["run", "rediscovery", "222-z3", "--limit", "-1"], ["run", "rediscovery", "--longest", "1"],
+        ["run", "rediscovery", "222-z3", "--unit-seconds", "-1"], ["run", "rediscovery", "--longest", "1"],
     ):  # fmt: skip
         outcome = runner.invoke(app, arguments)
         assert outcome.exit_code == 2 and "Traceback" not in outcome.output, arguments

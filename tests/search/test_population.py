@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.approx.evidence import LEARNT, interval, trials
-from search.approx.explore import action_of, removal_costs
+from search.approx.explore import removal_costs
 from search.approx.population import Population, removal_costs_of
 from search.approx.prices import relative_time
 from search.approx.sources import encoder_from, encoders_from, starts_in
 from search.core.unit import Unit
 from search.core.work import work
-from search.lm.orbits import Invariant
+from search.lm.invariant import Invariant, types_of
 from search.lm.parametrisation import CyclicZ3, Free
 from search.lm.problem import matmul_tensor
 from stl_algebra import StlError
@@ -24,7 +24,7 @@ from stl_algebra.scores import epsilon2, kappa2
 
 ROOT = Path(__file__).parents[2]
 SMALL = matmul_tensor(2, 2, 2)
-SPACES = {"free": Free(SMALL, 5), "cyclic": CyclicZ3(2, 2, 1), "none": Invariant(action_of("none", (2, 2, 2))[0], (4,))}
+SPACES = {"free": Free(SMALL, 5), "cyclic": CyclicZ3(2, 2, 1), "none": Invariant("none", (2, 2, 2), (4,))}
 
 
 @settings(max_examples=12, deadline=None)
@@ -99,10 +99,10 @@ def test_sources_are_files_products_and_rotations_of_the_right_format():
             encoder_from(wrong)
     with pytest.raises(StlError, match="4x4x4"):
         encoders_from([five], (4, 4, 4))
-    action, types = action_of("Z3", (2, 2, 2))
+    action, types = types_of("Z3", (2, 2, 2))
     with pytest.raises(StlError, match="in the space"):
         starts_in(CyclicZ3(2, 2, 1), action, types, [encoder_from(five)], 0)
-    action, types = action_of("none", (2, 2, 2))
+    action, types = types_of("none", (2, 2, 2))
     par = Free(SMALL, 6)
     assert starts_in(par, action, types, [], 0) is None
     assert starts_in(par, action, types, [encoder_from(five), encoder_from("2x2x2_r6_Z_6c1091da")], 0).shape[1] == 72

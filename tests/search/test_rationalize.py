@@ -9,8 +9,8 @@ from search.exact.rational import rationalise
 from search.exact.solve import clear_terms, holds, third_factor
 from search.exact.system import BrentSystem
 from search.exact.tying import free_tying, tie
-from search.lm.actions import cyclic_shift, generate
 from stl_algebra import StlError, schemes
+from stl_algebra.symmetry import action
 from stl_algebra.targets import matmul, polymul
 
 
@@ -34,7 +34,7 @@ def disguised(encoder, rng, cyclic=False, noise=1e-3):
     return out[0], out[1], out[2].T
 
 
-SHIFT = generate([cyclic_shift(2)], "Z3").elements
+SHIFT = action("Z3", (2, 2, 2)).elements
 
 
 def z3_tying():
@@ -116,7 +116,7 @@ def test_no_solution_is_reported_not_invented():
 
 def test_terms_that_are_not_permuted_are_reported():
     encoder = schemes.laderman()
-    report = rationalise(encoder.target.dense(), *encoder.floats(), symmetry=generate([cyclic_shift(3)], "Z3").elements)
+    report = rationalise(encoder.target.dense(), *encoder.floats(), symmetry=action("Z3", (3, 3, 3)).elements)
     assert not report.success and "no image under element" in report.reason
 
 

@@ -183,10 +183,10 @@ def test_names_are_read_back():
 def test_orbit_types_of_strassen():
     a = next(a for a in actions(group("S3"), (2, 2, 2)))
     types = term_types(a)
-    assert [t.length for t in types] == [6, 3, 3, 3, 3, 2, 1, 1, 1, 1]
+    assert [t.size for t in types] == [6, 3, 3, 3, 3, 2, 1, 1, 1, 1]
     assert types[0].name == "6" and types[-1].dimension == 1
     assert count_multisets(types, 7) == len(list(multisets(types, 7))) == 428
-    assert [t.length for t in term_types(a, longest=2)] == [2, 1, 1, 1, 1]
+    assert [t.size for t in term_types(a, longest=2)] == [2, 1, 1, 1, 1]
 
 
 @settings(max_examples=25, deadline=None)
@@ -201,12 +201,12 @@ def test_terms_have_the_stabiliser_of_their_type(case, index, seed):
     t = types[seed % len(types)]
     y = [rng.normal(size=w) for w in t.widths]
     terms = [[m @ y[b] for b, m in term] for term in t.maps]
-    assert len(terms) == t.length and a.order % t.length == 0
+    assert len(terms) == t.size and a.order % t.size == 0
     tensors = [np.einsum("a,b,c->abc", *x).ravel() for x in terms]
     images = [np.einsum("a,b,c->abc", *a.apply(g, terms[0])).ravel() for g in range(a.order)]
     distance = np.abs(np.array(images)[:, None] - np.array(tensors)[None]).max(axis=2)
     assert (distance.min(axis=1) < 1e-9 * (1 + np.abs(tensors[0]).max())).all()  # the orbit is closed
-    assert {int(x) for x in distance.argmin(axis=1)} == set(range(t.length))
+    assert {int(x) for x in distance.argmin(axis=1)} == set(range(t.size))
     fixing = np.flatnonzero(np.abs(np.array(images) - tensors[0]).max(axis=1) < 1e-9)
     assert np.array_equal(fixing, t.stabiliser)
 

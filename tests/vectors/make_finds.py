@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from search.lm import SCHEDULES, CyclicZ3, minimise
-from search.lm.groups import named_action
-from search.lm.orbits import Invariant, orbit_types
+from search.lm import SCHEDULES, minimise
+from search.lm.invariant import Invariant
 from stl_algebra import Encoder
 from stl_algebra.files import save
 from stl_algebra.targets import matmul
@@ -18,24 +17,19 @@ FOLDER = Path(__file__).parent / "finds"
 S336 = "p:1-3-2,3-21,215-436*p:-312,-231,-2-4-613-5*p:123,12-3,1-3-2654*p:1-23,1-2-3,1-2-3456"
 S245 = "p:12,12-3-4,1234-5*p:1-2,-214-3,3412-5*p:12,-4-321,1432-5"
 HOPELESS = ((0.4, 0.35), (0.6, 0.15), (0.8, 0.05))
-#: format, group, {orbit type: count}, largest stabiliser, restarts, iterations, slots
+#: format, group, {orbit type: count}, restarts, iterations, slots
 FINDS = (
-    ((3, 3, 3), "Z3", {}, 3, 48, 100, 16),
-    ((3, 3, 6), S336, {"24.68:4+7+7": 1, "16.1:1+3+3": 1}, 6, 16, 100, None),
-    ((4, 4, 4), "E32", {"32.0:16+16+16": 1, "16.13:8+8+8": 1}, 2, 96, 120, 24),
-    ((2, 4, 5), S245, {"8.0:8+20+10": 2, "4.0:4+10+8": 2, "4.2:4+10+8": 2}, 2, 192, 110, 32),
+    ((3, 3, 3), "Z3", {"3": 4, "1:<a>:+": 11}, 48, 100, 16),
+    ((3, 3, 6), S336, {"24:<c,acad>:++,++,++": 1, "16:<b,a>:++,--,--": 1}, 16, 100, None),
+    ((4, 4, 4), "E32", {"32": 1, "16:<cde>:+,+,+": 1}, 96, 120, 24),
+    ((2, 4, 5), S245, {"8": 2, "4:<a>:+,+,+": 2, "4:<ac>:+,+,+": 2}, 192, 110, 32),
 )
 
 
 def main() -> None:
     """Run every search until one solution is found and file the one of least κ²."""
-    for fmt, group, counts, largest, restarts, iterations, slots in FINDS:
-        if counts:
-            action = named_action(group, fmt)
-            types = orbit_types(action, largest_stabiliser=largest)
-            parametrisation = Invariant(action, [counts.get(t.name, 0) for t in types], types=types)
-        else:
-            parametrisation = CyclicZ3(3, 11, 4)
+    for fmt, group, counts, restarts, iterations, slots in FINDS:
+        parametrisation = Invariant(group, fmt, counts)
         schedule = SCHEDULES["fast"]
         if fmt == (2, 4, 5):
             schedule = SCHEDULES["default"].with_(abandon=HOPELESS, mu_start=0.1, promote_below=1e-3)

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from search.core.ledger import ATTEMPTS, Ledger
+from search.core.ledger import ATTEMPTS, Ledger, owner_here
 from search.core.unit import Unit
 from search.core.work import Outcome
 from stl_algebra import StlError
@@ -152,3 +152,30 @@ def test_kill_9_loses_nothing_recorded(tmp_path):
     with Ledger(path) as ledger:
         assert ledger.settled(unit(k) for k in told) == {unit(k).key for k in told}
     assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_processes_that_open_a_new_ledger_together_wait_for_each_other(tmp_path):
+    """Turning on write-ahead logging is refused, not delayed, while another process holds the file."""
+    for turn in range(3):
+        code = (
+            "import sys\nfrom search.core.ledger import Ledger\nprint('up', flush=True)\nsys.stdin.readline()\n"
+            f"with Ledger({str(tmp_path / str(turn) / 'ledger.sqlite')!r}) as ledger:\n    print(len(ledger))\n"
+        )
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        both = [subprocess.Popen([sys.executable, "-c", code], **pipes) for _ in range(3)]
+        assert [p.stdout.readline() for p in both] == ["up\n"] * 3
+        for p in both:
+            p.stdin.write("\n")
+            p.stdin.flush()
+        answers = [p.communicate(timeout=60) for p in both]
+        assert all(out == "0\n" for out, _ in answers), answers
+
+
+def test_leases_of_a_process_that_has_ended_are_void_at_once(tmp_path):
+    here, _, mine = owner_here().rpartition(":")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        for k, owner in enumerate((f"{here}:{gone.pid}", f"{here}:{mine}", f"elsewhere:{gone.pid}", "x", f"{here}:²")):
+            assert ledger.claim(unit(k), owner) == "taken"
+        assert [ledger.claim(unit(k), "another") for k in range(5)] == ["taken", "busy", "busy", "busy", "busy"]

@@ -10,7 +10,7 @@ from search.core.unit import Unit
 from stl_algebra import StlError
 from stl_algebra.schemes import strassen
 
-UNIT = Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": {"C3": 4, "1": 1}}, 5)
+UNIT = Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": {"3": 1, "1:<a>:+": 4}}, 5)
 
 
 def test_the_command_of_a_find_holds_its_unit():

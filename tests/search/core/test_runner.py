@@ -15,7 +15,7 @@ from search.core.executors import Slot, make_slots
 from search.core.ledger import Ledger
 from search.core.runner import Task, rounds, run
 from search.core.unit import Request, Unit, register
-from stl_algebra import StlError
+from stl_algebra import StlError, __version__
 from stl_algebra.schemes import strassen, winograd
 
 
@@ -54,7 +54,7 @@ def _started(slot):
     """Without the imports a real worker makes."""
     slot._executor = slot._make()
     ready = Future()
-    ready.set_result(None)
+    ready.set_result(__version__)
     return ready
 
 

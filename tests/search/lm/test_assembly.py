@@ -9,16 +9,13 @@ from hypothesis import strategies as st
 from search.benchmarks.lm_baseline import dense_jacobian
 from search.lm import CyclicZ3, Free
 from search.lm.assembly import Model
-from search.lm.groups import named_action
+from search.lm.invariant import Invariant, types_of
 from search.lm.linalg import solve_lower
-from search.lm.orbits import Invariant, orbit_types
 from search.lm.problem import matmul_tensor
 
 
 def one_of_each(group, fmt, field="real"):
-    action = named_action(group, fmt)
-    types = orbit_types(action, field)
-    return Invariant(action, [1] * len(types), field, types)
+    return Invariant(group, fmt, [1] * len(types_of(group, fmt, field)[1]), field)
 
 
 CASES = [

@@ -13,9 +13,8 @@ from search.lm._packed import PLAIN, factorise, solve_packed
 from search.lm.assembly import Model
 from search.lm.compiled import Stepper, slot_shares
 from search.lm.engine import SlotState, random_starts
-from search.lm.groups import named_action
+from search.lm.invariant import Invariant, types_of
 from search.lm.linalg import solve_lower
-from search.lm.orbits import Invariant, orbit_types
 from search.lm.problem import matmul_tensor
 from stl_algebra.targets import polymul
 
@@ -23,9 +22,7 @@ EXTRAS = Schedule(kappa_weight=1e-2, clamp=0.3, clamp_weight=0.1, pull=0.1, pull
 
 
 def invariant(group, fmt, counts=None, field="real"):
-    action = named_action(group, fmt)
-    types = orbit_types(action, field)
-    return Invariant(action, counts or [1] * len(types), field, types)
+    return Invariant(group, fmt, counts or [1] * len(types_of(group, fmt, field)[1]), field)
 
 
 def states(par, target, schedule, steps, restarts=3, scale=1.0):
@@ -79,11 +76,9 @@ def test_steps_are_those_of_the_torch_code(case):
     st.integers(0, 1), st.floats(0.5, 2.0),
 )  # fmt: skip
 def test_steps_agree_for_any_orbit_counts(group, counts, extras, scale):
-    action = named_action(group, (2, 2, 2))
-    types = orbit_types(action)
-    counts = (counts + [0] * len(types))[: len(types)]
+    counts = counts[: len(types_of(group, (2, 2, 2))[1])]
     counts[0] += 1
-    par = Invariant(action, counts, types=types)
+    par = Invariant(group, (2, 2, 2), counts)
     assert_same_steps(par, matmul_tensor(2, 2, 2), EXTRAS if extras else Schedule(), steps=3, scale=scale)
 
 

@@ -6,8 +6,7 @@ import torch
 
 from search.core.unit import Unit
 from search.lm import SCHEDULES, CyclicZ3, Free, OrbitType, Parametrisation, Schedule, minimise
-from search.lm.groups import named_action
-from search.lm.orbits import Invariant, orbit_types
+from search.lm.invariant import Invariant
 from search.lm.problem import matmul_tensor, parametrisation, schedule_of, settings_of
 from stl_algebra.errors import StlError
 from stl_algebra.targets import matmul, polymul
@@ -37,10 +36,8 @@ def test_rank_23_in_a_quarter_of_the_restarts():
 
 
 def test_grochow_moore_orbits():
-    action = named_action("s:(12)*s:(123)", (2, 2, 2))
-    types = orbit_types(action)
-    counts = [1 if t.name in ("6.0:4+4+4", "1.0:1+1+1") else 0 for t in types]
-    result = minimise(T2, Invariant(action, counts, types=types), 16, 80, "fast")
+    par = Invariant("s:(12)*s:(123)", (2, 2, 2), {"6": 1, "1:<b,a>:++,++,++": 1})
+    result = minimise(T2, par, 16, 80, "fast")
     assert result.converged.any() and np.isclose(result.kappa2[result.best], 25 / 9, atol=1e-6)
 
 
@@ -146,8 +143,10 @@ def test_bad_parametrisations_and_schedules_are_refused():
         lambda: schedule_of(Unit("orbit", "none", (2, 2, 2), 7, {"changes": {"colour": 1}})),
         lambda: schedule_of(Unit("orbit", "none", (2, 2, 2), 7, {"changes": {"mu_start": "red"}})),
         lambda: parametrisation(Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": {"C5": 1}})),
-        lambda: parametrisation(Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": [1]})),
-        lambda: parametrisation(Unit("orbit", "Z3*T", (2, 2, 2), 7, {"sample": 201})),
+        lambda: parametrisation(Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": [1, 4, 0]})),
+        lambda: parametrisation(Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": [1, -4]})),
+        lambda: parametrisation(Unit("orbit", "Z3*T", (2, 2, 2), 7, {"first": -1})),
+        lambda: parametrisation(Unit("orbit", "E32", (4, 4, 4), 1)),
     ):  # fmt: skip
         with pytest.raises(StlError):
             make()
@@ -160,9 +159,9 @@ def test_schedules_anneal_as_stated():
 
 def test_units_name_their_parametrisation():
     unit = Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": [1, 4]})
-    by_name = unit.with_(counts={"1": 1, "C3": 4})
-    assert parametrisation(unit).label == parametrisation(by_name).label == "Z3(4,1)"
-    sampled = [parametrisation(Unit("orbit", "Z3*T", (2, 2, 2), 7, {"sample": k}, 5)) for k in range(3)]
+    by_name = unit.with_(counts={"3": 1, "1:<a>:+": 4})
+    assert parametrisation(unit).label == parametrisation(by_name).label == "Z3(1·3, 4·1:<a>:+)"
+    sampled = [parametrisation(Unit("orbit", "Z3*T", (2, 2, 2), 7, {"first": k}, 5)) for k in range(3)]
     assert len({p.label for p in sampled}) == 3 and all(p.rank == 7 for p in sampled)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from stl_algebra._html import table_html
 from stl_algebra.errors import StlError
 
 from . import reference
@@ -42,10 +43,12 @@ class Moments:
         self.layer = layer
         n, _, p = layer.format
         r, a, b = layer.encoded_shape
-        where = {"device": layer.e_x.device, "dtype": torch.float32}
-        self.gram = torch.zeros(r * a, r * a, **where)
-        self.cross = torch.zeros(r * a, n * p * b, **where)
-        self.sum_u, self.sum_y = torch.zeros(r * a, **where), torch.zeros(n * p * b, **where)
+
+        def zeros(*shape: int) -> torch.Tensor:
+            return torch.zeros(*shape, device=layer.e_x.device, dtype=torch.float32)
+
+        self.gram, self.cross = zeros(r * a, r * a), zeros(r * a, n * p * b)
+        self.sum_u, self.sum_y = zeros(r * a), zeros(n * p * b)
         self.energy, self.tiles = 0.0, 0
 
     def add(self, x: torch.Tensor, y: torch.Tensor, keep: torch.Tensor | None = None) -> None:
@@ -141,7 +144,7 @@ def _ridge(h: torch.Tensor, rhs: torch.Tensor, start: torch.Tensor, ridge: float
     return torch.cholesky_solve(rhs + strength * start, torch.linalg.cholesky(h))
 
 
-@dataclass
+@dataclass(repr=False)
 class CalibrationReport:
     """Relative squared error of each refitted layer on the calibration data: name → (before, after)."""
 
@@ -152,6 +155,14 @@ class CalibrationReport:
         lines = [f"  {name}: {before:.4f} → {after:.4f}" for name, (before, after) in self.errors.items()]
         lines += [f"  skipped {name}: {why}" for name, why in self.skipped]
         return "\n".join([f"{len(self.errors)} layers calibrated (squared error over squared output)", *lines])
+
+    def __repr__(self) -> str:
+        return f"CalibrationReport({len(self.errors)} layers, {len(self.skipped)} skipped)"
+
+    def _repr_html_(self) -> str:
+        rows = [(name, f"{before:.4f}", f"{after:.4f}") for name, (before, after) in self.errors.items()]
+        rows += [(name, "skipped", why) for name, why in self.skipped]
+        return table_html(("layer", "squared error before", "after"), rows)
 
 
 def calibrate(

@@ -149,4 +149,4 @@ def test_what_is_stored_scores_as_it_says():
     from stl_algebra import load
 
     for row in rows[:: max(1, len(rows) // 12)]:
-        assert checked(load(folder() / Path(row["file"]).name)) == pytest.approx(float(row["total_bf16"]), rel=1e-4)
+        assert checked(load(folder() / Path(row["file"]).name)) == pytest.approx(float(row["total_bf16"]), rel=1e-3)

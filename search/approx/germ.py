@@ -154,14 +154,16 @@ class Germ:
         if s == s2:
             p, q = (s + 1) % 3, (s + 2) % 3
             parts = [inner[p][b][c] * inner[q][m - b][m2 - c] for b in range(m + 1) for c in range(m2 + 1)]
-            return sum(parts[1:], parts[0])[:, None, :, None] * eye[None, :, None, :]
+            total: Tensor = sum(parts[1:], parts[0])
+            return total[:, None, :, None] * eye[None, :, None, :]
         third = 3 - s - s2
         parts = [
             torch.einsum("lk,ki,lj->likj", inner[third][b][c], x[m2 - c, s], x[m - b, s2])
             for b in range(m + 1)
             for c in range(m2 + 1)
         ]
-        return sum(parts[1:], parts[0])
+        whole: Tensor = sum(parts[1:], parts[0])
+        return whole
 
     def solve(
         self, x: Tensor, iterations: int = 30, damping: float = 1e-2, least: float = 1e-13, goal: float = 1e-26,

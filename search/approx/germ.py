@@ -201,6 +201,55 @@ class Germ:
                 break
         return x, float(f.square().sum())
 
+    def normalised(self, x: Tensor) -> Tensor:
+        """The same terms with the largest leading entry of the first two factors equal to one at every order, pinned.
+
+        A factor may be divided by any power series that does not vanish at 0 if another is multiplied by it.
+        """
+        x = x.clone()
+        for l, pole in enumerate(self.poles):
+            for s in (0, 1):
+                shift = self.order - pole if s == 0 else 0
+                pivot = int(x[shift, s, l].abs().argmax())
+                series = x[shift:, s, l, pivot].clone()
+                inverse = torch.zeros_like(series)
+                inverse[0] = 1 / series[0]
+                for k in range(1, len(series)):
+                    inverse[k] = -(series[1 : k + 1] * inverse[:k].flip(0)).sum() / series[0]
+                for slot, by, first in ((s, inverse, shift), (2, series, 0)):
+                    old = x[first:, slot, l].clone()
+                    for k in range(len(old)):
+                        parts = [by[j] * old[k - j] for j in range(min(k, len(by) - 1) + 1)]
+                        x[first + k, slot, l] = sum(parts[1:], parts[0])
+                self.free[:, s, l, pivot] = False
+        return torch.where(self.used, x, torch.zeros_like(x))
+
+    def sparser(
+        self, x: Tensor, turns: int = 30, start: float = 0.3, end: float = 0.03, pull: float = 1e-5,
+        log: Callable[[str], None] = lambda message: None,
+    ) -> Tensor:  # fmt: skip
+        """Move along the solutions to where few unknowns are not zero: reweighted least squares of Σ log(x² + δ²)."""
+        for turn in range(turns):
+            delta = start * (end / start) ** (turn / max(1, turns - 1))
+            weight = pull * (0.1 / (x.square() + delta**2) + 0.01)[self.free]
+            gram, f = self.gram(x), self.residual(x)
+            gram.diagonal().add_(weight)
+            factor, info = torch.linalg.cholesky_ex(gram)
+            if int(info):
+                break
+            move = -torch.cholesky_solve((self.slope(x, f)[self.free] + weight * x[self.free])[:, None], factor)[:, 0]
+            move = move * min(1.0, 0.1 * float(x.norm()) / float(move.norm()))
+            new = x.clone()
+            new[self.free] += move
+            new, value = self.solve(new, 6, 1e-9, goal=1e-20)
+            if value > 1e-14:
+                pull /= 4
+                continue
+            x = new
+            small = int((x[self.free].abs() < 1e-3).sum())
+            log(f"{turn} δ {delta:.4f} value {value:.1e} norm {float(x.norm()):.3f} small {small} of {int(self.free.sum())}")
+        return x
+
     def pin(
         self, x: Tensor, steps: Sequence[float], batch: float = 0.05, tolerance: float = 1e-20, iterations: int = 8,
         seconds: Callable[[], float] = lambda: float("inf"), log: Callable[[str], None] = lambda message: None,

@@ -5,11 +5,16 @@ values; this one is without symmetry, for thousands of unknowns on a GPU, and be
 :mod:`search.approx.stiff` leads: terms of exponent p grow as t^−p, so t^(p/3)·(factor) is a power series in t along
 the path, and its first coefficients are the start.  Entries can be *pinned*: fixed one batch after another to multiples
 of a step as long as the rest can follow, until what is left is a rational point to be checked exactly.
+
+Example: ``python -m search.approx.germ results/border/path_4x4x4_r44.npz --device cuda --out germ.npz``
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +24,12 @@ from torch import Tensor
 
 from stl_algebra.errors import StlError
 
-__all__ = ["Germ", "exponents", "fitted"]
+__all__ = ["RIDGES", "Germ", "exact_residual", "exponents", "fitted"]
 
 Array = NDArray[Any]
+
+#: Ridges of successive solutions; the last, without any, is the system itself.
+RIDGES = (1e-6, 1e-9, 1e-12, 0.0)
 
 
 def exponents(small: Array, factors: Sequence[tuple[Array, Array, Array]]) -> Array:
@@ -247,7 +255,7 @@ class Germ:
                 continue
             x = new
             small = int((x[self.free].abs() < 1e-3).sum())
-            log(f"{turn} δ {delta:.4f} value {value:.1e} norm {float(x.norm()):.3f} small {small} of {int(self.free.sum())}")
+            log(f"{turn} δ {delta:.4f} value {value:.1e} norm {float(x.norm()):.3f} small {small}")
         return x
 
     def pin(
@@ -291,3 +299,78 @@ class Germ:
                 else:
                     self.free, share = held, share / 4 if many > 8 else 0.5 / open_
         return x
+
+
+def exact_residual(parts: Sequence[Array], target: Array) -> list[float]:
+    """Largest entry of the residual of each order, in exact integers, of a sum of floating-point arrays.
+
+    Parameters
+    ----------
+    parts : sequence of (order + 1, 3, r, n) arrays
+        A point of a :class:`Germ`; a second part holds what double precision has cut off the first.
+    target : (n, n, n) array of integers
+    """
+    bits = 260  # below the last binary digit of what is stored
+    whole = sum(np.vectorize(lambda v: int(v * 2.0**120) << (bits - 120), otypes=[object])(p) for p in parts[:1])
+    for part in parts[1:]:
+        whole = whole + np.vectorize(lambda v: int(v * 2.0**200) << (bits - 200), otypes=[object])(part)
+    order, rank, n = whole.shape[0] - 1, whole.shape[2], whole.shape[3]
+    out = []
+    for k in range(order + 1):
+        total = np.zeros((n, n * n), dtype=object)
+        for a in range(k + 1):
+            pairs = sum(whole[b, 1][:, :, None] * whole[k - a - b, 2][:, None, :] for b in range(k - a + 1))
+            total = total + whole[a, 0].T.dot(pairs.reshape(rank, n * n))
+        if k == order:
+            total = total - np.asarray(target).astype(int).astype(object).reshape(n, n * n) * (1 << (3 * bits))
+        out.append(float(max(abs(int(v)) for v in total.ravel()) / (1 << (3 * bits - 200))) * 2.0**-200)
+    return out
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """From a path of rank r of ⟨4,4,4⟩ (or another square format) to a solution of the polynomial system."""
+    from ..lm.parametrisation import Free
+    from ..lm.problem import matmul_tensor
+    from .stiff import Problem
+
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("path", type=Path, help="npz file with mu (P,) and theta (P, size), falling mu, no symmetry")
+    parser.add_argument("--side", type=int, default=4, help="n of ⟨n,n,n⟩")
+    parser.add_argument("--degree", type=int, default=2, help="of the fit")
+    parser.add_argument("--iterations", type=int, default=40, help="of each ridge; ten times as many of the last")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, help="npz file for x and poles")
+    options = parser.parse_args(arguments)
+    try:
+        if not options.path.is_file():
+            raise StlError("path", str(options.path), "an npz file with mu and theta")
+        with np.load(options.path) as stored:
+            theta = stored["theta"][np.argsort(-stored["mu"])]
+        target = matmul_tensor(*[options.side] * 3)
+        rank, left = divmod(theta.shape[1], 3 * options.side**2)
+        if left or len(theta) < options.degree + 2:
+            raise StlError("path", theta.shape, f"at least {options.degree + 2} points of terms of ⟨n,n,n⟩")
+        problem = Problem(target, Free(target, rank))
+        points = [torch.as_tensor(t * problem.scale) for t in theta]
+        small = np.sqrt([problem.scores(y)[0] for y in points])
+        factors = [problem.par.expand(t) for t in theta]
+        rates = exponents(small, factors)
+        poles = [max(0, round(float(rate))) for rate in rates]
+        print("exponents", np.round(np.sort(rates), 2), "order", max(poles))
+        germ = Germ(target, poles, max(poles), options.device)
+        start = fitted(small, factors, poles, max(poles), options.degree)
+        start[2:] = 0
+        x = germ.start(start)
+        for ridge in RIDGES:
+            x, value = germ.solve(x, options.iterations * (1 if ridge else 10), 1e-5, ridge=ridge)
+            print(f"ridge {ridge:g}: ‖residual‖² {value:.3e}, norm {float(x.norm()):.4f}", flush=True)
+        if options.out is not None:
+            np.savez_compressed(options.out, x=x.cpu().numpy(), poles=poles)
+    except StlError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

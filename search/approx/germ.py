@@ -258,8 +258,15 @@ class Germ:
             log(f"{turn} δ {delta:.4f} value {value:.1e} norm {float(x.norm()):.3f} small {small}")
         return x
 
+    def movable(self, x: Tensor, lift: float = 1e-9) -> Tensor:
+        """How far each free unknown can move along the solutions, 0 to 1; the sum is the dimension of the family."""
+        gram = self.gram(x)
+        size = lift * float(gram.diagonal().mean())
+        gram.diagonal().add_(size)
+        return size * torch.cholesky_inverse(torch.linalg.cholesky(gram)).diagonal()
+
     def pin(
-        self, x: Tensor, steps: Sequence[float], batch: float = 0.05, tolerance: float = 1e-20, iterations: int = 8,
+        self, x: Tensor, steps: Sequence[float], batch: float = 0.25, tolerance: float = 1e-20, iterations: int = 7,
         seconds: Callable[[], float] = lambda: float("inf"), log: Callable[[str], None] = lambda message: None,
     ) -> Tensor:  # fmt: skip
         """Fix free unknowns to multiples of each step in turn (0 is one), nearest first, while the rest can follow.
@@ -269,35 +276,36 @@ class Germ:
         steps : sequence of float
             ``inf`` for zero alone, then for instance 1 and ½.
         batch : float
-            Share of the free unknowns fixed at once; halved when they cannot be, down to one.
+            Share of the dimension of the family that is fixed at once; halved when the rest cannot follow.
         seconds : callable
             Time left.
         """
+        banned = torch.zeros_like(self.free)
         for step in steps:
-            banned = torch.zeros_like(self.free)
             share = batch
             while seconds() > 0:
+                moves = self.movable(x)
                 goal = torch.zeros_like(x) if step == float("inf") else (x / step).round() * step
-                gap = torch.where(self.free & ~banned, (x - goal).abs(), torch.full_like(x, torch.inf))
-                open_ = int((self.free & ~banned).sum())
-                if not open_:
+                gap = (x - goal).abs()[self.free]
+                allowed = (moves > 0.02) & (gap < (0.35 if step == float("inf") else 0.51 * step)) & ~banned[self.free]
+                dimension = float(moves.sum())
+                if dimension < 0.3 or not bool(allowed.any()):
                     break
-                many = max(1, round(share * open_))
-                chosen = gap.flatten().argsort()[:many]
-                if float(gap.flatten()[chosen[0]]) > (0.3 if step == float("inf") else 0.25 * step):
-                    break
+                order = torch.where(allowed, gap / moves.clamp(min=1e-9).sqrt(), torch.full_like(gap, torch.inf))
+                many = min(max(1, round(share * dimension)), int(allowed.sum()))
+                place = self.free.flatten().nonzero()[:, 0][order.argsort()[:many]]
                 held, new = self.free.clone(), x.clone()
-                self.free.view(-1)[chosen] = False
-                new.view(-1)[chosen] = goal.flatten()[chosen]
-                new, value = self.solve(new, iterations, 1e-9)
-                if value < tolerance and float(new.abs().max()) < 2 * float(x.abs().max()) + 1:
+                self.free.view(-1)[place] = False
+                new.view(-1)[place] = goal.flatten()[place]
+                new, value = self.solve(new, iterations, 1e-9, goal=1e-24)
+                if value < tolerance and float(new.abs().max()) < 1.5 * float(x.abs().max()) + 1:
                     x, share = new, min(batch, share * 1.5)
-                    log(f"step {step}: {int(self.free.sum())} free, value {value:.1e}, norm {float(x.norm()):.3f}")
+                    log(f"step {step}: {many} of dimension {dimension:.1f}, {int(self.free.sum())} free, {value:.1e}")
                 elif many == 1:
                     self.free = held
-                    banned.view(-1)[chosen] = True
+                    banned.view(-1)[place] = True
                 else:
-                    self.free, share = held, share / 4 if many > 8 else 0.5 / open_
+                    self.free, share = held, share / 3
         return x
 
 

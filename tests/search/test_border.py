@@ -102,7 +102,7 @@ def test_six_products_of_2x2x2_stop_at_an_eighth():
 
 def test_stored_path_is_what_the_table_says(capsys):
     path = DATA / "path_4x4x4_r45.npz"
-    options = ["--symmetry", "Z3*c:(123)", "--counts", "4,1,0,0,1,3", "--path", str(path)]
+    options = ["--symmetry", "Z3*c:(123)", "--counts", "4,0,1,0,1,3", "--path", str(path)]
     assert main(["4x4x4", "45", *options]) == 0
     rows = [[float(v) for v in line.split()] for line in capsys.readouterr().out.splitlines()[1:]]
     assert rows[5][1] == pytest.approx(1.75786e-5, rel=1e-4) and rows[5][3] == pytest.approx(0.4323, abs=1e-3)

@@ -39,8 +39,12 @@ from stl_algebra import load
 
 ROOT = Path(__file__).parents[1]
 OUT = Path("results/runs/faults.csv")
-FOUND = [Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": {"C3": 4, "1": 1}, "restarts": 24}, s, "Z") for s in range(8)]
-LOST = [Unit("orbit", "Z3", (3, 3, 3), 22, {"counts": {"C3": 1, "1": 7}, "restarts": 16}, s, "Z") for s in range(8)]
+FOUND = [
+    Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": {"3": 1, "1:<a>:+": 4}, "restarts": 24}, s, "Z") for s in range(8)
+]
+LOST = [
+    Unit("orbit", "Z3", (3, 3, 3), 22, {"counts": {"3": 7, "1:<a>:+": 1}, "restarts": 16}, s, "Z") for s in range(8)
+]
 UNITS = [u for pair in zip(FOUND, LOST, strict=True) for u in pair] + [Unit("simplex", "none", (2, 2, 2), 7)]
 FAULTS: dict[str, Callable[[random.Random, Path], None]] = {}
 

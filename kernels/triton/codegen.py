@@ -61,6 +61,10 @@ class _Writer:
         """What becomes of an encoded channel."""
         self.do(self.leaf.format(at=at, value=value))
 
+    def load(self, at: str) -> str:
+        """A channel to be decoded."""
+        return self.let(f"tl.load(p + {at}, mask=inside, other=0).to(ACC)")
+
     def loop(self, times: int | str, how: str = "") -> None:
         self.do(f"for l in tl.range(0, {times}, {how}):" if how else f"for l in range({times}):")
         self.indent += "    "
@@ -204,7 +208,7 @@ def _decode_walk(
 ) -> Tile:
     """Load channels and accumulate the planes of a tile, depth first; returns (i, k) → name."""
     if level == len(factors):
-        return {(0, 0): w.let(f"tl.load(p + ({channel}) * step, mask=inside, other=0).to(ACC)")}
+        return {(0, 0): w.load(f"({channel}) * step")}
     s, n1, m1, values = factors[level]
     n2, m2, rest = (_product(factors[level + 1 :], i) for i in (1, 2, 0))
     tile: Tile = {}

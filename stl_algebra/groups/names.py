@@ -30,7 +30,7 @@ from functools import lru_cache
 from typing import Any
 
 from stl_algebra.errors import StlError
-from stl_algebra.groups import classical
+from stl_algebra.groups import classical, products
 from stl_algebra.groups import constructors as make
 from stl_algebra.groups.generate import from_permutations, matrix_group, presentation
 from stl_algebra.groups.smallgroups import MAX_SMALL_ORDER, _catalogue, small_group, small_group_description
@@ -280,7 +280,7 @@ class _Parser:
             factors.append(self.extension())
         if len(factors) > 1 and all(f.origin[:1] == ("cyclic",) for f in factors):
             return make.abelian(*(f.order for f in factors))
-        return make.direct_product(*factors)
+        return products.direct_product(*factors)
 
     def extension(self) -> FiniteGroup:
         left = self.wreath()
@@ -295,7 +295,7 @@ class _Parser:
 
     def wreath(self) -> FiniteGroup:
         left = self.power()
-        return make.wreath_product(left, self.power()) if self.take("wr") else left
+        return products.wreath_product(left, self.power()) if self.take("wr") else left
 
     def power(self) -> FiniteGroup:
         special = self.take(_EXTRASPECIAL.pattern)
@@ -308,7 +308,9 @@ class _Parser:
         k = int(exponent[1])
         if k > 64 or base.order ** min(k, 20) > MAX_ORDER:
             raise StlError("name", exponent[0], f"a group of order at most {MAX_ORDER}")
-        return make.abelian(*[base.order] * k) if base.origin[:1] == ("cyclic",) else make.direct_product(*[base] * k)
+        return (
+            make.abelian(*[base.order] * k) if base.origin[:1] == ("cyclic",) else products.direct_product(*[base] * k)
+        )
 
     def atom(self) -> FiniteGroup:
         if self.take(r"\("):

@@ -33,7 +33,10 @@ MARGIN = 0.96
 
 #: What the processor takes to launch a kernel from Python, in launches of the device: not captured in a graph, a
 #: short product waits for it.
-HOST = 15
+HOST = 19
+
+#: The error of a plain float32 product over that of one long sum, at its best: vendors' kernels sum in pieces.
+PIECES = 0.5
 
 PLAIN = Codec((1, 1, 1), np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 1)))  #: no algebra: the standard product
 
@@ -180,8 +183,8 @@ def plan_matmul(n: int, k: int, m: int, dtype: torch.dtype, device: torch.device
         "auto" tries dense and up to four levels of Strassen, in float32 also as split products where the device has
         the units for it; an encoder is tried against dense, alone and with one Strassen level inside its channels.
     rtol : float, optional
-        Largest closed-form relative error allowed; default by dtype (`DEFAULT_RTOL`), for split products that of
-        the plain float32 product.
+        Largest closed-form relative error allowed; default by dtype (`DEFAULT_RTOL`), for split products half of that
+        of one long float32 sum: the most accurate that was seen of cuBLAS.
 
     Returns
     -------
@@ -218,8 +221,8 @@ def _plan(n: int, k: int, m: int, dtype: torch.dtype, data: DeviceData, encoder:
         return best
     limit, plain = dense * MARGIN, staged_error((), dtype, k)
     for plan in _candidates(n, k, m, dtype, data, encoder, dense):
-        # without a tolerance a split product must be as accurate as the float32 product it stands for
-        allowed = plain if plan.split and rtol is None else budget
+        # without a tolerance a split product must be as accurate as the float32 product it stands for, at any shape
+        allowed = plain * PIECES if plan.split and rtol is None else budget
         if plan.error <= allowed and plan.milliseconds < min(limit, best.milliseconds):
             best = plan
     return best

@@ -21,7 +21,7 @@ __all__ = ["exact_matmul"]
 
 INTEGERS = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
 MAX_MODULUS = 2**31
-SUMS = 2**17  # products of 8-bit residues that int32 adds up
+SUMS = 60000  # products of 8-bit residues that are added up before they are reduced
 
 
 def exact_matmul(a: torch.Tensor, b: torch.Tensor, *, modulus: int | None = None,
@@ -85,7 +85,7 @@ def _product(a: torch.Tensor, bt: torch.Tensor, modulus: int | None, codec: Inte
     if a.is_cuda and modulus is None and max(largest) < 128 and bound < 2**31:
         return _one_product(a, bt)
     sums = max(-(-inner // codec.format[1]), codec.rank, codec.format[1], 64)
-    path = residues.path_of(a.device, codec) if sums < SUMS else Plain
+    path = residues.path_of(a.device, codec) if sums <= SUMS else Plain
     eight = path is Compiled
     limit = 256 if eight else 2 * math.isqrt(2**53 // sums) - 1
     if modulus is not None and modulus <= limit and math.gcd(codec.den, modulus) == 1:

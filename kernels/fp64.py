@@ -27,6 +27,7 @@ from stl_algebra import Encoder
 from stl_algebra.errors import StlError
 
 from . import residues
+from .exact import SUMS
 from .residues import FLOAT, Integral, Plain
 
 __all__ = ["Fp64Weight", "fp64_error", "fp64_weight", "matmul_fp64"]
@@ -128,7 +129,7 @@ def _budget(moduli: tuple[int, ...]) -> float:
 
 def _path(x: torch.Tensor, codec: Integral) -> type[Plain]:
     path = residues.path_of(x.device, codec)
-    return path if x.shape[1] < 2**17 else Plain
+    return path if -(-x.shape[1] // codec.format[1]) <= SUMS else Plain
 
 
 def _encoded(x: torch.Tensor, codec: Integral, side: int, moduli: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:

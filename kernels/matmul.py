@@ -115,7 +115,7 @@ def _batched(a: torch.Tensor, b: torch.Tensor, encoder: Any, rtol: float | None,
     """Both operands batched: matrix by matrix where one of them alone is worth a plan, else torch."""
     if a.dim() == 1 or not _planned(a, b, encoder, rtol).stages:
         return torch.matmul(a, b, out=out)
-    lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # type: ignore[no-untyped-call]
+    lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     lhs, rhs = (t.expand(*lead, *t.shape[-2:]).reshape(-1, *t.shape[-2:]) for t in (a, b))
     parts = [fast_matmul(x, y, encoder, rtol=rtol) for x, y in zip(lhs, rhs, strict=True)]
     return _into(torch.stack(parts).reshape(*lead, a.shape[-2], b.shape[-1]), out)

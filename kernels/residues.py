@@ -33,8 +33,8 @@ __all__ = [
 ]  # fmt: skip
 
 FLOAT, WRAP, MODULAR = 0, 1, 2  #: what is assembled: float64, int64 modulo 2⁶⁴, int64 modulo a number
-EXACT = 55  #: encoded integers stay below 2^EXACT in absolute value
-LARGEST = 246  #: largest odd modulus of the int8 units: leaves room for sums that are reduced from their upper bits
+EXACT = 54  #: encoded integers stay below 2^EXACT in absolute value
+LARGEST = 243  #: largest odd modulus of the int8 units: leaves room for sums that are reduced from their upper bits
 BAD = 1 << 20  #: exponent of a row that holds a NaN or an infinity
 
 
@@ -181,7 +181,8 @@ def product(path: type[Plain], a: torch.Tensor, bt: torch.Tensor, codec: Integra
 def path_of(device: torch.device, codec: Integral) -> type[Plain]:
     """The int8 units where there are any and the encoder's integers are small enough to be compiled."""
     hopper = device.type == "cuda" and triton_status().usable and is_hopper_or_newer(device)
-    return Compiled if hopper and all(codec.recipes) and max(codec.growth) < 2**12 else Plain
+    small = max(codec.growth[:2]) < 2**12 and codec.growth[2] <= 128  # decoded pairs lie in 15 bits each
+    return Compiled if hopper and small and all(codec.recipes) else Plain
 
 
 def _rounded(x: torch.Tensor, by: torch.Tensor) -> torch.Tensor:

@@ -78,9 +78,11 @@ def power_of_two_scales(x: torch.Tensor) -> torch.Tensor:
     large row's rounding errors reaching the small ones of its tile. They are constants to every derivative.
     """
     most = 15 if x.dtype == torch.float16 else 120  # 2^16 is beyond float16
-    largest = x.detach().abs().amax(-1, keepdim=True).float()
+    x = x.detach()
     if torch.compiler.is_exporting():  # ONNX has no frexp; a logarithm may be off by one at a power of two
+        largest = x.abs().amax(-1, keepdim=True).float()
         exponent = torch.where(largest > 0, torch.log2(largest).floor() + 1, 0.0)
     else:
-        exponent = torch.frexp(largest).exponent.to(torch.float32)
+        largest = torch.linalg.vector_norm(x, float("inf"), -1, keepdim=True)  # one pass, no |x| in memory
+        exponent = torch.frexp(largest.float()).exponent.to(torch.float32)
     return torch.exp2(-exponent.clamp(-most, most)).to(x.dtype)

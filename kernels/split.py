@@ -132,7 +132,8 @@ def _prepared(path: type[Plain], w: torch.Tensor, codec: Codec) -> SplitWeight:
 def _multiplied(path: type[Plain], x: torch.Tensor, weight: SplitWeight, promoted: bool,
                 out: torch.Tensor | None) -> torch.Tensor:  # fmt: skip
     codec = weight.codec
-    rows, halves = path.encode_rows(x, codec, weight.inner)
+    rows = path.row_exponents(x, weight.inner, _headroom(codec.e_x))
+    halves = path.encode(x, codec, 0, rows.values, weight.inner)
     products = path.product(halves, weight.halves, promoted)
     y = torch.empty((x.shape[0], weight.weight.shape[1]), device=x.device) if out is None else out
     path.decode(products, codec, rows, weight.outer, y)
@@ -198,12 +199,6 @@ class Plain:
         top = wide.half()
         return torch.stack([top, (wide - top.float()).half()])
 
-    @classmethod
-    def encode_rows(cls, x: torch.Tensor, codec: Codec, shift: torch.Tensor) -> tuple[Exponents, torch.Tensor]:
-        """Scales of the rows of x·2^shift and its halves encoded by E_X."""
-        rows = cls.row_exponents(x, shift, _headroom(codec.e_x))
-        return rows, cls.encode(x, codec, 0, rows.values, shift)
-
     @staticmethod
     def product(lhs: torch.Tensor, rhs: torch.Tensor, promoted: bool) -> torch.Tensor:
         """Channel products of halves → (r, a, c) float32."""
@@ -254,16 +249,6 @@ class Compiled(Plain):
         from .triton import unrolled
 
         return unrolled.encode_halves(x, codec.recipes[side], rows, cols_by, _empty_halves(x, codec, side))
-
-    @classmethod
-    def encode_rows(cls, x: torch.Tensor, codec: Codec, shift: torch.Tensor) -> tuple[Exponents, torch.Tensor]:
-        """One launch where rows are long, else two."""
-        from .triton import unrolled
-
-        if x.shape[1] < unrolled.WHOLE or max(codec.format) > 4:
-            return super().encode_rows(x, codec, shift)
-        halves = _empty_halves(x, codec, 0)
-        return Exponents(*unrolled.encode_whole_rows(x, codec.recipes[0], shift, _headroom(codec.e_x), halves)), halves
 
     @staticmethod
     def product(lhs: torch.Tensor, rhs: torch.Tensor, promoted: bool) -> torch.Tensor:

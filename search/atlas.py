@@ -30,10 +30,11 @@ from .cli import Json, Out, announced, console, friendly, print_json
 
 __all__ = ["Card", "Line", "atlas", "cards", "lines"]
 
-#: Formulas of larger encoders are longer than anybody reads.
-FORMULAS_UP_TO = 64
+#: Nonzero entries beyond which formulas are longer than anybody reads, and programs take long to be made short.
+SHORT = 1000
+PROGRAMS = (".py", ".c")
 #: Bytes of a file beyond which other layouts are left to `search.catalog export`.
-LARGEST_LINK = 100_000
+LARGEST_LINK = 16_000
 TEMPLATE = Path(__file__).parent / "data" / "atlas.html"
 
 
@@ -86,7 +87,7 @@ def cards(files: Sequence[Path]) -> Iterator[Card]:
         data = base64.b64encode(path.read_bytes()).decode()
         yield Card(
             path.stem, encoder.target.name, encoder.label, encoder.rank, encoder.ring.name,
-            encoder.ring.exact and encoder.is_exact, str(verify(encoder)),
+            encoder.ring.exact and encoder.is_exact, _certificate(encoder),
             epsilon2(encoder) if numeric else float("nan"), kappa2(encoder) if numeric else float("nan"),
             predicted_error2(encoder) if numeric else float("nan"), str(origin.get("family", "")),
             str(origin.get("symmetry", origin.get("group", ""))), str(origin.get("command", "")),
@@ -95,9 +96,19 @@ def cards(files: Sequence[Path]) -> Iterator[Card]:
         )  # fmt: skip
 
 
+def _certificate(encoder: Encoder) -> str:
+    report = verify(encoder)
+    if report.holds or not encoder.ring.exact:
+        return str(report)
+    return f"approximate over {report.ring}: {report.failing} of {report.total} equations do not hold"
+
+
 def _layouts(encoder: Encoder, stem: str) -> Iterator[tuple[str, str]]:
     """Download links of the layouts that can hold the encoder."""
+    long = _nonzeros(encoder) > SHORT
     for suffix, writer in WRITERS.items():
+        if long and suffix in PROGRAMS:
+            continue
         try:
             written = writer(encoder)
         except StlError:  # a layout that cannot hold this ring or target
@@ -107,8 +118,12 @@ def _layouts(encoder: Encoder, stem: str) -> Iterator[tuple[str, str]]:
             yield stem + suffix, f"data:application/octet-stream;base64,{base64.b64encode(data).decode()}"
 
 
+def _nonzeros(encoder: Encoder) -> int:
+    return sum(int((f.num != 0).sum()) for f in encoder.factors)
+
+
 def _formulas(encoder: Encoder) -> str:
-    if not encoder.ring.exact or encoder.ring.characteristic or encoder.rank > FORMULAS_UP_TO:
+    if not encoder.ring.exact or encoder.ring.characteristic or _nonzeros(encoder) > SHORT:
         return ""
     from stl_algebra.symbolic import formulas
 

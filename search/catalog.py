@@ -35,7 +35,7 @@ def chosen(
     rows: list[Row], format: str | None = None, rank: int | None = None, ring: str | None = None,
     group: str | None = None, best: bool = False,
 ) -> list[Row]:  # fmt: skip
-    """The rows that fit; with ``best`` the first of each target, rank and kind, approximations only if of any use."""
+    """The rows that fit; with ``best`` the first of each target, rank and kind, exact ones first, useless ones not."""
     wanted = parsed_format(format)
     name = f"matmul:{'x'.join(map(str, wanted))}" if wanted else None
     base = None if ring is None else named_ring(ring).name
@@ -50,7 +50,7 @@ def chosen(
         line = naive_line(r)
         if r.exact or line is None or r.total_bf16 < line:
             first.setdefault(r.kind, r)
-    return list(first.values())
+    return sorted(first.values(), key=lambda r: (r.target, not r.exact))
 
 
 @app.command("list", epilog="Example: python -m search.catalog list --format 3,3,3 --best")

@@ -90,6 +90,37 @@ def groups(folder: Path, figure: Any) -> None:
     axis.legend()
 
 
+def families(folder: Path, figure: Any) -> None:
+    """The same time under fifteen groups, tile by tile and rank by rank: each group, the best named, beside none."""
+    rows = [r for r in _read(folder, "families.csv") if r["total_bf16"] not in ("", "nan")]
+    cells = sorted({(int(r["tile"]), int(r["rank"])) for r in rows})
+    axis = figure.subplots()
+    for i, cell in enumerate(cells):
+        here = [r for r in rows if (int(r["tile"]), int(r["rank"])) == cell]
+        under = sorted((float(r["total_bf16"]), r["group"]) for r in here if r["group"] != "none")
+        free = [float(r["total_bf16"]) for r in here if r["group"] == "none"]
+        hollow = {"color": OURS["color"], "markerfacecolor": "white"}
+        axis.plot(
+            [i - 0.1] * len(under), [e for e, _ in under], OURS["marker"], label="a group" if i == 0 else None, **hollow
+        )
+        axis.plot(
+            [i - 0.1], [under[0][0]], OURS["marker"], color=OURS["color"], label="the best group" if i == 0 else None
+        )
+        axis.annotate(
+            under[0][1], (i - 0.1, under[0][0]), (0, -11), textcoords="offset points", fontsize=7, ha="center"
+        )
+        axis.plot(
+            [i + 0.15] * len(free),
+            free,
+            SERIES[0]["marker"],
+            color=SERIES[0]["color"],
+            label="none" if i == 0 else None,
+        )
+    axis.set_xticks(range(len(cells)), [f"⟨{t},{t},{t}⟩\nrank {r}" for t, r in cells])
+    axis.set(yscale="log", ylabel="relative squared error in bf16", title="equal time under every group")
+    axis.legend()
+
+
 #: Providers of measurements as people call them; ours are those with an encoder.
 PEERS = {
     "dense": "cuBLAS fp32", "tf32": "TF32", "fp16x3": "fp16 × 3, no encoder", "bf16x6": "bf16 × 6",
@@ -157,6 +188,7 @@ def _arms(axis: Any, rows: list[Row], value: str, title: str) -> None:
 FIGURES: dict[str, tuple[Callable[[Path, Any], None], tuple[float, float]]] = {
     "frontier": (frontier, (10.5, 3.6)),
     "groups": (groups, (8, 3.6)),
+    "families": (families, (9, 3.8)),
     "speed": (speed, (9, 3.8)),
     "training": (training, (11, 6)),
 }

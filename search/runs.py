@@ -67,6 +67,17 @@ def _table(ledger: Ledger, where: dict[str, str], limit: int) -> Table:
     return table
 
 
+@app.callback(invoke_without_command=True)
+def main(
+    context: typer.Context,
+    out: Out = FINDS,
+    watch: Annotated[bool, typer.Option("--watch", help="as list --watch")] = False,
+) -> None:
+    """Without a verb: list."""
+    if context.invoked_subcommand is None:
+        list_(out, watch=watch, limit=40)
+
+
 @app.command("list", epilog="Example: python -m search.runs list --status failed")
 def list_(
     out: Out = FINDS, status: Status = None, key: Key = None, family: Family = None,

@@ -18,12 +18,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from stl_algebra import Encoder, EncoderFileError, StlError, verify
-from stl_algebra.identities import rings_where_valid
 from stl_algebra.known import best_known, compare
 from stl_algebra.layouts import Reading, read
 from stl_algebra.scores import growth, kappa2
 from stl_algebra.straightline import additions
 from stl_algebra.symmetry import stabiliser
+from stl_algebra.validity import rings_where_valid
 from stl_algebra.xors import xors
 
 from .cli import BAD_REQUEST, REFUTED, Json, Ring, console, friendly, print_json

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._html import factor_svg
+from ._html import factor_png, factor_svg
 
 if TYPE_CHECKING:
     from .encoder import Encoder
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["encoder_html"]
 
 #: Beyond so many nonzero entries a picture of a factor is no help and a notebook too heavy.
-MAX_CELLS = 6000
-#: Formulas of larger encoders are longer than anybody reads.
-MAX_FORMULAS = 64
+MAX_CELLS = 40_000
+#: Up to so many a picture can be hovered over, entry by entry.
+MAX_HOVER = 200
+#: Nonzero entries beyond which formulas are longer than anybody reads.
+MAX_FORMULAS = 1000
 
 
 def _picture(encoder: Encoder, factor: Any) -> Any:
@@ -32,8 +34,8 @@ def _picture(encoder: Encoder, factor: Any) -> Any:
 def encoder_html(encoder: Encoder, page: bool = False) -> str:
     """Facts and scores, then E_X, E_W and Dᵀ as pictures with a row a product (moduli of complex entries).
 
-    In a ``page`` of our own the pictures are inline, so that entries can be hovered over; for notebooks they
-    are images, since Jupyter strips inline SVG from notebooks that it does not trust.
+    In a ``page`` of our own small pictures are inline, so that entries can be hovered over; elsewhere they are images,
+    since Jupyter strips inline SVG from notebooks that it does not trust.
     """
     facts = html.escape(repr(encoder))
     origin = encoder.origin
@@ -46,10 +48,12 @@ def encoder_html(encoder: Encoder, page: bool = False) -> str:
     pictures = []
     for name, factor, turned in shown:
         values = _picture(encoder, factor)
-        image = factor_svg(values.T if turned else values, name)
-        if not page:
-            data = base64.b64encode(image.encode()).decode()
-            image = f"<img alt='{name}' src='data:image/svg+xml;base64,{data}'>"
+        values = values.T if turned else values
+        if page and np.count_nonzero(values) <= MAX_HOVER:
+            image = factor_svg(values, name)
+        else:
+            data = base64.b64encode(factor_png(values, 9 if np.count_nonzero(values) <= MAX_HOVER else 6)).decode()
+            image = f"<img alt='{name}' src='data:image/png;base64,{data}'>"
         pictures.append(f"<div style='margin-right:16px'><div>{name}</div>{image}</div>")
     row = f"<div style='display:flex;flex-wrap:wrap;margin-top:4px'>{''.join(pictures)}</div>"
     return f"<div><b>{facts}</b>{tail}{row}{'' if page else _formulas(encoder)}</div>"
@@ -66,7 +70,8 @@ def _scores(encoder: Encoder) -> list[str]:
 
 
 def _formulas(encoder: Encoder) -> str:
-    if not encoder.ring.exact or encoder.ring.characteristic or encoder.rank > MAX_FORMULAS:
+    nonzeros = sum(int(np.count_nonzero(f.num)) for f in encoder.factors)
+    if not encoder.ring.exact or encoder.ring.characteristic or nonzeros > MAX_FORMULAS:
         return ""
     from .symbolic import formulas
 

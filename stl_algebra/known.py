@@ -105,7 +105,13 @@ def _sorted(fmt: Format) -> Format:
 
 
 def formats() -> list[Format]:
-    """The 84 tabulated formats, sorted."""
+    """The 84 tabulated formats, sorted.
+
+    Examples
+    --------
+    >>> len(formats()) > 50
+    True
+    """
     return sorted(_RANKS)
 
 
@@ -169,7 +175,13 @@ def best_rank(fmt: Format, base: Ring | str = "Q") -> int | None:
 
 
 def border_rank(fmt: Format) -> int | None:
-    """Smallest known border rank; the exact rank over characteristic 0 where no better border scheme is known."""
+    """Smallest known border rank; the exact rank over characteristic 0 where no better border scheme is known.
+
+    Examples
+    --------
+    >>> border_rank((2, 2, 2))
+    7
+    """
     if min(fmt) == 1:
         return prod(fmt)
     columns = _BORDER_RANKS.get(_sorted(fmt)) or _RANKS.get(_sorted(fmt))

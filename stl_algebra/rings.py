@@ -165,7 +165,13 @@ def _structure(f: tuple[int, ...]) -> NDArray[np.int64]:
 
 
 def max_abs(a: Array) -> Any:
-    """Largest absolute value of an array, 0 for an empty one (a Python int for integer arrays)."""
+    """Largest absolute value of an array, 0 for an empty one (a Python int for integer arrays).
+
+    Examples
+    --------
+    >>> max_abs(np.array([[-3, 2]]))
+    3
+    """
     if a.size == 0:
         return 0
     if a.dtype == object:
@@ -194,6 +200,11 @@ def fit(a: Array) -> Array:
     """int64 when every entry fits below 2^62, Python integers (dtype object) otherwise.
 
     The rule holds for int64 input too: |−2^63| overflows int64, which would make bounds computed from it negative.
+
+    Examples
+    --------
+    >>> fit(np.array([1, 2], dtype=object)).dtype
+    dtype('int64')
     """
     if a.dtype != object and a.dtype.kind not in "iub":
         return a
@@ -212,6 +223,11 @@ def as_exact(values: object, argument: str = "factor") -> tuple[Array, int]:
     ------
     StlError
         For entries that are neither integers nor fractions (floats are refused: they are not exact).
+
+    Examples
+    --------
+    >>> as_exact([["1/2", 3]], "m")[1]
+    2
     """
     allowed = "a rectangular array of integers, Fractions or 'p/q' strings"
     try:
@@ -335,7 +351,13 @@ def spell(polynomial: tuple[int, ...]) -> str:
 
 
 def parse_polynomial(text: str, degree: int = MAX_DEGREE) -> tuple[int, ...]:
-    """Integer coefficients, lowest first, of ``x^3-2x+1`` and its like (``2*x`` and ``x**2`` too)."""
+    """Integer coefficients, lowest first, of ``x^3-2x+1`` and its like (``2*x`` and ``x**2`` too).
+
+    Examples
+    --------
+    >>> parse_polynomial("x^2+1")
+    (1, 0, 1)
+    """
     plain = text.replace(" ", "").replace("**", "^").replace("*", "")
     terms = re.findall(r"([+-]?)(\d{0,10})(x?)(?:\^(\d{1,3}))?", plain)
     if "".join("".join((s, c, x, f"^{e}" if e else "")) for s, c, x, e in terms) != plain or not plain:

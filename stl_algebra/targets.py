@@ -195,13 +195,25 @@ def group_convolution(table: NDArray[np.integer], name: str) -> Target:
 
 @lru_cache(maxsize=1)
 def complex_product() -> Target:
-    """(a₀ + a₁i)(b₀ + b₁i) in real coordinates; rank 3."""
+    """(a₀ + a₁i)(b₀ + b₁i) in real coordinates; rank 3.
+
+    Examples
+    --------
+    >>> complex_product().shape
+    (2, 2, 2)
+    """
     return _make("complex", (2, 2, 2), [(0, 0, 0, 1), (1, 1, 0, -1), (0, 1, 1, 1), (1, 0, 1, 1)])
 
 
 @lru_cache(maxsize=1)
 def quaternion_product() -> Target:
-    """Hamilton's product on (1, i, j, k); rank 8 over the reals (Howell–Lafon 1975)."""
+    """Hamilton's product on (1, i, j, k); rank 8 over the reals (Howell–Lafon 1975).
+
+    Examples
+    --------
+    >>> quaternion_product().shape
+    (4, 4, 4)
+    """
     unit = [[(0, 1), (1, 1), (2, 1), (3, 1)], [(1, 1), (0, -1), (3, 1), (2, -1)],
             [(2, 1), (3, -1), (0, -1), (1, 1)], [(3, 1), (2, 1), (1, -1), (0, -1)]]  # fmt: skip
     return _make("quaternion", (4, 4, 4), [(a, b, *unit[a][b]) for a in range(4) for b in range(4)])
@@ -234,7 +246,13 @@ def symmetric_square(n: int, m: int) -> Target:
 
 @lru_cache(maxsize=128)
 def polynomial_low(n: int) -> Target:
-    """The short product: the n low coefficients of the product of two polynomials with n coefficients."""
+    """The short product: the n low coefficients of the product of two polynomials with n coefficients.
+
+    Examples
+    --------
+    >>> polynomial_low(3).shape
+    (3, 3, 3)
+    """
     _dimension("polylow", (n,))
     return _make(f"polylow:{n}", (n, n, n), ((i, j, i + j, 1) for i in range(n) for j in range(n - i)))
 
@@ -293,7 +311,13 @@ def _joined(x: tuple[int, int], w: tuple[int, int], c: int) -> tuple[int, int, i
 
 
 def product_target(s: Target, t: Target) -> Target:
-    """Tensor (Kronecker) product. Two matrix products make the one of the larger format, tiles within tiles."""
+    """Tensor (Kronecker) product. Two matrix products make the one of the larger format, tiles within tiles.
+
+    Examples
+    --------
+    >>> product_target(matmul(2, 2, 2), matmul(1, 1, 2)).name
+    'matmul:2x2x4'
+    """
     if s.format and t.format:
         return matmul(*(x * y for x, y in zip(s.format, t.format, strict=True)))
     return _tensor_product(s, t)

@@ -108,7 +108,7 @@ MUTANTS = [
     ),
     M(
         "kernels/dispatch.py",
-        "plain * plan.promoted",
+        "plain * PIECES",
         "budget",
         "tests/kernels/test_matmul.py",
         "a split product less accurate than float32, unasked",
@@ -414,7 +414,7 @@ MUTANTS = [
         "search/algebras/puzzles.py",
         "return ~(count == 2).any(axis=-1)",
         "return ~(count >= 2).any(axis=-1)",
-        f"{ALGEBRAS}::test_matching_is_the_definition",
+        f"{ALGEBRAS}::test_strong_asks_for_exactly_two",
         "puzzles that are only unique called strong",
     ),
     M(

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 import typing
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -71,7 +72,7 @@ def test_the_vocabulary_is_that_of_the_code():
         assert hasattr(search_cli, flag[2:].capitalize()), flag
 
 
-@pytest.mark.parametrize("verb", [v for v in VERBS if v != "bench"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_help_loads_no_torch(verb):
     """So that it comes in well under a second (torch alone takes longer)."""
     code = (
@@ -108,3 +109,24 @@ def test_listing_verbs_imports_neither_torch_nor_the_packages():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]" and "run" in done.stdout, done.stdout + done.stderr
+
+
+def test_progress_is_announced_within_two_seconds(capsys):
+    with search_cli.announced("pricing"):
+        time.sleep(1.3)
+    with search_cli.announced("quick"):
+        pass
+    with search_cli.announced("silent", json=True):
+        time.sleep(1.2)
+    said = capsys.readouterr()
+    assert "pricing …" in said.out + said.err and "quick" not in said.out + said.err and "silent" not in said.err
+
+
+def test_kernels_loads_torch_with_its_first_name():
+    code = (
+        "import sys, kernels\nprint('torch' in sys.modules, callable(kernels.fast_matmul), 'torch' in sys.modules)\n"
+        "import kernels.experiments.pretrained\n"
+        "print(callable(kernels.calibrate), kernels.reference.__name__, hasattr(kernels, 'CUDAProperties'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert done.stdout.split() == ["False", "True", "True", "True", "kernels.reference", "False"], done.stderr

@@ -55,7 +55,7 @@ def in_turn(runs: Mapping[str, Callable[[], Any]], device: torch.device, seconds
     times: dict[str, list[float]] = {name: [] for name in runs}
     until = time.perf_counter() + seconds
     while time.perf_counter() < until or len(next(iter(times.values()))) < 6:
-        for name in (*runs, *reversed(runs)):
+        for name in (*runs, *reversed(list(runs))):
             times[name].append(_once(runs[name], device))
     return {name: statistics.median(found) for name, found in times.items()}
 
@@ -65,9 +65,9 @@ def _once(run: Callable[[], Any], device: torch.device) -> float:
         start = time.perf_counter()
         run()
         return (time.perf_counter() - start) * 1e3
-    start_event, end_event = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    start_event, end_event = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize(device)
-    torch.cuda._sleep(200_000)  # type: ignore[no-untyped-call]  # about 0.1 ms of work ahead in the stream, as in a model: what the host does is hidden
+    torch.cuda._sleep(200_000)  # about 0.1 ms of work ahead in the stream, as in a model: what the host does is hidden
     start_event.record()
     run()
     end_event.record()

@@ -117,7 +117,9 @@ def outlier_rows(device: torch.device, head: dict[str, Any], run_id: str, small:
             near = torch.nonzero(~large[:512])[:, 0]
             exact = x[near].double() @ dense.weight.double().T
             made = {f"stl{'_scaled' * on}": STLLinear.from_linear(dense, codec, scale_rows=on) for on in (False, True)}
-            runs = {name: functools.partial(layer, x) for name, layer in {"dense": dense, **made}.items()}
+            runs: dict[str, Callable[[], Any]] = {
+                name: functools.partial(layer, x) for name, layer in {"dense": dense, **made}.items()
+            }
             errors = {name: measure.compare(run()[near], exact).rms for name, run in runs.items()}
             for provider, t in measure.steady(runs, device, rounds=1, rep=100).items():
                 rank = 0 if provider == "dense" else codec.rank

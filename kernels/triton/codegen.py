@@ -61,6 +61,10 @@ class _Writer:
         """What becomes of an encoded channel."""
         self.do(self.leaf.format(at=at, value=value))
 
+    def load(self, at: str) -> str:
+        """A channel to be decoded."""
+        return self.let(f"tl.load(p + {at}, mask=inside, other=0).to(ACC)")
+
     def loop(self, times: int | str, how: str = "") -> None:
         self.do(f"for l in tl.range(0, {times}, {how}):" if how else f"for l in range({times}):")
         self.indent += "    "
@@ -130,14 +134,6 @@ def {name}(x, table, out, {extra}height, width, tile_cols, sx0, sx1, so0, so1, B
     + _OUTPUT
 )
 
-_HEAD_WHOLE = """
-@triton.jit
-def {name}(x, table, out, lo, er, ec, flags, some, height, width, tile_cols, sx0, sx1, so0, so1,
-           BT: tl.constexpr, ACC: tl.constexpr, TARGET: tl.constexpr, NOTHING: tl.constexpr, NONE: tl.constexpr):
-    row = tl.program_id(1).to(tl.int64)
-    x += row * {rows} * sx0
-"""
-
 _HEAD_DECODE = (
     """
 @triton.jit
@@ -204,7 +200,7 @@ def _decode_walk(
 ) -> Tile:
     """Load channels and accumulate the planes of a tile, depth first; returns (i, k) → name."""
     if level == len(factors):
-        return {(0, 0): w.let(f"tl.load(p + ({channel}) * step, mask=inside, other=0).to(ACC)")}
+        return {(0, 0): w.load(f"({channel}) * step")}
     s, n1, m1, values = factors[level]
     n2, m2, rest = (_product(factors[level + 1 :], i) for i in (1, 2, 0))
     tile: Tile = {}
@@ -235,38 +231,10 @@ def _decode_walk(
     return {(i, k): tile.get((i, k), "ZERO") for i in range(n1 * n2) for k in range(m1 * m2)}
 
 
-def _row_exponents(w: _Writer, rows: int, cols: int) -> None:
-    """A first look at whole tile rows: their exponents, as `kernels.triton.scaling` finds them, as down0, down1, …"""
-    for i in range(rows):
-        w.do(f"best{i} = tl.full((BT * {cols},), NOTHING, tl.int32)")
-        w.do(f"bad{i} = tl.zeros((BT * {cols},), tl.int32)")
-    w.do(f"for k0 in range(0, width, BT * {cols}):")
-    w.indent += "    "
-    w.do(f"k = k0 + tl.arange(0, BT * {cols})")
-    w.do("by = tl.load(ec + k, mask=k < width, other=0)")
-    for i in range(rows):
-        w.do(f"real = (k < width) & (row * {rows} + {i} + tl.zeros_like(k) < height)")
-        w.do(f"seen = tl.load(x + {i} * sx0 + k.to(tl.int64) * sx1, mask=real, other=0.0)")
-        w.do(f"best{i} = tl.maximum(best{i}, exponent(seen, NOTHING) + by)")
-        w.do(f"bad{i} |= infinite(seen)")
-    w.end()
-    for i in range(rows):
-        w.do(f"top = tl.max(best{i}, 0)")
-        w.do(f"down{i} = tl.where(top < NOTHING // 2, NONE, top - TARGET)")
-        w.do(f"flag = tl.max(bad{i}, 0)")
-        w.do(f"tl.store(er + row * {rows} + {i}, down{i}, mask=row * {rows} + {i} < height)")
-        w.do(f"tl.store(flags + row * {rows} + {i}, flag, mask=row * {rows} + {i} < height)")
-        w.do("if flag > 0:")
-        w.do("    tl.atomic_max(some, 1)")
-
-
-def encode_source(
-    factors: tuple[Factor, ...], contiguous: bool, name: str, split: bool = False, whole: bool = False
-) -> str:
+def encode_source(factors: tuple[Factor, ...], contiguous: bool, name: str, split: bool = False) -> str:
     """(N, K) → channels: load a tile, combine, store each channel once.
 
-    With ``split`` the entries are scaled by 2^(ec_k − er_i) first and every channel is stored as two halves; with
-    ``whole`` too, a program walks a whole row of tiles twice: to find er and flags, then, from the L2, to encode it.
+    With ``split`` the entries are scaled by 2^(ec_k − er_i) first and every channel is stored as two halves.
     """
     rows = int(np.prod([f[1] for f in factors]))
     cols = int(np.prod([f[2] for f in factors]))
@@ -275,12 +243,6 @@ def encode_source(
         w.leaf = "store_halves(high + {at}, low + {at}, {value}, inside)"
     planes: Tile = {}
     wide = contiguous and cols & (cols - 1) == 0
-    if whole:
-        _row_exponents(w, rows, cols)
-        w.do("for t0 in range(0, tile_cols, BT):")
-        w.indent += "    "
-        for line in (_TILES.format(at="t0", rows=rows) + _OUTPUT).splitlines():
-            w.do(line.strip())
     if split:
         w.do("low = lo + row * so1 + t")
         for k in range(cols):
@@ -289,7 +251,7 @@ def encode_source(
         w.do(f"c = t.to(tl.int64)[:, None] * {cols} + tl.arange(0, {cols})[None, :]")
     for i in range(rows):
         w.do(f"real = rows_at + {i} < height")
-        if split and not whole:
+        if split:
             w.do(f"down{i} = tl.load(er + rows_at + {i}, mask=real, other=0)")
         if wide:
             block = w.let(f"tl.load(x + {i} * sx0 + c, mask=(c < width) & real[:, None], other=0.0).to(ACC)")
@@ -309,8 +271,6 @@ def encode_source(
             planes[i, k] = w.let(f"scaled(finite({plane}), by{k} - down{i})")
 
     _encode_walk(w, factors, planes)
-    if whole:
-        return _HEAD_WHOLE.format(name=name, rows=rows) + "\n".join(w.lines) + "\n"
     return _HEAD_ENCODE.format(name=name, rows=rows, extra="lo, er, ec, " if split else "") + "\n".join(w.lines) + "\n"
 
 

@@ -27,9 +27,10 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 )
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
-__all__ = ["BK", "bmm_split", "specialises"]
+from ..rounding import PROMOTION
 
-BK = 64  #: columns between promotions
+__all__ = ["Ring", "bmm_split", "specialises"]
+
 fetch = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared  # renamed after Triton 3.6
 send = getattr(tma, "async_store", None) or tma.async_copy_shared_to_global
 
@@ -38,7 +39,7 @@ send = getattr(tma, "async_store", None) or tma.async_copy_shared_to_global
 class Ring:
     """Columns a stage holds, stages, and rows of tiles that are walked together."""
 
-    bk: int = BK
+    bk: int = PROMOTION
     stages: int = 2
     group: int = 8
 
@@ -115,7 +116,7 @@ def _multiply(c, a_ring, b_ring, staging, full, empty, turn, R, M, N, K,
         channel, m0, n0 = _place(tile, tiles_m, tiles_n, GROUP)
         left = gl.zeros([64, 128], gl.float32, layout)
         right = gl.zeros([64, 128], gl.float32, layout)
-        for _ in range(BK, K, BK):
+        for _ in range(0, K, BK):
             stage = step % STAGES
             mbarrier.wait(full.index(stage), step // STAGES & 1)
             part = warpgroup_mma_wait(0, (_products(part, a_ring, b_ring, stage, WHO, 0),))
@@ -126,18 +127,8 @@ def _multiply(c, a_ring, b_ring, staging, full, empty, turn, R, M, N, K,
             mbarrier.arrive(empty.index(stage), count=1)
             right = warpgroup_mma_wait(0, (right + part,))
             step += 1
-        stage = step % STAGES  # the last step of a tile: its left half is stored while the right one is multiplied
-        mbarrier.wait(full.index(stage), step // STAGES & 1)
-        part = warpgroup_mma_wait(0, (_products(part, a_ring, b_ring, stage, WHO, 0),))
-        if WHO == 0:
-            mbarrier.arrive(turn, count=1, pred=step == 0)
-        left = warpgroup_mma_wait(0, (left + part,))
-        part = _products(part, a_ring, b_ring, stage, WHO, 1)
         _store(c, staging, left, channel, m0 + 64 * WHO, n0)
-        part = warpgroup_mma_wait(0, (part,))
-        mbarrier.arrive(empty.index(stage), count=1)
-        step += 1
-        _store(c, staging, right + part, channel, m0 + 64 * WHO, n0 + 128)
+        _store(c, staging, right, channel, m0 + 64 * WHO, n0 + 128)
     tma.store_wait(0)
 
 

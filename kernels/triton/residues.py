@@ -3,7 +3,7 @@
 Residues modulo l of a batch of r channels lie in one array (L·r, a, b) of int8, modulus after modulus, as integers of
 absolute value at most 127 that are congruent to what they stand for; which representative does not matter. One launch
 multiplies all of them. Reduction uses q = round(v/m) from the top 53 (float64) or 22 (float32) bits: the remainder may
-miss the smallest representative by a few, so the moduli of large numbers are at most 246, or 256, where the low byte is
+miss the smallest representative by a few, so the moduli of large numbers are at most 243, or 256, where the low byte is
 the residue.
 """
 
@@ -39,16 +39,35 @@ def residue(number, low, m, inverse):
 
 
 @triton.jit
-def _quotient(v, inverse):
-    """The bits of 1.5·2²³ + v/m rounded, for |v| < 2²²."""
-    exact = (v + _MAGIC32).to(tl.float32, bitcast=True) - 12582912.0
+def _quotient(exact, inverse):
+    """The bits of 1.5·2²³ + v/m rounded, for an integer |v| < 2²² in float32."""
     return (exact * inverse + 12582912.0).to(tl.int32, bitcast=True)
 
 
 @triton.jit
-def raised(v, m, inverse):
-    """The residue of smallest absolute value of |v| < 2²², plus 2¹²."""
-    return (v + (_MAGIC32 * m + 4096)) - _quotient(v, inverse) * m
+def spread(pair):
+    """Two bytes, read as one int16, as two numbers r + 128 in the halves of an int32."""
+    wide = pair.to(tl.int32)
+    return ((wide & 0xFF) | ((wide & 0xFF00) << 8)) ^ 0x800080
+
+
+@triton.jit
+def low(pair):
+    """The lower half of a pair of sums in [0, 2¹⁶), as the end of the float32 1.5·2²³ + v."""
+    return (pair & 0xFFFF) | _MAGIC32
+
+
+@triton.jit
+def high(pair):
+    """The upper half."""
+    return (pair >> 16) | _MAGIC32
+
+
+@triton.jit
+def raised(bits, m, inverse):
+    """The residue of smallest absolute value of v, plus 2¹², from the bits of 1.5·2²³ + v + `BIAS`."""
+    quotient = _quotient(bits.to(tl.float32, bitcast=True) - 12599296.0, inverse)
+    return bits - quotient * m + (_MAGIC32 * m - (_MAGIC32 + 12288))
 
 
 @triton.jit
@@ -59,15 +78,14 @@ def lowered(v):
 
 
 @triton.jit
-def reduced(v, m, inverse, SHIFT: tl.constexpr):
-    """A residue of an int32 sum: from its bits above SHIFT where that is near enough, else in two steps."""
-    if SHIFT >= 0:
-        top = (((v >> SHIFT) + _MAGIC32).to(tl.float32, bitcast=True) - 12582912.0) + 0.5  # the middle of what is cut
-        out = v - (top * (inverse * (1 << SHIFT)) + 12582912.0).to(tl.int32, bitcast=True) * m  # its low byte counts
-    else:
-        v -= tl.floor(v.to(tl.float32) * inverse + 0.5).to(tl.int32) * m
-        out = raised(v, m, inverse) - 4096
-    return out
+def reduced(v, m, inverse, SHIFT: tl.constexpr, AGAIN: tl.constexpr):
+    """A residue of an int32 sum from its bits above SHIFT; AGAIN: then from what that leaves, where 8 bits are few."""
+    top = (((v >> SHIFT) + _MAGIC32).to(tl.float32, bitcast=True) - 12582912.0) + 0.5  # the middle of what is cut
+    scale = top * 0.0 + inverse * (1 << SHIFT)
+    v -= (tl.fma(top, scale, top * 0.0 + 12582912.0).to(tl.int32, bitcast=True) - _MAGIC32) * m
+    if AGAIN:
+        v -= (_quotient((v + _MAGIC32).to(tl.float32, bitcast=True) - 12582912.0, inverse) - _MAGIC32) * m
+    return v
 
 
 @triton.jit
@@ -163,6 +181,7 @@ def _kernel(text: str, direction: str) -> Any:
     filename = f"<stl {name}>"
     linecache.cache[filename] = (len(code), None, code.splitlines(keepends=True), filename)
     scope: dict[str, Any] = {"triton": triton, "tl": tl, "residue": residue, "raised": raised, "lowered": lowered,
+                             "spread": spread, "low": low, "high": high,
                              "rounded": rounded, "unscaled": unscaled, "assembled": assembled,
                              "__name__": __name__}  # fmt: skip
     exec(compile(code, filename, "exec"), scope)  # our own generated text, numbers only
@@ -182,7 +201,7 @@ def encode(
 
     Parameters
     ----------
-    x : integers, or float64 to be multiplied by 2^``by`` and rounded; unit last stride, encoded entries below 2⁵⁵
+    x : integers, or float64 to be multiplied by 2^``by`` and rounded; unit last stride, encoded entries below 2⁵⁴
     text : recipe with integer coefficients
     moduli, inverses : (L,) int32 and their reciprocals in float64
     by : (N,) int32, optional
@@ -198,7 +217,7 @@ def encode(
         _kernel(text, "encode")[(-(-b // block), min(GRID, a - at))](
             x[at * rows :], out[:, at:], moduli, inverses,
             by[at * rows :] if by is not None else moduli, height - at * rows, width, b, x.stride(0), out.stride(0),
-            out.stride(1), s * out.stride(0), BT=block, ACC=tl.int64, COUNT=len(moduli), SCALED=by is not None,
+            out.stride(1), s * out.stride(0), len(moduli), BT=block, ACC=tl.int64, SCALED=by is not None,
             num_warps=warps,
         )  # fmt: skip
     return out
@@ -219,14 +238,16 @@ def decode(
     out = torch.empty((height, width), device=p.device, dtype=torch.int64 if kind else torch.float64)
     if out.numel() == 0:
         return out
-    _, a, b = p.shape
+    count, a, b = p.shape
+    pairs = -(-b // 2)
+    p = p.as_strided((count, a, 2 * pairs), p.stride()).view(torch.int16)  # rows are padded to 16 bytes
     block = block or max(16, min(256, triton.next_power_of_2(b)))
     rows_by, cols_by = by if by is not None else (moduli, moduli)
     for at in range(0, a, GRID):
         _kernel(text, "decode")[(-(-b // block), min(GRID, a - at))](
             p[:, at:], out[at * rows :], moduli, inverses, first, second, constants,
-            rows_by[at * rows :] if by is not None else rows_by, cols_by, height - at * rows, width, b, p.stride(0),
-            p.stride(1), s * p.stride(0), out.stride(0), BT=block, ACC=tl.int32, COUNT=len(moduli), KIND=kind,
+            rows_by[at * rows :] if by is not None else rows_by, cols_by, height - at * rows, width, pairs, p.stride(0),
+            p.stride(1), s * p.stride(0), out.stride(0), len(moduli), BT=block, KIND=kind,
             SECOND=tl.int64 if kind else tl.float64, UNROLL=unroll or (1 if s > 16 else 2), num_warps=warps,
         )  # fmt: skip
     return out
@@ -236,7 +257,7 @@ def decode(
 def multiply_kernel(
     a, b, c, moduli, inverses, R, CHANNELS, M, N, K,
     PROGRAMS: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, GROUP: tl.constexpr,
-    SUB: tl.constexpr, SHIFT: tl.constexpr, FLATTEN: tl.constexpr,
+    SUB: tl.constexpr, SHIFT: tl.constexpr, AGAIN: tl.constexpr, FLATTEN: tl.constexpr,
 ):  # fmt: skip
     """int8 products summed in int32 and reduced before they are stored; persistent, channel after channel."""
     tiles_m = tl.cdiv(M, BM)
@@ -250,21 +271,25 @@ def multiply_kernel(
             acc = tl.dot(lhs, rhs, acc, out_dtype=tl.int32)
         m = tl.load(moduli + channel // CHANNELS)
         inverse = tl.load(inverses + channel // CHANNELS).to(tl.float32)
-        _store(c, channel, m0, n0, reduced(acc, m, inverse, SHIFT), BM, BN, SUB)
+        _store(c, channel, m0, n0, reduced(acc, m, inverse, SHIFT, AGAIN), BM, BN, SUB)
 
 
-def shift_for(inner: int, largest: int) -> int:
-    """Low bits of a sum of ``inner`` products that the quotient may ignore for moduli up to ``largest``; −1: none."""
-    half = largest // 2 + 1
-    shift = max(0, (inner * half * half).bit_length() - 22)
-    return shift if largest <= 254 - (1 << shift) else -1
+def shift_for(inner: int, largest: int) -> tuple[int, bool]:
+    """Low bits of a sum of ``inner`` products that the first quotient ignores, and whether a second one is needed.
+
+    Operands are at most largest/2 + 5. The first remainder is at most largest/2, plus half of what is ignored, plus
+    2⁻²⁴ of the sum for the rounded reciprocal.
+    """
+    bound = inner * min(127, largest // 2 + 5) ** 2
+    shift = max(0, bound.bit_length() - 22)
+    return shift, largest / 2 + (1 << shift) / 2 + bound / 2**24 >= 127.5
 
 
 def multiply(
     a: torch.Tensor, b: torch.Tensor, moduli: torch.Tensor, inverses: torch.Tensor, largest: int, *,
-    out: torch.Tensor | None = None, config: Config = INT8, shift: int | None = None,
+    out: torch.Tensor | None = None, config: Config = INT8, shift: tuple[int, bool] | None = None,
 ) -> torch.Tensor:  # fmt: skip
-    """Channel products modulo every number: (L·r, M, K) × (L·r, N, K)ᵀ int8 → (L·r, M, N) int8, for K < 2¹⁷.
+    """Channel products modulo every number: (L·r, M, K) × (L·r, N, K)ᵀ int8 → (L·r, M, N) int8, for K ≤ 60,000.
 
     ``largest``: the largest of the moduli, 256 left aside.
     """
@@ -275,12 +300,13 @@ def multiply(
     if out.numel() == 0 or k == 0:
         return out.zero_()
     programs = config.programs_per_sm * _multiprocessors(a)
+    low, again = shift or shift_for(k, largest)
     multiply_kernel[(min(programs, count * triton.cdiv(m, config.bm) * triton.cdiv(n, config.bn)),)](
         TensorDescriptor.from_tensor(a, [1, config.bm, config.bk]),
         TensorDescriptor.from_tensor(b, [1, config.bn, config.bk]),
         TensorDescriptor.from_tensor(out, [1, config.bm, config.bn // config.sub]), moduli, inverses, count,
         count // len(moduli), m, n, k, PROGRAMS=programs, BM=config.bm, BN=config.bn, BK=config.bk,
-        GROUP=config.group, SUB=config.sub, SHIFT=shift_for(k, largest) if shift is None else shift,
+        GROUP=config.group, SUB=config.sub, SHIFT=low, AGAIN=again,
         FLATTEN=config.flatten, num_warps=config.warps, num_stages=config.stages,
     )  # fmt: skip
     return out

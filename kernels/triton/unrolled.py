@@ -18,13 +18,14 @@ import triton.language as tl
 
 from stl_algebra.errors import StlError
 
-from ..recipes import parse, tile_of
+from ..recipes import operations, parse, tile_of
 from .codegen import decode_source, encode_source, transcode_source
 from .dense import ACTIVATIONS, _activate
-from .scaling import NONE, NOTHING, blank, exponent, finite, infinite, scaled, store_halves
+from .scaling import finite, scaled, store_halves
 
-__all__ = ["decode", "encode", "encode_halves", "encode_whole_rows", "source", "transcode"]
+__all__ = ["decode", "encode", "encode_halves", "source", "transcode"]
 
+SHORT = 200  # operations of a recipe up to which a thread has the registers for two tiles
 GRID = 65535  # a launch's second axis, over tile rows, ends here
 
 
@@ -36,13 +37,11 @@ def source(text: str, direction: str, contiguous: bool = True) -> str:
     """The generated Triton source for a recipe.
 
     ``direction`` is "encode", "decode" (recipe of Dᵀ), the same with "_split" (scaled by powers of two, channels as
-    two halves), "encode_whole" (that, and the scales of the rows found on the way), or "transcode" (recipes of Dᵀ and
-    of the next E_X joined by ``>``).
+    two halves), or "transcode" (recipes of Dᵀ and of the next E_X joined by ``>``).
     """
     name = _name(text, direction)
     if direction.startswith("encode"):
-        whole = direction.endswith("whole")
-        return encode_source(parse(text), contiguous, name, split=direction != "encode", whole=whole)
+        return encode_source(parse(text), contiguous, name, split=direction.endswith("split"))
     if direction.startswith("decode"):
         return decode_source(parse(text), name, split=direction.endswith("split"))
     first, second = text.split(">")
@@ -57,8 +56,7 @@ def _kernel(text: str, direction: str, contiguous: bool) -> Any:
     filename = f"<stl {name} {int(contiguous)}>"
     linecache.cache[filename] = (len(code), None, code.splitlines(keepends=True), filename)
     scope: dict[str, Any] = {"triton": triton, "tl": tl, "_activate": _activate, "finite": finite, "scaled": scaled,
-                             "exponent": exponent, "infinite": infinite, "store_halves": store_halves,
-                             "__name__": __name__}  # fmt: skip
+                             "store_halves": store_halves, "__name__": __name__}  # fmt: skip
     exec(compile(code, filename, "exec"), scope)  # our own generated text, numbers only
     return scope[name]
 
@@ -112,6 +110,8 @@ def encode_halves(
     a, b = -(-height // rows), -(-width // cols)
     if out.numel() == 0:
         return out
+    if block is None and operations(parse(text)) <= SHORT and b >= 256:
+        block = 256  # two tiles a thread: stores of four bytes
     fixed = _fixed(x.dtype, b, block)
     kernel, table = _kernel(text, "encode_split", x.stride(1) == 1), _table(text, str(x.device), x.dtype)
     for at in range(0, a, GRID):
@@ -120,36 +120,6 @@ def encode_halves(
             width, b, *x.stride(), out.stride(1), out.stride(2), **fixed,
         )  # fmt: skip
     return out
-
-
-WIDE = True  #: decode products of halves in float64: the additions are free under the loads
-WHOLE = 4096  #: fewest columns of a matrix whose scales are found by the program that encodes the row
-
-
-def encode_whole_rows(
-    x: torch.Tensor, text: str, cols_by: torch.Tensor, target: int, out: torch.Tensor, *, block: int = 256,
-    warps: int = 8,
-) -> tuple[torch.Tensor, ...]:  # fmt: skip
-    """`scaling.row_exponents` and :func:`encode_halves` in one launch; returns the exponents.
-
-    A program reads its row of tiles twice, the second time from the L2, so the matrix crosses the memory bus once.
-    """
-    _, rows, cols = tile_of(parse(text))
-    height, width = x.shape
-    a, b = -(-height // rows), -(-width // cols)
-    found = blank(height, x.device)
-    if out.numel() == 0:
-        found[0].fill_(NONE)
-        return found
-    kernel, table = _kernel(text, "encode_whole", x.stride(1) == 1), _table(text, str(x.device), x.dtype)
-    for at in range(0, a, GRID):
-        er, flags = (t[at * rows :] for t in found[:2])
-        kernel[(1, min(GRID, a - at))](
-            x[at * rows :], table, out[0, :, at:], out[1, :, at:], er, cols_by, flags, found[2], height - at * rows,
-            width, b, *x.stride(), out.stride(1), out.stride(2), BT=block, ACC=tl.float32, TARGET=target,
-            NOTHING=NOTHING, NONE=NONE, num_warps=warps,
-        )  # fmt: skip
-    return found
 
 
 def decode(
@@ -167,8 +137,6 @@ def decode(
         return out
     _, a, b = p.shape
     fixed = _fixed(p.dtype, b, block) | _finish(bias, activation)
-    if scale and WIDE:
-        fixed["ACC"] = tl.float64
     kernel, table = _kernel(text, "decode_split" if scale else "decode", True), _table(text, str(p.device), p.dtype)
     for at in range(0, a, GRID):
         by = (scale[0][at * rows :], scale[1]) if scale else ()

@@ -34,17 +34,19 @@ class Language(StrEnum):
     c = "c"
 
 
-def _walked(encoder: Encoder, path: Path, seconds: float, seed: int, steps: int) -> Encoder:
+def _walked(
+    encoder: Encoder, path: Path, seconds: float, seed: int, steps: int, fresh: bool, walks: int | None
+) -> Encoder:
     """The cheapest scheme near an encoder, where walks are possible (Z and GF(2)); else the encoder."""
     walks = encoder.ring.name in ("Z", "GF(2)")
     if not seconds or not walks:
         return encoder
     largest = int(max(abs(f.num).max() for f in encoder.factors))
-    found = cheapest(encoder, seconds, seed, steps, largest).encoder
-    if found is encoder:
+    found = cheapest(encoder, seconds, seed, steps, largest, fresh=fresh, walks=walks)
+    if not found.walks:
         return encoder
-    command = f"python -m search.bases {path} --seconds {seconds:g} --seed {seed} --steps {steps}"
-    return found.with_origin(**{**found.origin, "command": command})
+    command = f"python -m search.bases {path} --seconds 86400 --walks {found.walks} --seed {seed} --steps {steps}"
+    return found.encoder.with_origin(**{**found.encoder.origin, "command": command + " --fresh" * fresh})
 
 
 @app.command(epilog="Example: python -m search.bases scheme.safetensors --seconds 60 --out cheap --code python")
@@ -53,6 +55,8 @@ def main(
     seconds: Annotated[float, typer.Option(min=0, max=86400, help="time for walks from each file; 0: none")] = 60.0,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     steps: Annotated[int, typer.Option(min=1000, help="proposals of one walk")] = 1_000_000,
+    walks: Annotated[int | None, typer.Option(min=1, help="at most so many walks: repeatable")] = None,
+    fresh: Annotated[bool, typer.Option(help="every second walk begins at a scheme that flips find anew")] = False,
     effort: Annotated[int, typer.Option(min=100, help="steps of annealing for every chain")] = 50_000,
     out: Annotated[Path | None, typer.Option(help="folder for encoders and programs")] = None,
     code: Annotated[Language | None, typer.Option(help="write the programs as text")] = None,
@@ -63,7 +67,7 @@ def main(
         rows = []
         for path in files:
             encoder = reduced(load(path))
-            better = _walked(encoder, path, seconds, seed, steps)
+            better = _walked(encoder, path, seconds, seed, steps, fresh, walks)
             programs = encoder_chains(better, effort, 8, seed)
             counts = [p.additions for p in programs]
             row = {

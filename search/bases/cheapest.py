@@ -3,6 +3,9 @@
 Flips (two terms that share a factor exchange parts of the others) and elementary changes of basis lead from scheme to
 scheme of the same rank. The walk is annealed on the sums that have to be formed: different rows of E_X, E_W and Dᵀ, and
 a little for each that is no sum of two others. The cheapest schemes met get short chains (`chains`).
+
+Where a walk begins decides more than how long it is: schemes of one rank fall into many parts between which neither
+move leads, and their least counts differ. So every second walk begins elsewhere.
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ from numpy.typing import NDArray
 
 from stl_algebra import Encoder, StlError
 
+from ..flips.explore import search_flips
+from ..flips.pools import wandered
+from ..flips.scheme import read_scheme
 from ._chains import anneal
 from .accuracy import improved
 from .chains import _numbers, total_additions
@@ -23,7 +29,8 @@ from .chains import _numbers, total_additions
 __all__ = ["Cheap", "cheapest"]
 
 Array = NDArray[Any]
-POOL = 12
+POOL = 24
+WANDERING = 2_000_000  #: flips to another scheme of the same rank
 
 
 @dataclass(frozen=True)
@@ -35,13 +42,13 @@ class Cheap:
     encoder : Encoder
     additions : int
         Of the programs for E_X, E_W and D together.
-    rounds : int
-        Walks made.
+    walks : int
+        Walks up to the one that found it; 0 for the encoder given.
     """
 
     encoder: Encoder
     additions: int
-    rounds: int
+    walks: int
 
 
 def _matrices(encoder: Encoder, mod2: bool) -> Array:
@@ -73,6 +80,8 @@ def cheapest(
     cold: float = 0.15,
     weight: float = 0.7,
     turns: float = 0.1,
+    fresh: bool = False,
+    walks: int | None = None,
 ) -> Cheap:
     """Walk from an encoder over Z or GF(2) to one of the same rank with fewer additions.
 
@@ -91,6 +100,10 @@ def cheapest(
         Cost of a sum that is not a sum of two others, beyond its own addition.
     turns : float
         Share of the changes of basis among the proposals.
+    fresh : bool
+        Every second walk begins at a scheme that flips reach from nothing, not at one they reach from the encoder's.
+    walks : int, optional
+        At most so many; with enough time the result is then the same on every machine.
 
     Returns
     -------
@@ -113,33 +126,38 @@ def cheapest(
     for k, width in enumerate(widths):
         numbers[k, :width] = _numbers(width, mod2)
     best, count = encoder, total_additions(encoder, seed=seed)
-    base, rounds, end = start, 0, time.monotonic() + seconds
-    while rounds == 0 or time.monotonic() < end:
-        vectors = base.copy()
+    base, rounds, found, end = start, 0, 0, time.monotonic() + seconds
+    while rounds == 0 or (time.monotonic() < end and rounds != walks):
+        left = end - time.monotonic()
+        vectors = base.copy() if rounds % 2 == 0 else _elsewhere(encoder, fresh, largest, (seed, rounds), left)
         pool = np.zeros((POOL, *start.shape), dtype=np.int64)
         costs, marks = np.full(POOL, np.inf), np.zeros(POOL, dtype=np.int64)
         anneal(
-            vectors,
-            np.array(encoder.format),
-            numbers,
-            mod2,
-            largest,
-            steps,
-            hot,
-            cold,
-            weight,
-            turns,
-            seed + rounds,
-            pool,
-            costs,
-            marks,
-        )
-        for matrices in pool[np.isfinite(costs)]:
+            vectors, np.array(encoder.format), numbers, mod2, largest, steps, hot, cold, weight, turns, seed + rounds,
+            pool, costs, marks,
+        )  # fmt: skip
+        near = np.isfinite(costs) & (costs < costs[0] + 1.0)
+        for matrices in pool[near]:
             trial = _encoder(encoder, matrices)
             total = total_additions(trial, effort=3_000, restarts=2, seed=seed)
             if total < count and trial.is_exact:
-                best, count, base = trial, total, matrices
+                best, count, base, found = trial, total, matrices, rounds + 1
         rounds += 1
     if best is not encoder:
         best = improved(encoder, best, objective="additions", additions=count)
-    return Cheap(best, count, rounds)
+    return Cheap(best, count, found)
+
+
+def _elsewhere(encoder: Encoder, fresh: bool, largest: int, seed: tuple[int, int], seconds: float) -> Array:
+    """Factor matrices of another scheme of the same format and rank, over the same ring; the encoder's if none."""
+    mod2 = encoder.ring.characteristic == 2
+    ring = "GF(2)" if mod2 else "Z"
+    if fresh:
+        found = search_flips(encoder.format, ring, None, encoder.rank, max(1.0, seconds), sum(seed))
+        scheme = found.scheme
+    elif largest > 1:
+        return _matrices(encoder, mod2)  # flips over Z keep to entries −1, 0, 1
+    else:
+        scheme = wandered(read_scheme(encoder, ring), WANDERING, seed)
+    other = scheme.encoder()
+    return _matrices(other if other.rank == encoder.rank else encoder, mod2)

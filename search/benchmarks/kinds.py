@@ -60,7 +60,7 @@ def main(
 ) -> None:
     """Proven and scored encoders for a group of every kind."""
     with friendly(), ThreadPoolExecutor(together) as pool:
-        rows = pool.map(lambda item: row(*item, seconds, workers), KINDS.items())
+        rows = pool.map(lambda item: row(item[0], item[1], seconds, workers), KINDS.items())
         (out / "discovery").mkdir(parents=True, exist_ok=True)
         with (out / "discovery" / "kinds.csv").open("w", newline="", encoding="utf-8") as stream:
             writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")

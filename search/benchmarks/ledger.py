@@ -32,7 +32,7 @@ ASKED = 1000
 
 def unit(number: int) -> Unit:
     """Of the size that units of the main job have."""
-    return Unit("orbit", "Z3", (3, 3, 3), 23, {"counts": {"C3": 2, "1": 7}, "restarts": 24}, number)
+    return Unit("orbit", "Z3", (3, 3, 3), 23, {"counts": {"1:<a>:+": 2, "3": 7}, "restarts": 24}, number)
 
 
 def record(path: Path, numbers: range, owner: str) -> float:

@@ -90,7 +90,7 @@ class DenseEquations:
             block = orbit.maps[j][s][0]
             others = [terms[i][u][:, :, j][:, :, self.at[rows, u]] for u in range(3) if u != s]
             width, start = orbit.widths[block], starts[i][block]
-            part = out[:, :, start : start + count * width].unflatten(2, (count, width))  # type: ignore[no-untyped-call]
+            part = out[:, :, start : start + count * width].unflatten(2, (count, width))
             part[:, rows, :, columns] += (others[0] * others[1] * values).permute(2, 0, 1)
         return out.mul_(self.weight[:, None])
 

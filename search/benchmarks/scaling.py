@@ -55,13 +55,13 @@ class Row:
 def busy_unit(device: str, seed: int) -> Unit:
     """The same number of steps whatever the seed."""
     if device == "cpu":
-        return Unit("orbit", "Z3", (3, 3, 3), 22, {"counts": {"C3": 1, "1": 7}, "restarts": 24}, seed, "Z")
-    return Unit("orbit", "Z3", (4, 4, 4), 47, {"counts": {"C3": 2, "1": 15}, "restarts": 512}, seed, "Z")
+        return Unit("orbit", "Z3", (3, 3, 3), 22, {"counts": {"1:<a>:+": 1, "3": 7}, "restarts": 24}, seed, "Z")
+    return Unit("orbit", "Z3", (4, 4, 4), 47, {"counts": {"1:<a>:+": 2, "3": 15}, "restarts": 512}, seed, "Z")
 
 
 def empty_unit(device: str, seed: int) -> Unit:
     """Next to no work: one restart of a few milliseconds."""
-    return Unit("orbit", "Z3", (2, 2, 2), 6, {"counts": {"C3": 3, "1": 1}, "restarts": 1}, seed, "Z")
+    return Unit("orbit", "Z3", (2, 2, 2), 6, {"counts": {"1:<a>:+": 3, "3": 1}, "restarts": 1}, seed, "Z")
 
 
 def measured(kind: str, backend: str, device: str, workers: int, units: list[Unit], base: float | None) -> Row:

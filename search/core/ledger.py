@@ -30,6 +30,11 @@ COLUMNS = (
     "key", "family", "symmetry", "format", "rank", "ring", "parameters", "seed", "name", "status", "attempts", "owner",
     "until", "finished", "seconds", "statistics", "message", "files", "version",
 )  # fmt: skip
+#: What a column may hold; whatever else is found there was damaged.
+_NUMBERS: dict[str, tuple[type, ...]] = {
+    "rank": (int,), "seed": (int,), "attempts": (int,), "until": (int, float), "seconds": (int, float, type(None)),
+    "finished": (str, type(None)),
+}  # fmt: skip
 #: done; cut short by its time; failed (and retried a few times); lost every worker that tried; being run.
 STATES = ("done", "cut", "failed", "killed", "running")
 #: Seconds after which a lease nobody renews is void.
@@ -126,6 +131,13 @@ class Ledger:
         cure = f"python -m search.runs rebuild --out {self.path.parent} puts it aside and begins a new one"
         return StlError("ledger", str(self.path), f"a ledger of this version ({why})", cure + "; no encoder is lost.")
 
+    def _sound(self, names: Sequence[str], row: Sequence[Any]) -> Sequence[Any]:
+        """The row, if its values are what such columns hold."""
+        for name, value in zip(names, row, strict=True):
+            if not isinstance(value, _NUMBERS.get(name, (str,))) or (name == "status" and value not in STATES):
+                raise self._unusable(f"a damaged value in the column {name}")
+        return row
+
     @contextmanager
     def _named(self) -> Iterator[None]:
         """Whatever SQLite objects to, in one line with a way on."""
@@ -138,7 +150,7 @@ class Ledger:
             if "disk" in str(error) or "readonly" in str(error) or "unable to open" in str(error):
                 raise StlError("ledger", str(self.path), f"a writable place ({error})", "Pass another --out.") from None
             raise self._unusable(str(error)) from None
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # even messages about damage may be damaged
             raise self._unusable(str(error)) from None
 
     @contextmanager
@@ -167,7 +179,9 @@ class Ledger:
             for at in range(0, len(keys), 500):  # SQLite bounds the number of variables of a query
                 part = keys[at : at + 500]
                 query = f"SELECT key, status, attempts, until FROM units WHERE key IN ({','.join('?' * len(part))})"
-                found.update({row[0]: tuple(row[1:]) for row in self._db.execute(query, part)})
+                for row in self._db.execute(query, part):
+                    key, status, attempts, until = self._sound(("key", "status", "attempts", "until"), row)
+                    found[key] = (status, attempts, until)
         return found
 
     def settled(self, units: Iterable[Unit]) -> set[str]:
@@ -186,8 +200,9 @@ class Ledger:
         """
         now = time.time()
         with self._writing() as db:
-            row = db.execute("SELECT status, attempts, owner, until FROM units WHERE key = ?", (unit.key,)).fetchone()
-            attempts = row[1] if row else 0
+            names = ("status", "attempts", "owner", "until")
+            row = db.execute(f"SELECT {', '.join(names)} FROM units WHERE key = ?", (unit.key,)).fetchone()
+            attempts = self._sound(names, row)[1] if row else 0
             if row and (row[0] == "done" or _given_up(row[0], attempts)):
                 return "settled"
             if row and row[0] == "running" and row[3] > now and row[2] != owner and not _gone(row[2]):
@@ -217,6 +232,7 @@ class Ledger:
         unit = outcome.unit
         with self._writing() as db:
             row = db.execute("SELECT attempts, name FROM units WHERE key = ?", (unit.key,)).fetchone()
+            row = row and self._sound(("attempts", "name"), row)
             attempts = (row[0] if row else 0) + (outcome.status != "done")
             until = time.time() + BACK_OFF * 4.0 ** (attempts - 1) if outcome.status in ("failed", "killed") else 0.0
             self._put(
@@ -267,8 +283,9 @@ class Ledger:
         with self._writing() as db:
             for row in other.rows():
                 held = db.execute("SELECT status, attempts FROM units WHERE key = ?", (row["key"],)).fetchone()
-                mine = (rank.get(held[0], -1), held[1]) if held else (-1, 0)
-                if row["status"] == "running" or (rank.get(row["status"], -1), row["attempts"]) <= mine:
+                held = held and self._sound(("status", "attempts"), held)
+                mine = (rank[held[0]], held[1]) if held else (-1, 0)
+                if row["status"] == "running" or (rank[row["status"]], row["attempts"]) <= mine:
                     continue
                 values = [row[c] for c in COLUMNS]
                 db.execute(f"INSERT OR REPLACE INTO units VALUES ({','.join('?' * len(COLUMNS))})", values)
@@ -289,7 +306,7 @@ class Ledger:
         query = f"SELECT * FROM units WHERE {clause} ORDER BY finished {way}, key {way} LIMIT ?"
         with self._named():
             for row in self._db.execute(query, [*values, limit]):
-                yield dict(zip(COLUMNS, row, strict=True))
+                yield dict(zip(COLUMNS, self._sound(COLUMNS, row), strict=True))
 
     def counts(self) -> dict[str, int]:
         """Units by status."""

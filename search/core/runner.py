@@ -31,6 +31,8 @@ LIMIT = 60.0
 GRACE = 60.0
 #: After the first Ctrl-C, seconds that units in flight may still take.
 LAST = 10.0
+#: After the end of the run, seconds that units in flight may still take before their workers are killed.
+AFTER = 2.0
 #: A search without end stops after this many rounds in a row without an improvement, however much time is left.
 PATIENCE = 3
 MAX_ROUNDS = 10_000
@@ -299,7 +301,7 @@ class _Loop:
             else:
                 self.free.remove(slot)
                 granted = min(task.seconds, self.left())
-                due = time.monotonic() + (granted * 1.5 + GRACE if granted >= task.seconds else granted + LAST / 2)
+                due = time.monotonic() + (granted * 1.5 + GRACE if granted >= task.seconds else granted + AFTER)
                 try:
                     future = slot.submit(work, task.unit, slot.device, granted)
                 except BrokenExecutor:  # its worker died while it was idle

@@ -45,7 +45,7 @@ def parse_format(text: object) -> Format:
     >>> parse_format("2x3x4"), parse_format("3")
     ((2, 3, 4), (3, 3, 3))
     """
-    if isinstance(text, (list, tuple)):
+    if isinstance(text, (list, tuple)) and all(isinstance(v, (int, str)) for v in text):
         text = "x".join(map(str, text))
     if isinstance(text, str) and re.fullmatch(r"\s*\d{1,2}(\s*[x,×]\s*\d{1,2}){0,2}\s*", text):
         sizes = [int(v) for v in re.split(r"[x,×]", text)] * (1 if re.search(r"[x,×]", text) else 3)
@@ -199,6 +199,11 @@ class Request:
         Added to the round number to seed each unit.
     parameters : mapping
         Settings of the family's units to replace.
+
+    Examples
+    --------
+    >>> Request("S3", rank=7).asked()
+    {'rank': 7}
     """
 
     group: str | None = None
@@ -309,7 +314,13 @@ def families() -> dict[str, Family]:
 
 
 def family(name: str) -> Family:
-    """The family of that name; StlError lists the known ones."""
+    """The family of that name; StlError lists the known ones.
+
+    Examples
+    --------
+    >>> family("orbit").name
+    'orbit'
+    """
     known = families()
     if name not in known:
         raise StlError("family", name, ", ".join(known))
@@ -317,12 +328,24 @@ def family(name: str) -> Family:
 
 
 def groups() -> list[str]:
-    """Every kind of group some family is registered for."""
+    """Every kind of group some family is registered for.
+
+    Examples
+    --------
+    >>> "cyclic" in groups()
+    True
+    """
     return sorted({g for f in families().values() for g in f.groups})
 
 
 def families_of(request: Request) -> list[Family]:
-    """The families that serve a request; StlError lists the known kinds of groups."""
+    """The families that serve a request; StlError lists the known kinds of groups.
+
+    Examples
+    --------
+    >>> [f.name for f in families_of(Request("Z3"))]
+    ['flips', 'orbit']
+    """
     known = [family(request.family)] if request.family else list(families().values())
     group = request.group
     kind = any(group in f.groups for f in known)  # a kind of groups is no name of a group

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Settings of a unit and their defaults.
 #:
-#: counts: orbit multiplicities to begin with, largest orbits first · runs: how many in all · ranks: besides the
+#: counts: orbit multiplicities to begin with, by the names of orbit types · runs: how many in all · ranks: besides the
 #: unit's own · restarts: multiplies those of every run · widest: unknowns of the largest space entered · explore: share
 #: of runs that go to random multisets · release: a subgroup in which the ends of every rank are taken further at last ·
 #: groups: symmetries besides the unit's own.
@@ -41,10 +41,20 @@ SETTINGS: dict[str, Any] = {
 #: What was learnt about ⟨4,4,4⟩ under the cyclic shift and a rotation of three coordinates (order 9): multisets from
 #: which random starts reach below the lines, and neighbouring ranks are reached by dropping and adding orbits.
 ORDER_9 = "Z3*c:(123)"
+START = {"9": 4, "3:<a>:+": 1, "3:<ab>:+": 1, "1:<a,b>:+": 5}
 LEARNT: tuple[tuple[int, dict[str, Any]], ...] = (
-    (47, {"counts": [4, 1, 0, 1, 0, 5], "ranks": [44, 45, 46], "widest": 300, "runs": 6, "explore": 0.0}),
-    (40, {"counts": [4, 0, 0, 1, 0, 1], "ranks": [42, 43, 44], "widest": 300, "runs": 8, "explore": 0.0}),
-    (47, {"counts": [4, 1, 0, 1, 0, 5], "ranks": [46], "runs": 2, "explore": 0.0, "release": "Z3"}),
+    (47, {"counts": START, "ranks": [44, 45, 46], "widest": 300, "runs": 6, "explore": 0.0}),
+    (
+        40,
+        {
+            "counts": {"9": 4, "3:<ab>:+": 1, "1:<a,b>:+": 1},
+            "ranks": [42, 43, 44],
+            "widest": 300,
+            "runs": 8,
+            "explore": 0.0,
+        },
+    ),
+    (47, {"counts": START, "ranks": [46], "runs": 2, "explore": 0.0, "release": "Z3"}),
 )
 #: Kinds of groups → symmetries by format, where nothing was learnt.
 KINDS: dict[str, dict[Format, tuple[str, ...]]] = {
@@ -94,7 +104,10 @@ def _explored(unit: Unit, own: dict[str, Any], ranks: list[int], context: Contex
         log=context.log,
     )
     if own["counts"] is not None:
-        arm = explorer.arm(unit.symmetry, tuple(own["counts"]), unit.rank)
+        from ..lm.invariant import Invariant
+
+        counts = Invariant(unit.symmetry, unit.format, own["counts"]).counts
+        arm = explorer.arm(unit.symmetry, counts, unit.rank)
         if explorer.space(arm.group, arm.counts).rank != unit.rank:
             raise StlError("counts", own["counts"], f"orbit multiplicities that add up to rank {unit.rank}")
         explorer.run(arm, "random", None, 24 * int(own["restarts"]), 150, COLD)
@@ -142,7 +155,7 @@ def _deep(unit: Unit, own: dict[str, Any], context: Context) -> Pool:
 
     action, types = types_of(unit.symmetry, unit.format)
     counts = own["counts"] if own["counts"] is not None else [unit.rank] if unit.symmetry == "none" else None
-    par = None if counts is None or len(counts) != len(types) else Invariant(unit.symmetry, unit.format, counts)
+    par = None if counts is None else Invariant(unit.symmetry, unit.format, counts)
     if par is None or par.rank != unit.rank:
         names = ", ".join(t.name for t in types)
         raise StlError("counts", own["counts"], f"multiplicities of {names} that add up to rank {unit.rank}")

@@ -66,10 +66,10 @@ def run(unit: Unit, context: Context) -> Iterator[Encoder]:
             context.statistics["multiset"] = "none left"
             return
         counts = sampled[int(own["sample"])]
-    if len(counts) != len(types) or sum(k * t.size for k, t in zip(counts, types, strict=True)) != unit.rank:
+    par = Invariant(unit.symmetry, unit.format, counts)
+    if par.rank != unit.rank:
         names = ", ".join(t.name for t in types)
         raise StlError("counts", counts, f"multiplicities of {names} that add up to rank {unit.rank}")
-    par = Invariant(unit.symmetry, unit.format, counts)
     schedule = COLD.with_(mu_end=1e-5, kappa_weight=0.0)
     result = minimise(
         target, par, int(own["restarts"]), int(own["iterations"]), schedule, unit.seed, context.device,
@@ -84,7 +84,7 @@ def run(unit: Unit, context: Context) -> Iterator[Encoder]:
         )
         if path and (not best[0] or path[-1].epsilon2 < best[0][-1].epsilon2):
             best = [path]
-    context.statistics |= {"counts": [int(k) for k in counts], "unknowns": par.size, **_told(best[0], par)}
+    context.statistics |= {"counts": list(par.counts), "unknowns": par.size, **_told(best[0], par)}
     ends = [scored(unit.format, par.expand(s.theta), {}) for s in best[0]]
     exact = best_rank(unit.format) or prod(unit.format)
     for end in sorted(ends, key=lambda e: e.total)[:1]:

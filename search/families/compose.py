@@ -14,7 +14,7 @@ from ..algebras.composition import LARGEST, RINGS, composer
 from ..core.unit import Context, Format, Request, Unit, register
 
 #: Formats composed where none is asked for: those with sides up to this.
-DEFAULT = 5
+DEFAULT = 6
 
 
 def run(unit: Unit, context: Context) -> Iterator[Encoder]:

@@ -32,7 +32,7 @@ MOST = 64
 #: Flips between two looks at the clock, and orbits for which plus transitions find room.
 CHUNK, HEADROOM = 200_000, 8
 #: Of a walk: under a group one orbit is several terms, and climbing two is what opens the way down.
-WALK = Schedule(flips=10_000_000, plus_after=30_000, plus_diff=2, patience=12)
+WALK = Schedule(flips=10_000_000, plus_after=2_000, plus_diff=2, patience=12)
 #: Schemes of the lowest rank that are walked on from.
 POOL = 64
 
@@ -51,6 +51,11 @@ class PackedGroup:
     signs : tuple of three (|G|, d_s) int64 arrays
         The sign it gets (1 over GF(2)).
     mul : (|G|, |G|) int64
+
+    Examples
+    --------
+    >>> packed("E32/1", (4, 4, 4), "Z").order
+    2
     """
 
     name: str
@@ -140,6 +145,11 @@ class OrbitScheme:
     signs : (m,) int64
     sizes : (m,) int64
         Terms of each orbit.
+
+    Examples
+    --------
+    >>> standard_orbits("c:(12)", (3, 3, 3), "Z").encoder()
+    Encoder⟨3,3,3;27⟩ over Z, exact, κ²=1
     """
 
     group: PackedGroup

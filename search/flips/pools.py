@@ -85,6 +85,12 @@ class Pools:
     seed : int
     schedule : Schedule
         Of every walk.
+
+    Examples
+    --------
+    >>> pools = Pools([(2, 2, 2)])
+    >>> pools.rank((2, 2, 2)), pools.add(standard((2, 2, 2)))
+    (8, False)
     """
 
     def __init__(
@@ -198,6 +204,12 @@ def wandered(start: Scheme, flips: int, seed: tuple[int, ...]) -> Scheme:
     ------
     StlError
         For a negative number of flips.
+
+    Examples
+    --------
+    >>> scheme = wandered(standard((2, 2, 2)), 1000, (0,))
+    >>> scheme.exact(), scheme.rank <= 8
+    (True, True)
     """
     if flips < 0:
         raise StlError("flips", flips, "at least 0")

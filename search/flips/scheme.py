@@ -155,6 +155,11 @@ class Scheme:
         ±1 per orbit (all 1 over GF(2)).
     cubes : (s,) uint64
         Fixed terms ``a⊗a⊗a`` (empty without symmetry).
+
+    Examples
+    --------
+    >>> standard((2, 2, 2)).rank, standard((2, 2, 2)).exact()
+    (8, True)
     """
 
     format: tuple[int, int, int]
@@ -330,6 +335,12 @@ def read_scheme(encoder: Encoder, ring: str, symmetry: str = "none") -> Scheme:
     ------
     StlError
         If the coefficients cannot be read over the ring, or the scheme is not exact there.
+
+    Examples
+    --------
+    >>> from stl_algebra import schemes
+    >>> read_scheme(schemes.strassen(), "Z", "Z3").orbits
+    7
     """
     whole = all(f.num.ndim == 2 and f.num.dtype.kind in "iO" for f in encoder.factors)
     if not whole or any(f.den % 2 == 0 or (ring == "Z" and f.den != 1) for f in encoder.factors):

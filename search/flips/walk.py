@@ -42,6 +42,11 @@ class Schedule:
         search then starts afresh), or one that has some is left for the next.
     longest : int
         Moves that give a factor more non-zero entries than this are refused.
+
+    Examples
+    --------
+    >>> Schedule(flips=1000).plus_after
+    1000
     """
 
     flips: int = 20_000_000

@@ -33,7 +33,7 @@ __all__ = ["Model"]
 
 def _split(x: Tensor, dim: int, *sizes: int) -> Tensor:
     """A view with one axis split in two (also of non-contiguous tensors)."""
-    view: Tensor = x.unflatten(dim, sizes)  # type: ignore[no-untyped-call]
+    view: Tensor = x.unflatten(dim, sizes)
     return view
 
 

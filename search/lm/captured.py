@@ -63,7 +63,7 @@ class CapturedSteps:
                 setattr(fixed, name, tensor)
             fixed.step()
 
-        side = torch.cuda.Stream(fixed.device)  # type: ignore[no-untyped-call]
+        side = torch.cuda.Stream(fixed.device)
         side.wait_stream(torch.cuda.current_stream(fixed.device))
         with torch.cuda.stream(side):
             step()  # library handles and Triton kernels are made outside the capture

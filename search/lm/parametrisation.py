@@ -38,6 +38,12 @@ class OrbitType:
         with M of shape (dim_s, width_block).  Term 0 is the representative.
     widths : tuple of int
         Number of unknowns in each block.
+
+    Examples
+    --------
+    >>> one = OrbitType("1", (((0, np.eye(2)), (1, np.eye(2)), (2, np.eye(2))),), (2, 2, 2))
+    >>> one.size, one.unknowns
+    (1, 6)
     """
 
     name: str

@@ -79,6 +79,14 @@ def solve(unit: Unit, par: Parametrisation, context: Context | None = None) -> t
     -------
     result, starts : LMResult, Starts or None
         Starts are None for Gaussian ones. ``result.seconds`` and ``.iterations`` do not contain their cost.
+
+    Examples
+    --------
+    >>> from search.lm.problem import parametrisation
+    >>> unit = Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": {"3": 1, "1:<a>:+": 4}, "restarts": 16})
+    >>> result, begun = solve(unit, parametrisation(unit))
+    >>> bool(result.converged.any()), begun is None
+    (True, True)
     """
     own, context = settings_of(unit), context or Context()
     begun = starts_for(unit, par, context)

@@ -61,7 +61,6 @@ from stl_algebra.groups.constructors import (
     cyclic,
     dicyclic,
     dihedral,
-    direct_product,
     extraspecial,
     frobenius,
     general_linear,
@@ -71,10 +70,8 @@ from stl_algebra.groups.constructors import (
     projective_special_linear,
     quaternion,
     semidihedral,
-    semidirect_product,
     special_linear,
     symmetric,
-    wreath_product,
 )
 from stl_algebra.groups.cyclotomic import Cyclotomic, format_number
 from stl_algebra.groups.designs import (
@@ -106,6 +103,7 @@ from stl_algebra.groups.morphisms import (
     small_group_id,
 )
 from stl_algebra.groups.names import group, groups
+from stl_algebra.groups.products import direct_product, semidirect_product, wreath_product
 from stl_algebra.groups.projective import ProjectiveIrrep, projective_degrees, projective_irreps
 from stl_algebra.groups.realforms import RealForm, real_form, real_irreps
 from stl_algebra.groups.realfourier import RealFourier, best_known_rank, real_multiplications

@@ -19,7 +19,6 @@ from stl_algebra.groups.constructors import (
     affine,
     alternating,
     dihedral,
-    direct_product,
     metacyclic,
     special_linear,
     symmetric,
@@ -27,6 +26,7 @@ from stl_algebra.groups.constructors import (
 )
 from stl_algebra.groups.cyclotomic import prime_factors
 from stl_algebra.groups.generate import field_tables, from_permutations, matrix_group, matrix_product, permutation_group
+from stl_algebra.groups.products import direct_product
 from stl_algebra.groups.table import MAX_ORDER, FiniteGroup
 
 __all__ = [

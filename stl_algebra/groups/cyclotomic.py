@@ -118,6 +118,11 @@ class Cyclotomic:
     conductor : int
     den : int
         Common denominator, positive.
+
+    Examples
+    --------
+    >>> Cyclotomic.rational([1, 2]).shape
+    (2,)
     """
 
     num: IntArray
@@ -410,7 +415,13 @@ def _squarefree(n: int) -> tuple[int, int]:
 
 
 def format_number(value: Cyclotomic) -> str:
-    """One number as people write it: ``-1``, ``2i``, ``(1+√5)/2``, ``ζ7+ζ7²``; always exact."""
+    """One number as people write it: ``-1``, ``2i``, ``(1+√5)/2``, ``ζ7+ζ7²``; always exact.
+
+    Examples
+    --------
+    >>> format_number(Cyclotomic.rational(3))
+    '3'
+    """
     return _formatted(tuple(int(c) for c in value.num), value.conductor, value.den)
 
 

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from stl_algebra.errors import StlError
-from stl_algebra.groups.table import ConjugacyClasses
+from stl_algebra.groups.classes import ConjugacyClasses, conjugacy_classes
+from stl_algebra.groups.generate import cycles
 
 __all__ = ["PermutationGroup", "clifford", "symplectic"]
 
@@ -48,6 +49,10 @@ class PermutationGroup:
     rank: IntArray
     generators: tuple[int, ...]
     identity: int = 0
+
+    def label(self, g: int) -> str:
+        """Element g in cycle notation."""
+        return cycles(self.elements[g])
 
     @classmethod
     def from_generators(cls, generators: Sequence[Sequence[int]], name: str = "") -> PermutationGroup:
@@ -130,24 +135,11 @@ class PermutationGroup:
     @cached_property
     def classes(self) -> ConjugacyClasses:
         """Conjugacy classes in the order of `FiniteGroup`: element order, size, smallest element."""
-        label = np.arange(self.order)
         moves = []
         for g in self.generators:
             row, back = self.elements[g], self.elements[self.inverse[g]]
             moves.append(self.index(row[self.elements[:, back]]))
-        changed = True
-        while changed:  # the least number met travels through each class
-            before = label.copy()
-            for move in moves:
-                np.minimum.at(label, move, label.copy())
-                label = np.minimum(label, label[move])
-            changed = not np.array_equal(before, label)
-        least, of, sizes = np.unique(label, return_inverse=True, return_counts=True)
-        orders = self.element_orders[least]
-        order = np.lexsort((least, sizes, orders))
-        place = np.argsort(order)
-        of, least = place[of], least[order]
-        return ConjugacyClasses(of, least, sizes[order], orders[order], of[self.inverse[least]])
+        return conjugacy_classes(moves, self.element_orders, self.inverse)
 
     def quotients(self) -> IntArray:
         """Class of x⁻¹·z for every element x and class representative z, shape (|G|, k)."""

@@ -30,7 +30,7 @@ from functools import lru_cache
 from typing import Any
 
 from stl_algebra.errors import StlError
-from stl_algebra.groups import classical
+from stl_algebra.groups import classical, products
 from stl_algebra.groups import constructors as make
 from stl_algebra.groups.generate import from_permutations, matrix_group, presentation
 from stl_algebra.groups.smallgroups import MAX_SMALL_ORDER, _catalogue, small_group, small_group_description
@@ -155,7 +155,7 @@ def groups(names: str) -> Iterator[FiniteGroup]:
             continue
         if word[1] not in KINDS:
             raise StlError("names", part, "one of " + ", ".join(KINDS) + ", as in all<=16")
-        bound = int(word[3] or DEFAULT_BOUND) - (word[2] == "<")
+        bound = int((word[3] or str(DEFAULT_BOUND))[:9]) - (word[2] == "<")
         if bound > MAX_SMALL_ORDER:
             raise StlError("names", part, f"orders up to {MAX_SMALL_ORDER}", "Name larger groups one by one.")
         for order in range(bound if word[2] in ("=", "==") else 1, bound + 1):
@@ -280,7 +280,7 @@ class _Parser:
             factors.append(self.extension())
         if len(factors) > 1 and all(f.origin[:1] == ("cyclic",) for f in factors):
             return make.abelian(*(f.order for f in factors))
-        return make.direct_product(*factors)
+        return products.direct_product(*factors)
 
     def extension(self) -> FiniteGroup:
         left = self.wreath()
@@ -295,7 +295,7 @@ class _Parser:
 
     def wreath(self) -> FiniteGroup:
         left = self.power()
-        return make.wreath_product(left, self.power()) if self.take("wr") else left
+        return products.wreath_product(left, self.power()) if self.take("wr") else left
 
     def power(self) -> FiniteGroup:
         special = self.take(_EXTRASPECIAL.pattern)
@@ -308,7 +308,9 @@ class _Parser:
         k = int(exponent[1])
         if k > 64 or base.order ** min(k, 20) > MAX_ORDER:
             raise StlError("name", exponent[0], f"a group of order at most {MAX_ORDER}")
-        return make.abelian(*[base.order] * k) if base.origin[:1] == ("cyclic",) else make.direct_product(*[base] * k)
+        return (
+            make.abelian(*[base.order] * k) if base.origin[:1] == ("cyclic",) else products.direct_product(*[base] * k)
+        )
 
     def atom(self) -> FiniteGroup:
         if self.take(r"\("):

@@ -223,6 +223,12 @@ def subgroup_lattice(group: FiniteGroup, up_to_conjugacy: bool = True) -> networ
     Nodes are indices into ``subgroup_classes(group)`` (or pairs (class, member) when not up to conjugacy) with
     attributes ``order``, ``length``, ``normal``.  Up to conjugacy, an edge means that some member of the lower
     class is contained in the upper representative.
+
+    Examples
+    --------
+    >>> from stl_algebra.groups import group
+    >>> subgroup_lattice(group("S3")).number_of_edges()
+    4
     """
     import networkx as nx
 

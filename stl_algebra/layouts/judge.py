@@ -17,7 +17,7 @@ import numpy as np
 from .._threads import one_blas_thread
 from ..encoder import Encoder
 from ..errors import EncoderFileError, StlError
-from ..identities import Report, proof_work, rings_where_valid, verify
+from ..identities import Report, proof_work, verify
 from ..rings import Array, Ring, max_abs, ring
 from ..targets import (
     Target,
@@ -29,6 +29,7 @@ from ..targets import (
     quaternion_product,
     symmetric_square,
 )
+from ..validity import rings_where_valid
 from .scalars import Numbers, smallest_ring
 from .source import Source
 
@@ -96,7 +97,7 @@ class Reading:
         True if nothing named the target, so that it was chosen by the shapes: if it is not proven, the guess may be
         what is wrong, and the verdict is not "refuted".
     rings : list of str
-        Where it holds (`identities.rings_where_valid`), if asked for.
+        Where it holds (`validity.rings_where_valid`), if asked for.
     """
 
     path: str

@@ -50,6 +50,12 @@ class TermType:
         ``basis[s]`` maps the vector of the block to slot s of the representative, shape (dim_s, width).
     widths : tuple of int
         Unknowns of each block.
+
+    Examples
+    --------
+    >>> from stl_algebra.symmetry import action
+    >>> term_types(action("T", (2, 3, 2)))[0]
+    TermType(2, widths 6+6+4)
     """
 
     action: Action

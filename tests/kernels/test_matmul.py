@@ -153,11 +153,11 @@ def test_a_split_product_is_planned_where_it_was_measured() -> None:
     plan = dispatch._plan(8192, 8192, 8192, torch.float32, fast, "auto", None)
     assert plan.split
     assert plan.label != "split plain"
-    assert plan.error <= rounding.staged_error((), torch.float32, 8192)  # no worse than float32
+    assert plan.error <= rounding.staged_error((), torch.float32, 8192) / 2  # no worse than float32 at its best
     loose = dispatch._plan(8192, 8192, 8192, torch.float32, fast, "auto", 1e-4)
     assert loose.split
     assert loose.milliseconds <= plan.milliseconds
-    tight = dispatch._plan(8192, 8192, 8192, torch.float32, fast, "auto", 3e-7)
+    tight = dispatch._plan(8192, 8192, 8192, torch.float32, fast, "auto", 4e-7)
     assert tight.label == "split plain"
     assert not dispatch._plan(8192, 8192, 8192, torch.float64, fast, "auto", None).split
 

@@ -176,26 +176,3 @@ def test_gemm_of_halves(promoted: bool) -> None:
     exact = a.double() @ b.double()
     assert float((found.double() - exact).norm() / exact.norm()) < 5e-7
     assert gemm.bmm_split(halves[0][..., :0], halves[1][:, :, :0], config=config).abs().sum() == 0
-
-
-@pytest.mark.parametrize("sizes", [(8, 32), (7, 29), (3, 1)], ids=str)
-def test_scales_found_while_encoding_are_those_of_two_passes(
-    strassen: Codec, sizes: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("triton")
-    from kernels.triton import unrolled
-
-    monkeypatch.setattr(unrolled, "WHOLE", 1)
-
-    x = torch.randn(*sizes, device=DEVICE) * torch.logspace(-9, 9, sizes[0], device=DEVICE)[:, None]
-    x[0], x[1, 0] = 0, float("inf")
-    shift = torch.randint(-30, 30, (sizes[1],), dtype=torch.int32, device=DEVICE)
-    rows = split.Plain.row_exponents(x, shift, 9)
-    expected = split.Plain.encode(x, strassen, 0, rows.values, shift)
-    out = torch.full_like(expected, float("nan"))
-    found = unrolled.encode_whole_rows(x, strassen.recipes[0], shift, 9, out, block=8)
-    assert all(torch.equal(one, other) for one, other in zip(found, rows, strict=True))
-    assert torch.equal(out, expected)
-    (rows, halves), (two, expected) = (p.encode_rows(x, strassen, shift) for p in (split.Compiled, split.Plain))
-    assert torch.equal(halves, expected)
-    assert torch.equal(rows.values, two.values)

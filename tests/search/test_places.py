@@ -22,7 +22,7 @@ from stl_algebra import StlError
 from stl_algebra.schemes import strassen
 
 ROOT = Path(__file__).parents[2]
-SEARCH = ("--family", "simplex", "--format", "2,2,2", "--seconds", "9", "--backend", "thread", "--workers", "1")
+SEARCH = ("--family", "simplex", "--format", "2,2,2", "--seconds", "60", "--backend", "thread", "--workers", "1")
 
 
 def call(app, *words):
@@ -52,7 +52,7 @@ def disk(tmp_path):
         return place
 
     yield mount
-    subprocess.run(["umount", str(place)], capture_output=True, check=False)
+    subprocess.run(["umount", "-l", str(place)], capture_output=True, check=False)
 
 
 @pytest.mark.parametrize("left", [2, 44, 60, 90])
@@ -79,7 +79,7 @@ def test_a_folder_nobody_writes_to_can_be_read_and_says_so(disk, tmp_path):
     disk("-o", "remount,ro")
     assert "1 units" in call(runs.app, "list", "--out", place).stdout
     assert "1 rows" in call(runs.app, "export", tmp_path / "u.csv", "--out", place).stdout
-    assert "matmul:2x2x2" in call(catalog.app, "list", "--out", place).stdout
+    assert "2x2x2_r7_Z_69fc3460" in call(catalog.app, "list", "--catalogue", place).stdout
     assert call(runs.app, "merge", place, "--out", tmp_path / "merged").exit_code == 0
     for words in (("forget", "--status", "done", "--out", place), ("export", place / "u.csv", "--out", place)):
         refused = call(runs.app, *words)

@@ -196,6 +196,12 @@ def test_walks_are_reached_from_the_main_job(tmp_path):
     assert any("⟨3,3,3;25⟩" in label for label in summary["proven"])
 
 
+def test_the_abelian_barrier_is_printed(tmp_path):
+    words = ("--group", "C2xC2", "--family", "fourier", "--format", "2,2,2", "--backend", "thread", "--workers", 1)
+    result = call(*words, "--seconds", 8, "--set", "polish=kept", "--out", tmp_path)
+    assert "C2xC2 on ⟨2,2,2⟩: equally full fibres" in result.output and "at most 4 of 8" in result.output
+
+
 def test_the_final_table_keeps_every_figure_in_80_columns():
     from rich.console import Console
 

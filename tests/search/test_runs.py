@@ -49,6 +49,7 @@ def test_list_retry_forget_export(tmp_path):
     assert {r["status"] for r in rows} == {"done", "failed", "running"}
     shown = call("list", "--out", tmp_path)
     assert shown.exit_code == 0 and "3 units" in shown.stdout and "\x1b" not in shown.stdout
+    assert call("--out", tmp_path).stdout == shown.stdout
     assert len(json.loads(call("list", "--out", tmp_path, "--status", "failed", "--json").stdout)) == 1
     assert "1 units" in call("retry", "--out", tmp_path).stdout
     assert "1 units" in call("forget", "--out", tmp_path, "--key", UNITS[0].key[:8]).stdout
@@ -182,3 +183,16 @@ def test_equal_units_give_equal_bits_whatever_runs_them(tmp_path):
         summary = run(iter([[Task(unit)]]), tmp_path / backend, make_slots(backend, 1), always=True)
         (done,) = summary.outcomes.values()
         assert {e["sha256"] for e in done["exact"]} == here
+
+
+def test_watching_shows_what_changes_until_ctrl_c(tmp_path):
+    filled(tmp_path)
+    words = [sys.executable, "-m", "search.runs", "--watch", "--out", str(tmp_path)]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(3)
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.record(Outcome(UNITS[3]))
+    time.sleep(6)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130 and len(stderr.strip().splitlines()) == 1 and "4 units" in stdout

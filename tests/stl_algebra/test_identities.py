@@ -13,9 +13,9 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from stl_algebra import Encoder, StlError, identities, ring, verify
 from stl_algebra._threads import one_blas_thread
-from stl_algebra.identities import residual_gcd, rings_where_valid, scaled_denominator
 from stl_algebra.schemes import hopcroft, karatsuba, laderman, simplex, standard, strassen, winograd
 from stl_algebra.targets import symmetric_square, target
+from stl_algebra.validity import residual_gcd, rings_where_valid, scaled_denominator
 
 REFERENCE = sorted((Path(__file__).parents[1] / "vectors" / "reference_schemes").glob("*.json"))
 RINGS = ["Z", "Z[1/2]", "Q", "Q(i)", "Q(zeta_3)", "Q(zeta_5)", "Q(sqrt(3))", "GF(2)", "GF(5)", "GF(2^2)", "GF(3^2)"]

@@ -10,7 +10,7 @@ from search.algebras.indexmaps import METHODS, Collisions, collisions, index_map
 from search.algebras.polish import decoder, kept_polish, truncated
 from search.algebras.puzzles import LARGEST_STRONG, Tie, find_puzzle, is_puzzle, read_puzzle, triples_of
 from search.algebras.wedderburn import FIELDS, algebra, channels, hamilton, matrix_encoder, real_field
-from stl_algebra import Encoder, StlError, group, target
+from stl_algebra import Encoder, StlError, group, load, save, target
 from stl_algebra.groups import convolve, has_triple_product_property
 from stl_algebra.scores import epsilon2, kappa2
 from stl_algebra.targets import direct_sum_target, matmul
@@ -186,6 +186,12 @@ def test_matching_is_the_definition(rows):
     assert not is_puzzle(rows, "local") or is_puzzle(rows)
 
 
+def test_strong_asks_for_exactly_two():
+    """Of three that hold in one column nothing follows: these are uniquely solvable and not strong."""
+    for rows in (["231", "313", "322"], ["133", "223", "231", "312"]):
+        assert not is_puzzle(rows) and not brute_force(rows)
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.sets(st.text("123", min_size=2, max_size=3).filter(lambda r: len(r) == 3), min_size=2, max_size=2))
 def test_local_puzzles_are_simultaneous_products(rows):
@@ -236,6 +242,12 @@ def test_sums_of_products_have_names():
     assert matmul(2, 2, 2).parts == [matmul(2, 2, 2)]
     with pytest.raises(StlError):
         direct_sum_target([target("symmetric:2x2")])
+
+
+def test_sums_of_products_are_filed_and_read(tmp_path):
+    side = simultaneous(*triples_of(["123", "312"], "C2^2"))
+    path = save(side, tmp_path)
+    assert load(path) == side and load(path).is_exact and "matmul-3x3x3" in path.name
 
 
 def test_joined_products_multiply_one_long_pair():
@@ -312,12 +324,24 @@ def test_families_benchmark_compares_at_equal_time(tmp_path):
 
 
 def test_questions_about_puzzles_cover_the_known_sizes():
-    from search.benchmarks.puzzles import answer, questions, ties
+    from search.benchmarks.puzzles import answer, questions
 
-    plain = {(kind, width, size) for kind, width, size, tie in questions(6) if tie is None}
-    assert {("strong", w, LARGEST_STRONG[w] + more) for w in range(1, 7) for more in (0, 1)} <= plain
-    for tie in ties(6, 14):
-        assert sorted(tie.rows) == list(range(14)) and sorted(tie.columns) == list(range(6))
+    asked = {(kind, width, size) for kind, width, size, method, _ in questions(6, 1)}
+    assert {("strong", w, LARGEST_STRONG[w]) for w in range(1, 7)} <= asked
+    assert {("strong", w, LARGEST_STRONG[w] + 1) for w in range(1, 6)} <= asked
+    assert answer(("strong", 4, 5, "growth", 0), 20.0)["answer"] == "found"
     pytest.importorskip("pysat")
-    assert answer(("strong", 2, 3, None), 5.0)["answer"] == "none"
-    assert is_puzzle(answer(("local", 3, 2, None), 5.0)["answer"].split(), "local")
+    assert answer(("strong", 2, 3, "sat", 0), 5.0)["answer"] == "none"
+    assert is_puzzle(answer(("local", 3, 2, "sat", 0), 5.0)["rows"].split(), "local")
+
+
+def test_grown_puzzles_are_strong_and_reach_the_known_sizes():
+    """The compiled matching agrees with the definition, and width 5 is reached in a second."""
+    from search.algebras.growing import _is_strong, grow_puzzle
+
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        rows = np.unique(rng.integers(0, 3, (4, 3)), axis=0)
+        words = ["".join(str(v + 1) for v in row) for row in rows]
+        assert _is_strong(rows, np.zeros((len(rows),) * 3, bool)) == is_puzzle(words)
+    assert len(grow_puzzle(5, 8, 30.0)) == 8

@@ -143,3 +143,9 @@ def test_images_are_added_with_their_characters(like, total):
     words = [pack(np.array([f]), "Z")[0] for f in (like, [1, 0, 0, 0], total)]
     found, fine = kernel._coset_sum(np.uint64(0), words[0], 0, 1, np.uint64(1), np.uint64(3), words[1], group)
     assert fine and found == words[2]
+
+
+def test_rank_23_under_an_exchange_of_two_indices():
+    found, flips = search_orbits(standard_orbits("c:(12)", (3, 3, 3), "Z"), 23, 60, 1)
+    assert found.rank == 23 and found.exact() and flips < 1_000_000
+    assert sorted(found.sizes) == [1] * 3 + [2] * 10

@@ -70,9 +70,9 @@ def means(table: Table, codecs: dict[str, list[Codec]], **where: str) -> list[di
     for name, values in found.items():
         mean, half = interval(values)
         each = [properties(codec) for codec in codecs[name]]
-        row = {"arm": name, "rank": codecs[name][0].rank, "seeds": len(values), "accuracy": mean, "half": half,
+        line: dict[str, Any] = {"arm": name, "rank": codecs[name][0].rank, "seeds": len(values), "accuracy": mean, "half": half,
                **{key: float(np.mean([p[key] for p in each])) for key in PROPERTIES}}  # fmt: skip
-        out.append(row)
+        out.append(line)
     return sorted(out, key=lambda row: -row["accuracy"])
 
 

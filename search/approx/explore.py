@@ -334,7 +334,8 @@ class Explorer:
                 stayed = held[orbit.name][b][:, kept] if len(kept) else np.empty((1, 0, width))
                 blocks.append(np.concatenate([stayed, fresh], axis=1))
             blocks_out.append(blocks)
-        return from_copies(blocks_out)[0]
+        start: Array = from_copies(blocks_out)[0]
+        return start
 
     def release(self, rank: int, group: str | None = None) -> None:
         """The encoders of a good arm under a subgroup: `group`, or one drawn from those its name shows."""

@@ -5,11 +5,16 @@ values; this one is without symmetry, for thousands of unknowns on a GPU, and be
 :mod:`search.approx.stiff` leads: terms of exponent p grow as t^−p, so t^(p/3)·(factor) is a power series in t along
 the path, and its first coefficients are the start.  Entries can be *pinned*: fixed one batch after another to multiples
 of a step as long as the rest can follow, until what is left is a rational point to be checked exactly.
+
+Example: ``python -m search.approx.germ results/border/path_4x4x4_r44.npz --device cuda --out germ.npz``
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +24,12 @@ from torch import Tensor
 
 from stl_algebra.errors import StlError
 
-__all__ = ["Germ", "exponents", "fitted"]
+__all__ = ["RIDGES", "Germ", "exact_residual", "exponents", "fitted"]
 
 Array = NDArray[Any]
+
+#: Ridges of successive solutions; the last, without any, is the system itself.
+RIDGES = (1e-6, 1e-9, 1e-12, 0.0)
 
 
 def exponents(small: Array, factors: Sequence[tuple[Array, Array, Array]]) -> Array:
@@ -154,14 +162,16 @@ class Germ:
         if s == s2:
             p, q = (s + 1) % 3, (s + 2) % 3
             parts = [inner[p][b][c] * inner[q][m - b][m2 - c] for b in range(m + 1) for c in range(m2 + 1)]
-            return sum(parts[1:], parts[0])[:, None, :, None] * eye[None, :, None, :]
+            total: Tensor = sum(parts[1:], parts[0])
+            return total[:, None, :, None] * eye[None, :, None, :]
         third = 3 - s - s2
         parts = [
             torch.einsum("lk,ki,lj->likj", inner[third][b][c], x[m2 - c, s], x[m - b, s2])
             for b in range(m + 1)
             for c in range(m2 + 1)
         ]
-        return sum(parts[1:], parts[0])
+        whole: Tensor = sum(parts[1:], parts[0])
+        return whole
 
     def solve(
         self, x: Tensor, iterations: int = 30, damping: float = 1e-2, least: float = 1e-13, goal: float = 1e-26,
@@ -199,8 +209,64 @@ class Germ:
                 break
         return x, float(f.square().sum())
 
+    def normalised(self, x: Tensor) -> Tensor:
+        """The same terms with the largest leading entry of the first two factors equal to one at every order, pinned.
+
+        A factor may be divided by any power series that does not vanish at 0 if another is multiplied by it.
+        """
+        x = x.clone()
+        for l, pole in enumerate(self.poles):
+            for s in (0, 1):
+                shift = self.order - pole if s == 0 else 0
+                pivot = int(x[shift, s, l].abs().argmax())
+                series = x[shift:, s, l, pivot].clone()
+                inverse = torch.zeros_like(series)
+                inverse[0] = 1 / series[0]
+                for k in range(1, len(series)):
+                    inverse[k] = -(series[1 : k + 1] * inverse[:k].flip(0)).sum() / series[0]
+                for slot, by, first in ((s, inverse, shift), (2, series, 0)):
+                    old = x[first:, slot, l].clone()
+                    for k in range(len(old)):
+                        parts = [by[j] * old[k - j] for j in range(min(k, len(by) - 1) + 1)]
+                        x[first + k, slot, l] = sum(parts[1:], parts[0])
+                self.free[:, s, l, pivot] = False
+        return torch.where(self.used, x, torch.zeros_like(x))
+
+    def sparser(
+        self, x: Tensor, turns: int = 30, start: float = 0.3, end: float = 0.03, pull: float = 1e-5,
+        log: Callable[[str], None] = lambda message: None,
+    ) -> Tensor:  # fmt: skip
+        """Move along the solutions to where few unknowns are not zero: reweighted least squares of Σ log(x² + δ²)."""
+        for turn in range(turns):
+            delta = start * (end / start) ** (turn / max(1, turns - 1))
+            weight = pull * (0.1 / (x.square() + delta**2) + 0.01)[self.free]
+            gram, f = self.gram(x), self.residual(x)
+            gram.diagonal().add_(weight)
+            factor, info = torch.linalg.cholesky_ex(gram)
+            if int(info):
+                break
+            move = -torch.cholesky_solve((self.slope(x, f)[self.free] + weight * x[self.free])[:, None], factor)[:, 0]
+            move = move * min(1.0, 0.1 * float(x.norm()) / float(move.norm()))
+            new = x.clone()
+            new[self.free] += move
+            new, value = self.solve(new, 6, 1e-9, goal=1e-20)
+            if value > 1e-14:
+                pull /= 4
+                continue
+            x = new
+            small = int((x[self.free].abs() < 1e-3).sum())
+            log(f"{turn} δ {delta:.4f} value {value:.1e} norm {float(x.norm()):.3f} small {small}")
+        return x
+
+    def movable(self, x: Tensor, lift: float = 1e-9) -> Tensor:
+        """How far each free unknown can move along the solutions, 0 to 1; the sum is the dimension of the family."""
+        gram = self.gram(x)
+        size = lift * float(gram.diagonal().mean())
+        gram.diagonal().add_(size)
+        return size * torch.cholesky_inverse(torch.linalg.cholesky(gram)).diagonal()
+
     def pin(
-        self, x: Tensor, steps: Sequence[float], batch: float = 0.05, tolerance: float = 1e-20, iterations: int = 8,
+        self, x: Tensor, steps: Sequence[float], batch: float = 0.25, tolerance: float = 1e-20, iterations: int = 7,
         seconds: Callable[[], float] = lambda: float("inf"), log: Callable[[str], None] = lambda message: None,
     ) -> Tensor:  # fmt: skip
         """Fix free unknowns to multiples of each step in turn (0 is one), nearest first, while the rest can follow.
@@ -210,33 +276,109 @@ class Germ:
         steps : sequence of float
             ``inf`` for zero alone, then for instance 1 and ½.
         batch : float
-            Share of the free unknowns fixed at once; halved when they cannot be, down to one.
+            Share of the dimension of the family that is fixed at once; halved when the rest cannot follow.
         seconds : callable
             Time left.
         """
+        banned = torch.zeros_like(self.free)
         for step in steps:
-            banned = torch.zeros_like(self.free)
             share = batch
             while seconds() > 0:
+                moves = self.movable(x)
                 goal = torch.zeros_like(x) if step == float("inf") else (x / step).round() * step
-                gap = torch.where(self.free & ~banned, (x - goal).abs(), torch.full_like(x, torch.inf))
-                open_ = int((self.free & ~banned).sum())
-                if not open_:
+                gap = (x - goal).abs()[self.free]
+                allowed = (moves > 0.02) & (gap < (0.35 if step == float("inf") else 0.51 * step)) & ~banned[self.free]
+                dimension = float(moves.sum())
+                if dimension < 0.3 or not bool(allowed.any()):
                     break
-                many = max(1, round(share * open_))
-                chosen = gap.flatten().argsort()[:many]
-                if float(gap.flatten()[chosen[0]]) > (0.3 if step == float("inf") else 0.25 * step):
-                    break
+                order = torch.where(allowed, gap / moves.clamp(min=1e-9).sqrt(), torch.full_like(gap, torch.inf))
+                many = min(max(1, round(share * dimension)), int(allowed.sum()))
+                place = self.free.flatten().nonzero()[:, 0][order.argsort()[:many]]
                 held, new = self.free.clone(), x.clone()
-                self.free.view(-1)[chosen] = False
-                new.view(-1)[chosen] = goal.flatten()[chosen]
-                new, value = self.solve(new, iterations, 1e-9)
-                if value < tolerance and float(new.abs().max()) < 2 * float(x.abs().max()) + 1:
+                self.free.view(-1)[place] = False
+                new.view(-1)[place] = goal.flatten()[place]
+                new, value = self.solve(new, iterations, 1e-9, goal=1e-24)
+                if value < tolerance and float(new.abs().max()) < 1.5 * float(x.abs().max()) + 1:
                     x, share = new, min(batch, share * 1.5)
-                    log(f"step {step}: {int(self.free.sum())} free, value {value:.1e}, norm {float(x.norm()):.3f}")
+                    log(f"step {step}: {many} of dimension {dimension:.1f}, {int(self.free.sum())} free, {value:.1e}")
                 elif many == 1:
                     self.free = held
-                    banned.view(-1)[chosen] = True
+                    banned.view(-1)[place] = True
                 else:
-                    self.free, share = held, share / 4 if many > 8 else 0.5 / open_
+                    self.free, share = held, share / 3
         return x
+
+
+def exact_residual(parts: Sequence[Array], target: Array) -> list[float]:
+    """Largest entry of the residual of each order, in exact integers, of a sum of floating-point arrays.
+
+    Parameters
+    ----------
+    parts : sequence of (order + 1, 3, r, n) arrays
+        A point of a :class:`Germ`; a second part holds what double precision has cut off the first.
+    target : (n, n, n) array of integers
+    """
+    bits = 260  # below the last binary digit of what is stored
+    whole = sum(np.vectorize(lambda v: int(v * 2.0**120) << (bits - 120), otypes=[object])(p) for p in parts[:1])
+    for part in parts[1:]:
+        whole = whole + np.vectorize(lambda v: int(v * 2.0**200) << (bits - 200), otypes=[object])(part)
+    order, rank, n = whole.shape[0] - 1, whole.shape[2], whole.shape[3]
+    out = []
+    for k in range(order + 1):
+        total = np.zeros((n, n * n), dtype=object)
+        for a in range(k + 1):
+            pairs = sum(whole[b, 1][:, :, None] * whole[k - a - b, 2][:, None, :] for b in range(k - a + 1))
+            total = total + whole[a, 0].T.dot(pairs.reshape(rank, n * n))
+        if k == order:
+            total = total - np.asarray(target).astype(int).astype(object).reshape(n, n * n) * (1 << (3 * bits))
+        out.append(float(max(abs(int(v)) for v in total.ravel()) / (1 << (3 * bits - 200))) * 2.0**-200)
+    return out
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """From a path of rank r of ⟨4,4,4⟩ (or another square format) to a solution of the polynomial system."""
+    from ..lm.parametrisation import Free
+    from ..lm.problem import matmul_tensor
+    from .stiff import Problem
+
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("path", type=Path, help="npz file with mu (P,) and theta (P, size), falling mu, no symmetry")
+    parser.add_argument("--side", type=int, default=4, help="n of ⟨n,n,n⟩")
+    parser.add_argument("--degree", type=int, default=2, help="of the fit")
+    parser.add_argument("--iterations", type=int, default=40, help="of each ridge; ten times as many of the last")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, help="npz file for x and poles")
+    options = parser.parse_args(arguments)
+    try:
+        if not options.path.is_file():
+            raise StlError("path", str(options.path), "an npz file with mu and theta")
+        with np.load(options.path) as stored:
+            theta = stored["theta"][np.argsort(-stored["mu"])]
+        target = matmul_tensor(*[options.side] * 3)
+        rank, left = divmod(theta.shape[1], 3 * options.side**2)
+        if left or len(theta) < options.degree + 2:
+            raise StlError("path", theta.shape, f"at least {options.degree + 2} points of terms of ⟨n,n,n⟩")
+        problem = Problem(target, Free(target, rank))
+        points = [torch.as_tensor(t * problem.scale) for t in theta]
+        small = np.sqrt([problem.scores(y)[0] for y in points])
+        factors = [problem.par.expand(t) for t in theta]
+        rates = exponents(small, factors)
+        poles = [max(0, round(float(rate))) for rate in rates]
+        print("exponents", np.round(np.sort(rates), 2), "order", max(poles))
+        germ = Germ(target, poles, max(poles), options.device)
+        start = fitted(small, factors, poles, max(poles), options.degree)
+        start[2:] = 0
+        x = germ.start(start)
+        for ridge in RIDGES:
+            x, value = germ.solve(x, options.iterations * (1 if ridge else 10), 1e-5, ridge=ridge)
+            print(f"ridge {ridge:g}: ‖residual‖² {value:.3e}, norm {float(x.norm()):.4f}", flush=True)
+        if options.out is not None:
+            np.savez_compressed(options.out, x=x.cpu().numpy(), poles=poles)
+    except StlError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

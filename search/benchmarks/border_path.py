@@ -1,7 +1,7 @@
 """The penalty path of a symmetric approximation: does ε² fall to zero as the terms grow, or does it stop?
 
-    python -m search.benchmarks.border_path 4x4x4 45 --symmetry 'Z3*c:(123)' --counts 4,1,0,0,1,3 --seconds 200
-    python -m search.benchmarks.border_path 4x4x4 45 --symmetry 'Z3*c:(123)' --counts 4,1,0,0,1,3 \
+    python -m search.benchmarks.border_path 4x4x4 45 --symmetry 'Z3*c:(123)' --counts 4,0,1,0,1,3 --seconds 200
+    python -m search.benchmarks.border_path 4x4x4 45 --symmetry 'Z3*c:(123)' --counts 4,0,1,0,1,3 \
         --path results/border/path_4x4x4_r45.npz
 
 Prints μ, ε², κ², the slope d log ε²/d log μ and fit/penalty, the ratio of ‖T̂−T‖² to the penalty.  Along the path of

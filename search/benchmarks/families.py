@@ -4,7 +4,7 @@ Run ``python -m search.benchmarks.families --seconds 20``: every cell (tile, ran
 on one core (or one share of a GPU) for whatever the road offers for it – all actions of the group on the tile and the
 Fourier encoders of its algebra – and the same time is given to the search without a group, with the same optimiser.
 Start-up of the worker is not counted, enumerating actions is. Writes ``results/families.csv`` (a row for each cell) and
-``results/figures/families.svg``; a command that is repeated adds what is missing.
+``results/figures/families_by_group.svg``; a command that is repeated adds what is missing.
 """
 
 from __future__ import annotations
@@ -282,7 +282,7 @@ def main(
                     cells.append(done)
                     write(cells, table)
         (out / "figures").mkdir(parents=True, exist_ok=True)
-        draw(cells, out / "figures" / "families.svg")
+        draw(cells, out / "figures" / "families_by_group.svg")
         for row in summary(cells):
             console.print(
                 f"⟨{row['tile']}³;{row['rank']}⟩  best {row['group']:10} {row['with group']:.4g}   none "

@@ -64,12 +64,39 @@ KINDS: dict[str, dict[Format, tuple[str, ...]]] = {
 }
 
 
+def settings_of(unit: Unit) -> dict[str, Any]:
+    """All settings of a unit, defaults filled in.
+
+    Raises
+    ------
+    StlError
+        For a value of the wrong kind.
+    """
+    own = {**SETTINGS, **unit.parameters}
+    for name in ("runs", "restarts", "widest", "population", "generations", "steps", "keep"):
+        if not isinstance(own[name], int) or not 0 <= own[name] <= 10**7:
+            raise StlError(name, own[name], "a whole number from 0 to 10^7")
+    for name in ("explore", "fresh"):
+        if not isinstance(own[name], (int, float)) or not 0 <= own[name] <= 1:
+            raise StlError(name, own[name], "a share from 0 to 1")
+    kinds: dict[str, tuple[type, ...]] = {
+        "ranks": (int,), "groups": (str,), "from": (str, dict), "caps": (int, float), "counts": (int,),
+    }  # fmt: skip
+    for name, kind in kinds.items():
+        listed = isinstance(own[name], list) and all(isinstance(v, kind) for v in own[name])
+        if not listed and (name, own[name]) != ("counts", None):
+            raise StlError(name, own[name], "a list of " + " or ".join(k.__name__ for k in kind))
+    if any(not 1 <= r <= prod(unit.format) for r in own["ranks"]):
+        raise StlError("ranks", own["ranks"], f"whole numbers from 1 to {prod(unit.format)}")
+    if not isinstance(own["release"], (str, type(None))) or not isinstance(own["above"], bool):
+        raise StlError("release, above", (own["release"], own["above"]), "a symmetry or null, and true or false")
+    return own
+
+
 def run(unit: Unit, context: Context) -> Iterator[Encoder]:
     """Search; the best ends of every rank, those below both lines unless all are asked for, least rank first."""
-    own = {**SETTINGS, **unit.parameters}
+    own = settings_of(unit)
     ranks = sorted({unit.rank, *own["ranks"]})
-    if any(not isinstance(r, int) or not 1 <= r <= prod(unit.format) for r in ranks):
-        raise StlError("ranks", ranks, f"whole numbers from 1 to {prod(unit.format)}")
     if own["caps"]:
         pool = _capped(unit, own, context)
     else:

@@ -167,7 +167,8 @@ def test_encoding_at_the_end_of_the_range(kernel: bool) -> None:
 
 @pytest.mark.parametrize(("modulus", "inner", "again"), [
     (2, 96, False), (7, 96, False), (255, 96, True), (251, 96, False), (256, 96, True), (243, 2048, False),
-    (197, 2048, False), (241, 1040, False), (243, 2096, False), (243, 2128, True), (245, 2048, True), (243, 59999, True),
+    (197, 2048, False), (241, 1040, False), (243, 2096, False), (243, 2128, True), (245, 2048, True),
+    (243, 59999, True),
 ])  # fmt: skip
 def test_residue_products(modulus: int, inner: int, again: bool) -> None:
     """All entries at the bound with one sign, and random ones, into a poisoned buffer; congruent, and within 8 bits."""

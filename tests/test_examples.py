@@ -50,8 +50,9 @@ def modules():
 
 @pytest.mark.parametrize("name", sorted(modules()))
 def test_examples_run(name):
-    if name == "kernels.hf":
-        pytest.importorskip("transformers")
+    needs = {"kernels.hf": "transformers", "kernels.lora": "peft"}
+    if name in needs:
+        pytest.importorskip(needs[name])
     module = importlib.import_module(name)
     failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert not failed

@@ -80,12 +80,17 @@ def settings_of(unit: Unit) -> dict[str, Any]:
         if not isinstance(own[name], (int, float)) or not 0 <= own[name] <= 1:
             raise StlError(name, own[name], "a share from 0 to 1")
     kinds: dict[str, tuple[type, ...]] = {
-        "ranks": (int,), "groups": (str,), "from": (str, dict), "caps": (int, float), "counts": (int,),
+        "ranks": (int,), "groups": (str,), "from": (str, dict), "caps": (int, float),
     }  # fmt: skip
     for name, kind in kinds.items():
         listed = isinstance(own[name], list) and all(isinstance(v, kind) for v in own[name])
-        if not listed and (name, own[name]) != ("counts", None):
+        if not listed:
             raise StlError(name, own[name], "a list of " + " or ".join(k.__name__ for k in kind))
+    many = own["counts"].values() if isinstance(own["counts"], dict) else own["counts"]
+    if own["counts"] is not None and not (
+        isinstance(many, (list, type({}.values()))) and all(isinstance(k, int) for k in many)
+    ):
+        raise StlError("counts", own["counts"], "whole numbers by the names of orbit types, or a list, or null")
     if any(not 1 <= r <= prod(unit.format) for r in own["ranks"]):
         raise StlError("ranks", own["ranks"], f"whole numbers from 1 to {prod(unit.format)}")
     if not isinstance(own["release"], (str, type(None))) or not isinstance(own["above"], bool):

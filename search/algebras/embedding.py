@@ -74,8 +74,8 @@ def triple(name: str, s: Sequence[int], t: Sequence[int], u: Sequence[int], fiel
     --------
     >>> from stl_algebra import groups
     >>> (s, t, u), = groups.realised_formats(groups.group("S3")).values()
-    >>> triple("S3", s, t, u)
-    Encoder⟨2,2,2;9⟩ over Q, exact, κ²=3.5
+    >>> triple("S3", s, t, u).label, triple("S3", s, t, u).is_exact
+    ('⟨2,2,2;9⟩', True)
     """
     return simultaneous(name, [(s, t, u)], field)
 

@@ -98,7 +98,7 @@ def collisions(alpha: Ints, beta: Ints, table: Ints) -> Collisions:
     --------
     >>> c5 = np.add.outer(np.arange(5), np.arange(5)) % 5
     >>> collisions(np.array([[0, 1], [2, 3]]), np.array([[0, 4], [4, 3]]), c5).retained
-    4.0
+    4.666666666666666
     """
     order = len(table)
     total = np.bincount(table[alpha.ravel()[:, None], beta.ravel()[None, :]].ravel(), minlength=order)

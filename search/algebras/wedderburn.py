@@ -117,8 +117,8 @@ def algebra(name: str, field: str = "real") -> Encoder:
 
     Examples
     --------
-    >>> algebra("Q8"), algebra("C3", "complex").ring.name
-    (Encoder⟨group:Q8;12⟩ over Z[1/2], exact, κ²=2.25, 'Q(zeta_3)')
+    >>> algebra("Q8").rank, algebra("C3", "complex").ring.name
+    (12, 'Q(zeta_3)')
     """
     _check(field)
     g = group(name)

@@ -175,7 +175,7 @@ def test_finds_proves_survives_kill_9_and_resumes(tmp_path):
 
 
 def test_a_unit_repeats_from_the_origin_of_its_find(tmp_path):
-    unit = Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": {"3": 1, "1:<a>:+": 4}, "restarts": 24}, 0, "Z")
+    unit = Unit("orbit", "Z3", (2, 2, 2), 7, {"counts": {"3": 1, "1:<a>:+": 4}, "restarts": 24}, 1, "Z")
     words = ("--unit", json.dumps(unit.plain()), "--backend", "thread", "--json")
     first = json.loads(call(*words, "--out", tmp_path / "a").stdout)
     (file,) = first["improved"]

@@ -51,7 +51,7 @@ def precision_rows(device: torch.device, head: dict[str, Any], run_id: str, smal
     rows: list[measure.Row] = []
     for n in (96,) if small else SIZES:
         rows += fp32_rows(make, n, device, small)
-    for study in (fp64_rows, errors_against_k, errors_against_range, errors_against_signs):
+    for study in (errors_against_k, errors_against_range, errors_against_signs):
         rows += study(make, device, small)
     return rows
 
@@ -145,22 +145,6 @@ def _compared(make: Callable[..., measure.Row], n: int, a: torch.Tensor, b: torc
         if joules is not None:
             yield here("energy", "mJ", joules, found.rms)
         _free(a.device)
-
-
-def fp64_rows(make: Callable[..., measure.Row], device: torch.device, small: bool) -> Iterator[measure.Row]:
-    """The native float64 product and cuBLAS's emulation of it."""
-    sizes = (64,) if small else (4096, 8192)
-    emulated = peers.emulated_fp64(sizes) if device.type == "cuda" else {}
-    for n in sizes:
-        a, b = (torch.randn(n, n, device=device, dtype=torch.float64) for _ in range(2))
-        t = measure.steady({"": functools.partial(torch.matmul, a, b)}, device, rounds=1)[""]
-        found = {"dense": (t[0], peers.fp64_error(a @ b, a, b))}
-        if n in emulated:
-            found["cublas_emulated"] = emulated[n]
-        for provider, (ms, error) in found.items():
-            here = functools.partial(make, "precision", Entry(provider), "fp64", (n, n, n))
-            yield here("time", "ms", ms, error)
-            yield here("speedup", "x", t[0] / ms, error)
 
 
 def _errors(a: torch.Tensor, b: torch.Tensor) -> dict[str, float]:

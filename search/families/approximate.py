@@ -86,11 +86,10 @@ def settings_of(unit: Unit) -> dict[str, Any]:
         listed = isinstance(own[name], list) and all(isinstance(v, kind) for v in own[name])
         if not listed:
             raise StlError(name, own[name], "a list of " + " or ".join(k.__name__ for k in kind))
-    many = own["counts"].values() if isinstance(own["counts"], dict) else own["counts"]
-    if own["counts"] is not None and not (
-        isinstance(many, (list, type({}.values()))) and all(isinstance(k, int) for k in many)
-    ):
-        raise StlError("counts", own["counts"], "whole numbers by the names of orbit types, or a list, or null")
+    counts = own["counts"]
+    many = list(counts.values()) if isinstance(counts, dict) else counts
+    if counts is not None and not (isinstance(many, list) and all(isinstance(k, int) for k in many)):
+        raise StlError("counts", counts, "whole numbers by the names of orbit types, or a list, or null")
     if any(not 1 <= r <= prod(unit.format) for r in own["ranks"]):
         raise StlError("ranks", own["ranks"], f"whole numbers from 1 to {prod(unit.format)}")
     if not isinstance(own["release"], (str, type(None))) or not isinstance(own["above"], bool):

@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from search.bases.__main__ import app
 from search.bases.chains import chain, encoder_chains, exact_extras
-from search.bases.cheapest import cheapest
+from search.bases.cheapest import _elsewhere, _encoder, cheapest
 from stl_algebra import Encoder, StlError, schemes
+from stl_algebra.catalogue import folder
 from stl_algebra.files import load, save
 from stl_algebra.straightline import share, source, transposed
 
@@ -129,6 +130,24 @@ def test_cheapest_finds_winograd_from_strassen():
     assert found.additions == 15 and found.encoder.is_exact and found.encoder.rank == 7
     over_two = cheapest(schemes.strassen().to_ring("GF(2)"), seconds=3, seed=0, steps=20_000)
     assert over_two.additions == 15 and over_two.encoder.is_exact
+
+
+def test_a_number_of_walks_repeats_and_says_which_walk_found_it():
+    once, again = (cheapest(schemes.strassen(), 600, 4, 5_000, walks=2) for _ in range(2))
+    assert once.encoder == again.encoder and once.additions == again.additions == 15 and 0 < once.walks <= 2
+    same = cheapest(once.encoder, 600, 1, 2_000, walks=1)
+    assert same.walks == 0 and same.encoder is once.encoder
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("ring", ["Z", "GF(2)"])
+def test_walks_elsewhere_begin_at_another_scheme_of_the_rank(ring, fresh):
+    given = load(folder() / "3x3x3_r23_Z_031d50ca.safetensors").to_ring(
+        ring
+    )  # five pairs of equal factors: it has flips
+    found = [_encoder(given, _elsewhere(given, fresh, 1, (seed, 1), 60.0)) for seed in (0, 1)]
+    assert all(e.is_exact and e.rank == 23 and e.ring.name == ring for e in found)
+    assert len({e.digest for e in [given, *found]}) == 3
 
 
 @pytest.mark.parametrize("language", ["python", "c"])

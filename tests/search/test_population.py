@@ -117,6 +117,8 @@ def test_a_population_is_a_unit_that_repeats():
     assert first.encoders[0].origin["parents"] and first.statistics["total_5"] <= 0.2518
     for change, words in (
         ({"counts": [4]}, "rank 5"),
+        ({"counts": {"1": "5"}}, "whole numbers by the names"),
+        ({"counts": 5}, "whole numbers by the names"),
         ({"from": ["3x3x3_r15_R64_fe78264c"]}, "2x2x2"),
         ({"from": ["nothing"]}, "catalogue"),
     ):

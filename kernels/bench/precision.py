@@ -1,4 +1,4 @@
-"""Section ``precision``: float32 and float64 products against everything that could be used instead, in one run.
+"""Section ``precision``: float32 products against everything that could be used instead, in one run.
 
 Every provider gets its error against float64 (80-bit arithmetic for float64 itself), its time in its own steady state,
 and its energy from the board's counter. Ours are timed with the weight split beforehand, as layers use it, and with
